@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Generates everything that is made from the types in pkg/apis: deepcopy functions,
+# apply configurations, clientset, listers, informers and the CRD.
+# The generators are tools of the two go.mod files, so that their versions are pinned
+# there and nothing is installed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+module=github.com/kubeflow/ray-operator
+api=${module}/pkg/apis/ray/v1
+client=${module}/pkg/client
+
+# What a type no longer asks for must not stay behind.
+rm -rf pkg/client pkg/apis/ray/v1/zz_generated.deepcopy.go
+
+echo "generating deepcopy"
+go tool deepcopy-gen --output-file zz_generated.deepcopy.go "${api}"
+
+echo "generating apply configurations"
+go tool applyconfiguration-gen \
+  --output-dir pkg/client/applyconfiguration --output-pkg "${client}/applyconfiguration" "${api}"
+
+echo "generating clientset"
+go tool client-gen \
+  --clientset-name versioned --input-base "" --input "${api}" \
+  --apply-configuration-package "${client}/applyconfiguration" \
+  --output-dir pkg/client/clientset --output-pkg "${client}/clientset"
+
+echo "generating listers"
+go tool lister-gen \
+  --output-dir pkg/client/listers --output-pkg "${client}/listers" "${api}"
+
+echo "generating informers"
+go tool informer-gen \
+  --versioned-clientset-package "${client}/clientset/versioned" --listers-package "${client}/listers" \
+  --output-dir pkg/client/informers --output-pkg "${client}/informers" "${api}"
+
+echo "generating the CRD"
+mkdir -p manifests/crd bin
+go build -C hack/tools -trimpath -o ../../bin/ sigs.k8s.io/controller-tools/cmd/controller-gen ./shortcrd
+bin/controller-gen crd:generateEmbeddedObjectMeta=true paths="./pkg/apis/..." output:stdout \
+  | bin/shortcrd >manifests/crd/ray.kubeflow.org_rays.yaml

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Fails when anything generated differs from what the types say now.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+generated=(pkg/client 'pkg/apis/*/zz_generated*' manifests/crd)
+hack/update-codegen.sh
+if [[ -n "$(git status --porcelain -- "${generated[@]}")" ]]; then
+  git --no-pager diff -- "${generated[@]}" | head -50
+  git status --short -- "${generated[@]}"
+  echo "generated files are stale: run hack/update-codegen.sh and commit what it changes" >&2
+  exit 1
+fi
+echo "generated files are up to date"
