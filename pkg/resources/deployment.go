@@ -23,6 +23,8 @@ func NewDeployment(ray *rayv1.Ray, role rayv1.Role) *appsv1.Deployment {
 	meta := newObjectMeta(ray, role, DeploymentName(ray, role))
 	meta.Annotations[rayv1.AnnotationInputs] = hash(&group.Template)
 	meta.Annotations[rayv1.AnnotationRendering] = hash(&template)
+	// The API server starts to count at 1; an update has to count on from what exists.
+	meta.Annotations[rayv1.AnnotationGeneration] = "1"
 
 	return &appsv1.Deployment{
 		ObjectMeta: meta,

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	componentbaseconfig "k8s.io/component-base/config"
+	"k8s.io/klog/v2"
+)
+
+// stuckTimeout is how long after its lease has ended a leader that still believes in it
+// is reported as unhealthy.
+const stuckTimeout = 20 * time.Second
+
+var errLeaseLost = errors.New("the lease was lost: another replica may act now")
+
+// election makes sure that one replica of the operator acts at a time.
+type election struct {
+	config   componentbaseconfig.LeaderElectionConfiguration
+	watchdog *leaderelection.HealthzAdaptor
+}
+
+func newElection(config componentbaseconfig.LeaderElectionConfiguration) *election {
+	return &election{config: config, watchdog: leaderelection.NewLeaderHealthzAdaptor(stuckTimeout)}
+}
+
+// check fails when this replica leads but could not renew its lease.
+func (e *election) check(request *http.Request) error { return e.watchdog.Check(request) }
+
+// run waits for the lease and then works while it holds it. When ctx is done it releases
+// the lease, but only once work has returned: a successor must not start while this
+// replica still writes. A lost lease is an error, after which the process must end.
+func (e *election) run(ctx context.Context, kube kubernetes.Interface, work func(context.Context) error) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("finding a name for this replica: %w", err)
+	}
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: e.config.ResourceNamespace, Name: e.config.ResourceName},
+		Client:     kube.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+	}
+
+	leaseCtx, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	var result error
+	finished := make(chan struct{})
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock:            lock,
+		Name:            e.config.ResourceName,
+		LeaseDuration:   e.config.LeaseDuration.Duration,
+		RenewDeadline:   e.config.RenewDeadline.Duration,
+		RetryPeriod:     e.config.RetryPeriod.Duration,
+		ReleaseOnCancel: true,
+		WatchDog:        e.watchdog,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(leading context.Context) {
+				workCtx, cancel := context.WithCancel(leading)
+				defer cancel()
+				defer context.AfterFunc(ctx, cancel)()
+				result = work(workCtx)
+				close(finished)
+				release()
+			},
+			OnStoppedLeading: func() { klog.FromContext(ctx).Info("Stopped leading") },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("setting up leader election: %w", err)
+	}
+	// A replica that never led has nothing to finish.
+	defer context.AfterFunc(ctx, func() {
+		if !elector.IsLeader() {
+			release()
+		}
+	})()
+
+	elector.Run(leaseCtx)
+	select {
+	case <-finished:
+		return result
+	default:
+		// Either it never led, or it must not wait for its work, which now is another's.
+		if ctx.Err() != nil {
+			return nil
+		}
+		return errLeaseLost
+	}
+}

@@ -1,0 +1,120 @@
+// Package app is the ray-operator as a process: its flags, and what they are wired to.
+package app
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	componentbaseconfig "k8s.io/component-base/config"
+	configoptions "k8s.io/component-base/config/options"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register" // for --logging-format=json
+)
+
+// Options are what the flags say.
+type Options struct {
+	// Kubeconfig is the file that says how to reach the API server. Empty means that the
+	// operator runs in a Pod of the cluster. There is no other default, so that it never
+	// runs against a cluster that nobody named.
+	Kubeconfig string
+	// Namespace is the only one whose Rays are kept. Empty means all.
+	Namespace string
+	// Workers is how many Rays are synced at a time.
+	Workers int
+	// QPS and Burst limit the requests to the API server per second. A negative QPS means
+	// no limit: the server's priority and fairness decide.
+	QPS   float32
+	Burst int
+	// HealthBindAddress is where /healthz and /readyz are served. Empty means nowhere.
+	HealthBindAddress string
+	// LeaderElection says whether and how replicas of the operator agree on who acts.
+	LeaderElection componentbaseconfig.LeaderElectionConfiguration
+	// Logging says how to log.
+	Logging *logsapi.LoggingConfiguration
+	// ShowVersion asks for the version only.
+	ShowVersion bool
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	return &Options{
+		Namespace:         metav1.NamespaceAll,
+		Workers:           4,
+		QPS:               -1,
+		Burst:             100,
+		HealthBindAddress: ":8081",
+		LeaderElection: componentbaseconfig.LeaderElectionConfiguration{
+			ResourceLock:      "leases",
+			ResourceName:      "ray-operator",
+			ResourceNamespace: "ray-system",
+			LeaseDuration:     metav1.Duration{Duration: 15 * time.Second},
+			RenewDeadline:     metav1.Duration{Duration: 10 * time.Second},
+			RetryPeriod:       metav1.Duration{Duration: time.Second},
+		},
+		Logging: logsapi.NewLoggingConfiguration(),
+	}
+}
+
+// AddFlags adds a flag for each option.
+func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "Path to a kubeconfig file. Leave it out when the operator runs in the cluster that it serves.")
+	fs.StringVar(&o.Namespace, "namespace", o.Namespace, "The only namespace in which Rays are kept. Empty means all.")
+	fs.IntVar(&o.Workers, "workers", o.Workers, "How many Rays are synced at a time.")
+	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Requests to the API server per second, on average. Negative means no limit of the operator's own.")
+	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Requests to the API server at once, where --kube-api-qps limits them.")
+	fs.StringVar(&o.HealthBindAddress, "health-bind-address", o.HealthBindAddress, "Address on which /healthz and /readyz are served, over HTTP. Empty means nowhere.")
+	fs.BoolVar(&o.ShowVersion, "version", o.ShowVersion, "Print the version and exit.")
+	configoptions.BindLeaderElectionFlags(&o.LeaderElection, fs)
+	logsapi.AddFlags(o.Logging, fs)
+}
+
+// Parse sets the options from arguments. It returns pflag.ErrHelp if they only ask for
+// help, which is then printed.
+func (o *Options) Parse(args []string) error {
+	fs := pflag.NewFlagSet("ray-operator", pflag.ContinueOnError)
+	fs.SetOutput(os.Stdout)
+	fs.Usage = func() {
+		fmt.Printf("Runs Ray clusters on Kubernetes, as Ray objects (ray.kubeflow.org/v1) ask for them.\n\nFlags:\n%s", fs.FlagUsages())
+	}
+	o.AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", fs.Arg(0))
+	}
+	return o.Validate()
+}
+
+// Validate returns an error that names the first flag that makes no sense.
+func (o *Options) Validate() error {
+	election := o.LeaderElection
+	switch {
+	case o.Namespace != "" && len(validation.IsDNS1123Label(o.Namespace)) > 0:
+		return fmt.Errorf("--namespace=%q is not the name of a namespace", o.Namespace)
+	case o.Workers < 1:
+		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
+	case o.QPS == 0:
+		return fmt.Errorf("--kube-api-qps=0 would allow no request: use a negative number for no limit")
+	case o.QPS > 0 && o.Burst < 1:
+		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
+	case !election.LeaderElect:
+		return nil
+	case election.ResourceLock != "leases":
+		return fmt.Errorf("--leader-elect-resource-lock=%q: only leases are supported", election.ResourceLock)
+	case election.ResourceName == "" || election.ResourceNamespace == "":
+		return fmt.Errorf("--leader-elect needs --leader-elect-resource-name and --leader-elect-resource-namespace")
+	case election.RetryPeriod.Duration <= 0:
+		return fmt.Errorf("--leader-elect-retry-period must be positive")
+	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
+		// leaderelection adds up to a fifth to the period, so that candidates spread out.
+		return fmt.Errorf("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
+	case election.LeaseDuration.Duration <= election.RenewDeadline.Duration:
+		return fmt.Errorf("--leader-elect-lease-duration must be over --leader-elect-renew-deadline")
+	}
+	return nil
+}

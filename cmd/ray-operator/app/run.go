@@ -1,0 +1,108 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	rayscheme "github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
+	"github.com/kubeflow/ray-operator/pkg/controller"
+)
+
+// component is the operator's name in events and, with its version, to the API server.
+const component = "ray-operator"
+
+// Run runs the operator until ctx is done, and then returns nil once all that was begun
+// is finished. Any error says in one line what is wrong.
+func Run(ctx context.Context, options *Options) error {
+	if err := logsapi.ValidateAndApply(options.Logging, nil); err != nil {
+		return err
+	}
+	logger := klog.FromContext(ctx)
+	logger.Info("Starting ray-operator", "version", version.Get().GitVersion)
+
+	config, err := newClientConfig(options)
+	if err != nil {
+		return err
+	}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	ray, err := versioned.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	if err := checkServer(ctx, config.Host, kube, ray, options); err != nil {
+		return err
+	}
+
+	// What runs in the background outlives ctx, so that begun work can be finished.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+
+	broadcaster := record.NewBroadcaster(record.WithContext(background))
+	defer broadcaster.Shutdown()
+	broadcaster.StartStructuredLogging(4)
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")})
+	recorder := broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component})
+
+	// The caches are full before the lease is won, so that a successor acts at once.
+	informers := controller.NewInformers(kube, ray, options.Namespace)
+	rays, err := controller.New(kube, ray, informers, recorder, clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	informers.Start(background)
+
+	election := newElection(options.LeaderElection)
+	health, err := serveHealth(ctx, options.HealthBindAddress, election.check, informers.HasSynced)
+	if err != nil {
+		return err
+	}
+	defer health.Close()
+
+	work := func(ctx context.Context) error { return rays.Run(ctx, options.Workers) }
+	if options.LeaderElection.LeaderElect {
+		err = election.run(ctx, kube, work)
+	} else {
+		err = work(ctx)
+	}
+	if errors.Is(err, context.Canceled) {
+		// Told to stop before there was anything to do.
+		return nil
+	}
+	return err
+}
+
+// newClientConfig returns how to reach the API server.
+func newClientConfig(options *Options) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if options.Kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
+	} else {
+		config, err = rest.InClusterConfig()
+	}
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, fmt.Errorf("this is no Pod of a cluster: say with --kubeconfig which cluster to serve")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading how to reach the API server: %w", err)
+	}
+	config.QPS, config.Burst = options.QPS, options.Burst
+	config.UserAgent = component + "/" + version.Get().GitVersion
+	return config, nil
+}

@@ -1,0 +1,158 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// The resources that the controller reads, as ownWrites names them.
+const (
+	rayResource        = "rays"
+	serviceResource    = "services"
+	deploymentResource = "deployments"
+)
+
+// childKind is how the children of one kind are named, read and written, in the
+// namespace of one Ray.
+type childKind[T metav1.Object] struct {
+	// kind is the kind as messages have it.
+	kind     string
+	resource string
+	cache    interface{ Get(name string) (T, error) }
+	client   childClient[T]
+}
+
+// childClient is what a generated client has for every type.
+type childClient[T metav1.Object] interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (T, error)
+	Create(ctx context.Context, child T, options metav1.CreateOptions) (T, error)
+	Update(ctx context.Context, child T, options metav1.UpdateOptions) (T, error)
+	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
+}
+
+func (c *Controller) servicesOf(ray *rayv1.Ray) childKind[*corev1.Service] {
+	return childKind[*corev1.Service]{
+		kind:     "service",
+		resource: serviceResource,
+		cache:    c.services.Services(ray.Namespace),
+		client:   c.kube.CoreV1().Services(ray.Namespace),
+	}
+}
+
+func (c *Controller) deploymentsOf(ray *rayv1.Ray) childKind[*appsv1.Deployment] {
+	return childKind[*appsv1.Deployment]{
+		kind:     "deployment",
+		resource: deploymentResource,
+		cache:    c.deployments.Deployments(ray.Namespace),
+		client:   c.kube.AppsV1().Deployments(ray.Namespace),
+	}
+}
+
+// syncDeployment makes the Deployment of a group as the Ray asks. It returns the
+// Deployment as it is then, nil if there is none, also beside an error.
+func (c *Controller) syncDeployment(ctx context.Context, ray *rayv1.Ray, role rayv1.Role) (*appsv1.Deployment, error) {
+	kind := c.deploymentsOf(ray)
+	have, err := getOrCreate(ctx, c, ray, kind, resources.DeploymentName(ray, role), func() *appsv1.Deployment {
+		return resources.NewDeployment(ray, role)
+	})
+	if err != nil {
+		return have, err
+	}
+	return mend(ctx, c, ray, kind, have, func() (*appsv1.Deployment, []string) {
+		return mendDeployment(ray, role, have)
+	})
+}
+
+// getOrCreate returns a child, which it creates if there is none. Beside an error it
+// returns the child only if it exists and is the Ray's.
+func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string, want func() T) (T, error) {
+	var none T
+	have, err := kind.cache.Get(name)
+	if apierrors.IsNotFound(err) {
+		have, err = create(ctx, c, ray, kind, want())
+		if !apierrors.IsAlreadyExists(err) {
+			return have, err
+		}
+		// There is one that the cache does not show: it is new, or has lost its labels,
+		// or is somebody else's.
+		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
+	}
+	if err != nil {
+		return none, failed(reasonFailedGet, "get", kind.kind, name, err)
+	}
+	if err := checkOwner(ray, kind.kind, have); err != nil {
+		return none, err
+	}
+	return have, c.checkWritable(ctx, ray, kind.kind, have)
+}
+
+// mend writes a child if it is not as the Ray asks, and returns it as it is then.
+func mend[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have T, compare func() (T, []string)) (T, error) {
+	next, changed := compare()
+	if len(changed) == 0 {
+		return have, nil
+	}
+	return update(ctx, c, ray, kind, have, next, changed)
+}
+
+// removeDeployment deletes the Deployment of a group that the Ray no longer asks for, if
+// it is the Ray's.
+func (c *Controller) removeDeployment(ctx context.Context, ray *rayv1.Ray, role rayv1.Role) error {
+	kind := c.deploymentsOf(ray)
+	have, err := kind.cache.Get(resources.DeploymentName(ray, role))
+	if apierrors.IsNotFound(err) || err == nil && !metav1.IsControlledBy(have, ray) {
+		return nil
+	}
+	if err != nil {
+		return failed(reasonFailedGet, "get", kind.kind, resources.DeploymentName(ray, role), err)
+	}
+	if err := c.checkWritable(ctx, ray, kind.kind, have); err != nil {
+		return err
+	}
+	return remove(ctx, c, ray, kind, have)
+}
+
+// checkOwner returns a problem if an object that has the name of a child is not the Ray's.
+// Ownership is the UID in the controller reference, never a name or a label.
+func checkOwner(ray *rayv1.Ray, kind string, have metav1.Object) error {
+	ref := metav1.GetControllerOf(have)
+	switch {
+	case ref != nil && ref.UID == ray.UID:
+		return nil
+	case ref != nil && ref.APIVersion == rayv1.SchemeGroupVersion.String() && ref.Kind == rayv1.SchemeGroupVersionKind.Kind && ref.Name == ray.Name:
+		return waiting(reasonTerminating, "the %s %s of an earlier Ray of this name is still being deleted", kind, have.GetName())
+	case ref != nil:
+		return waiting(reasonNameTaken, "the name of the %s %s is taken: it belongs to %s %s; delete it, or give the Ray another name", kind, have.GetName(), ref.Kind, ref.Name)
+	default:
+		return waiting(reasonNameTaken, "the name of the %s %s is taken: it does not belong to this Ray; delete it, or give the Ray another name", kind, have.GetName())
+	}
+}
+
+// checkWritable returns an error if a child of the Ray must not be written now.
+func (c *Controller) checkWritable(ctx context.Context, ray *rayv1.Ray, kind string, have metav1.Object) error {
+	if have.GetDeletionTimestamp() != nil {
+		return waiting(reasonTerminating, "the %s %s is being deleted", kind, have.GetName())
+	}
+	recorded := recordedGeneration(have)
+	if recorded <= ray.Generation {
+		return nil
+	}
+	// Either the child was written for a Ray that this cache has yet to see, or somebody
+	// changed the record. Only the server knows.
+	live, err := c.ray.RayV1().Rays(ray.Namespace).Get(ctx, ray.Name, metav1.GetOptions{})
+	if err != nil {
+		return failed(reasonFailedGet, "get", "ray", ray.Name, err)
+	}
+	if live.UID == ray.UID && live.Generation < recorded {
+		return nil
+	}
+	return fmt.Errorf("the %s %s was written for generation %d of the Ray, here is %d: %w", kind, have.GetName(), recorded, ray.Generation, errBehind)
+}

@@ -1,0 +1,190 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	appslisters "k8s.io/client-go/listers/apps/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	raylisters "github.com/kubeflow/ray-operator/pkg/client/listers/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+const (
+	// minRetryDelay and maxRetryDelay bound the delay before a Ray whose sync failed is
+	// synced again. It doubles with each failure of that Ray, and of that Ray alone:
+	// there is no limit that Rays share, so a broken one never delays another.
+	minRetryDelay = 5 * time.Millisecond
+	maxRetryDelay = 30 * time.Second
+
+	// waitDelay is how long a Ray waits that can go on only when somebody else acts,
+	// such as removing an object whose name it needs. Most often an event comes first.
+	waitDelay = 10 * time.Second
+
+	// drainTimeout bounds how long Run goes on with queued work after it was told to
+	// stop. It fits into the 30 seconds that a Pod has by default.
+	drainTimeout = 15 * time.Second
+)
+
+// Controller keeps the children and the status of Rays as they should be.
+type Controller struct {
+	kube kubernetes.Interface
+	ray  versioned.Interface
+
+	rays        raylisters.RayLister
+	services    corelisters.ServiceLister
+	deployments appslisters.DeploymentLister
+	synced      []cache.InformerSynced
+
+	queue     workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	recorder  record.EventRecorder
+	clock     clock.PassiveClock
+	ownWrites *ownWrites
+}
+
+// New returns a controller that reads from informers and writes with the two clients.
+func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTicker) (*Controller, error) {
+	c := &Controller{
+		kube:        kube,
+		ray:         ray,
+		rays:        informers.Rays.Lister(),
+		services:    informers.Services.Lister(),
+		deployments: informers.Deployments.Lister(),
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),
+			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "ray", Clock: clock},
+		),
+		recorder: recorder,
+		clock:    clock,
+		ownWrites: newOwnWrites(map[string]versionedStore{
+			rayResource:        informers.Rays.Informer().GetStore(),
+			serviceResource:    informers.Services.Informer().GetStore(),
+			deploymentResource: informers.Deployments.Informer().GetStore(),
+		}),
+	}
+
+	rays, err := informers.Rays.TypedInformer().AddTypedEventHandler(rayHandler(c))
+	if err != nil {
+		return nil, fmt.Errorf("watching Rays: %w", err)
+	}
+	services, err := informers.Services.TypedInformer().AddTypedEventHandler(childHandler[*corev1.Service](c))
+	if err != nil {
+		return nil, fmt.Errorf("watching Services: %w", err)
+	}
+	deployments, err := informers.Deployments.TypedInformer().AddTypedEventHandler(childHandler[*appsv1.Deployment](c))
+	if err != nil {
+		return nil, fmt.Errorf("watching Deployments: %w", err)
+	}
+	c.synced = []cache.InformerSynced{rays.HasSynced, services.HasSynced, deployments.HasSynced}
+	return c, nil
+}
+
+// Run syncs Rays with so many workers until ctx is done. Then it finishes what is
+// queued, for drainTimeout at most, and returns when no worker is left.
+func (c *Controller) Run(ctx context.Context, workers int) error {
+	logger := klog.FromContext(ctx)
+	if !cache.WaitForNamedCacheSyncWithContext(ctx, c.synced...) {
+		return fmt.Errorf("caches did not fill before the controller was stopped: %w", context.Cause(ctx))
+	}
+
+	// A sync that has begun is finished, also when ctx is done in the middle of it.
+	syncCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+
+	logger.Info("Starting workers", "count", workers)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for c.processNextWorkItem(syncCtx) {
+			}
+		})
+	}
+
+	<-ctx.Done()
+	logger.Info("Draining the queue", "length", c.queue.Len())
+	defer time.AfterFunc(drainTimeout, cancel).Stop()
+	c.queue.ShutDownWithDrain()
+	wg.Wait()
+	logger.Info("Workers have stopped")
+	return nil
+}
+
+// processNextWorkItem syncs the next Ray of the queue. It returns false once the queue
+// is shut down and empty.
+func (c *Controller) processNextWorkItem(ctx context.Context) bool {
+	key, shutdown := c.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer c.queue.Done(key)
+
+	logger := klog.LoggerWithValues(klog.FromContext(ctx), "ray", key)
+	c.handleErr(logger, key, c.syncSafely(klog.NewContext(ctx, logger), key))
+	return true
+}
+
+// syncSafely is sync, with a panic turned into an error: one Ray that meets a defect
+// must not end the work on all others.
+func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic in sync: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return c.sync(ctx, key)
+}
+
+// handleErr decides when a Ray is synced again.
+func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err error) {
+	switch {
+	case err == nil:
+		c.queue.Forget(key)
+	case errors.Is(err, errBehind):
+		logger.V(4).Info("Syncing again once the caches have caught up", "reason", err)
+		c.queue.AddRateLimited(key)
+	case errors.Is(err, errWaiting):
+		logger.V(2).Info("Waiting", "reason", err)
+		c.queue.Forget(key)
+		c.queue.AddAfter(key, waitDelay)
+	default:
+		logger.Error(err, "Sync failed, retrying", "failures", c.queue.NumRequeues(key)+1)
+		c.queue.AddRateLimited(key)
+	}
+}
+
+// rayHandler wakes up a Ray that has changed.
+func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] {
+	return cache.TypedResourceEventHandlerFuncs[*rayv1.Ray]{
+		AddFunc:    func(ray *rayv1.Ray) { c.queue.Add(cache.MetaObjectToName(ray)) },
+		UpdateFunc: func(_, ray *rayv1.Ray) { c.queue.Add(cache.MetaObjectToName(ray)) },
+		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.queue.Add(ray.GetObjectName()) },
+	}
+}
+
+// childHandler wakes up the Ray whose child has changed. It goes by the child's name, not
+// by its owner: a Ray also waits for others to give up a name that it needs.
+func childHandler[T cache.Object](c *Controller) cache.TypedResourceEventHandlerFuncs[T] {
+	enqueue := func(child klog.KMetadata) {
+		c.queue.Add(cache.ObjectName{Namespace: child.GetNamespace(), Name: resources.RayName(child.GetName())})
+	}
+	return cache.TypedResourceEventHandlerFuncs[T]{
+		AddFunc:    func(child T) { enqueue(child) },
+		UpdateFunc: func(_, child T) { enqueue(child) },
+		DeleteFunc: func(child cache.DeletedObject[T]) { enqueue(child) },
+	}
+}

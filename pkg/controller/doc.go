@@ -1,0 +1,17 @@
+// Package controller keeps the children of every Ray as the Ray asks, and its status
+// true. Data flows one way:
+//
+//	informers.go   what is watched, and what of it is kept in memory
+//	controller.go  the queue: what wakes a Ray up, and what happens after a failure
+//	sync.go        one Ray's turn, phase by phase
+//	child.go       one child's turn: compare what there is with what is wanted
+//	mend.go        the comparison itself, pure
+//	contains.go    its notion of "still has what was set", pure
+//	status.go      the status, pure
+//	write.go       the only writes to the API server
+//	ownwrites.go   whether the caches show these writes yet
+//	problem.go     what can keep a child from being as wanted
+//	events.go      the words of events
+//
+// What is wanted comes from package resources.
+package controller

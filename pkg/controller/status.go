@@ -1,0 +1,232 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// observation is what a sync learned about the children of a Ray.
+type observation struct {
+	// service is what keeps the Service from being as wanted.
+	service error
+	// groups has the head first, then the workers.
+	groups []groupState
+}
+
+// groupState is what a sync learned about one group of a Ray.
+type groupState struct {
+	role rayv1.Role
+	// desired is how many replicas are wanted, nil if the Ray does not have the group.
+	desired *int32
+	// deployment is the group's Deployment, nil if there is none.
+	deployment *appsv1.Deployment
+	// err is what keeps the Deployment from being as wanted.
+	err error
+}
+
+// mirrored are the conditions of a Deployment that a Ray's status repeats for each group.
+var mirrored = map[rayv1.Role][]struct {
+	from appsv1.DeploymentConditionType
+	to   rayv1.RayConditionType
+}{
+	rayv1.RoleHead: {
+		{appsv1.DeploymentProgressing, rayv1.RayHeadDeploymentProgressing},
+		{appsv1.DeploymentAvailable, rayv1.RayHeadDeploymentAvailable},
+		{appsv1.DeploymentReplicaFailure, rayv1.RayHeadDeploymentReplicaFailure},
+	},
+	rayv1.RoleWorker: {
+		{appsv1.DeploymentProgressing, rayv1.RayWorkerDeploymentProgressing},
+		{appsv1.DeploymentAvailable, rayv1.RayWorkerDeploymentAvailable},
+		{appsv1.DeploymentReplicaFailure, rayv1.RayWorkerDeploymentReplicaFailure},
+	},
+}
+
+// newStatus returns the status of a Ray whose children were observed at now. It carries
+// over what has not changed, so that it equals the Ray's status if nothing has.
+func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayStatus {
+	old := &ray.Status
+	status := rayv1.RayStatus{
+		ObservedGeneration: ray.Generation,
+		StartTime:          old.StartTime,
+		LastReconcileTime:  old.LastReconcileTime,
+	}
+	if status.StartTime == nil {
+		status.StartTime = &now
+	}
+
+	conditions := []rayv1.RayCondition{newHealth(observed)}
+	for _, group := range observed.groups {
+		if group.desired == nil {
+			continue
+		}
+		conditions = append(conditions, newMirroredConditions(group)...)
+		switch group.role {
+		case rayv1.RoleHead:
+			status.Head.ReplicaCounts = newReplicaCounts(group.deployment)
+		case rayv1.RoleWorker:
+			status.Worker = &rayv1.WorkerStatus{
+				ReplicaCounts: newReplicaCounts(group.deployment),
+				Selector:      resources.Selector(ray, group.role),
+			}
+		}
+	}
+	for i := range conditions {
+		setTimes(&conditions[i], findCondition(old.Conditions, conditions[i].Type), now)
+	}
+	status.Conditions = conditions
+	return status
+}
+
+// newReplicaCounts returns the counts that a Deployment reports, all 0 if there is none.
+func newReplicaCounts(deployment *appsv1.Deployment) rayv1.ReplicaCounts {
+	if deployment == nil {
+		return rayv1.ReplicaCounts{}
+	}
+	return rayv1.ReplicaCounts{
+		Replicas:            deployment.Status.Replicas,
+		UpdatedReplicas:     deployment.Status.UpdatedReplicas,
+		ReadyReplicas:       deployment.Status.ReadyReplicas,
+		AvailableReplicas:   deployment.Status.AvailableReplicas,
+		UnavailableReplicas: deployment.Status.UnavailableReplicas,
+	}
+}
+
+// newMirroredConditions returns a group's conditions: what its Deployment says, and
+// Unknown where that says nothing.
+func newMirroredConditions(group groupState) []rayv1.RayCondition {
+	var conditions []rayv1.RayCondition
+	for _, mirror := range mirrored[group.role] {
+		condition := rayv1.RayCondition{Type: mirror.to, Status: corev1.ConditionUnknown}
+		if source := findDeploymentCondition(group.deployment, mirror.from); source != nil {
+			condition.Status = source.Status
+			condition.Reason = source.Reason
+			condition.Message = settle(source.Message)
+		}
+		conditions = append(conditions, condition)
+	}
+	return conditions
+}
+
+// newHealth returns the condition Health, whose message names in one line all that is
+// missing. The first thing that is missing gives the reason.
+func newHealth(observed observation) rayv1.RayCondition {
+	var reasons, messages []string
+	add := func(reason, message string) {
+		reasons, messages = append(reasons, reason), append(messages, message)
+	}
+	unobserved := true
+	if observed.service != nil {
+		add(explain(observed.service))
+		unobserved = false
+	}
+	for _, group := range observed.groups {
+		reason, message := missing(group)
+		if reason != "" {
+			add(reason, fmt.Sprintf("%s: %s", group.role, message))
+		}
+		unobserved = unobserved && (group.desired == nil || reason == reasonUnobserved)
+	}
+
+	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Message: strings.Join(messages, "; ")}
+	switch {
+	case len(reasons) == 0:
+		health.Status, health.Reason = corev1.ConditionTrue, reasonHealthy
+	case unobserved:
+		health.Status, health.Reason = corev1.ConditionUnknown, reasons[0]
+	default:
+		health.Reason = reasons[0]
+	}
+	return health
+}
+
+// missing returns what keeps a group from being healthy, or nothing. Its last cases are
+// those in which kubectl rollout status waits, too.
+func missing(group groupState) (reason, message string) {
+	if group.err != nil {
+		return explain(group.err)
+	}
+	if group.desired == nil {
+		return "", ""
+	}
+	desired, deployment := *group.desired, group.deployment
+	if deployment == nil {
+		return reasonProgressing, "the Deployment does not exist"
+	}
+	status := &deployment.Status
+	failure := findDeploymentCondition(deployment, appsv1.DeploymentReplicaFailure)
+	switch {
+	case status.ObservedGeneration == 0:
+		return reasonUnobserved, "the Deployment has not been observed yet"
+	case status.ObservedGeneration < deployment.Generation:
+		return reasonProgressing, "the Deployment's newest generation has not been observed yet"
+	case failure != nil && failure.Status == corev1.ConditionTrue:
+		return reasonReplicaFailure, fmt.Sprintf("%d of %d available: %s", status.AvailableReplicas, desired, settle(failure.Message))
+	case status.AvailableReplicas < desired:
+		return reasonProgressing, fmt.Sprintf("%d of %d available", status.AvailableReplicas, desired)
+	case status.UpdatedReplicas < desired:
+		return reasonProgressing, fmt.Sprintf("%d of %d updated", status.UpdatedReplicas, desired)
+	case status.Replicas > desired:
+		return reasonProgressing, fmt.Sprintf("%d more than wanted still to go", status.Replicas-desired)
+	}
+	return "", ""
+}
+
+// explain returns the reason and the message of what went wrong with a child.
+func explain(err error) (reason, message string) {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p.reason, settle(p.message)
+	}
+	return reasonProgressing, settle(err.Error())
+}
+
+// podName matches the name of a Pod of a Deployment in a message of the API server, with
+// the random end that differs each time the ReplicaSet controller tries to create one.
+var podName = regexp.MustCompile(`(pods? "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
+
+// settle takes out of a message what varies while its cause stays, since each change of a
+// message is a write.
+func settle(message string) string {
+	return podName.ReplaceAllString(message, `${1}*"`)
+}
+
+// setTimes sets the times of a condition: those it had, as far as it has not changed.
+func setTimes(condition, old *rayv1.RayCondition, now metav1.Time) {
+	condition.LastUpdateTime, condition.LastTransitionTime = now, now
+	if old == nil || old.Status != condition.Status {
+		return
+	}
+	condition.LastTransitionTime = old.LastTransitionTime
+	if old.Reason == condition.Reason && old.Message == condition.Message {
+		condition.LastUpdateTime = old.LastUpdateTime
+	}
+}
+
+func findCondition(conditions []rayv1.RayCondition, kind rayv1.RayConditionType) *rayv1.RayCondition {
+	for i := range conditions {
+		if conditions[i].Type == kind {
+			return &conditions[i]
+		}
+	}
+	return nil
+}
+
+func findDeploymentCondition(deployment *appsv1.Deployment, kind appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
+	if deployment == nil {
+		return nil
+	}
+	for i := range deployment.Status.Conditions {
+		if deployment.Status.Conditions[i].Type == kind {
+			return &deployment.Status.Conditions[i]
+		}
+	}
+	return nil
+}

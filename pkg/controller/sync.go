@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// sync brings one Ray's children and status to what its spec asks. It is safe to call at
+// any time, and writes nothing if all is as it should be.
+func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
+	logger := klog.FromContext(ctx)
+	start := c.clock.Now()
+	logger.V(4).Info("Started syncing")
+	defer func() { logger.V(4).Info("Finished syncing", "duration", c.clock.Since(start).Round(time.Microsecond)) }()
+
+	ray, err := c.rays.Rays(key.Namespace).Get(key.Name)
+	if apierrors.IsNotFound(err) {
+		c.ownWrites.forget(key)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if ray.DeletionTimestamp != nil {
+		// The garbage collector takes the children, or leaves them if it was told to.
+		return nil
+	}
+	if !c.ownWrites.visible(key) {
+		return errBehind
+	}
+
+	observed := c.syncChildren(ctx, ray)
+	err = errors.Join(observed.errs()...)
+	if namespaceTerminating(err) {
+		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
+		return nil
+	}
+	if errors.Is(err, errBehind) {
+		return err
+	}
+	return errors.Join(err, c.syncStatus(ctx, ray, observed))
+}
+
+// syncChildren makes the children of a Ray as it asks. A failure on one does not stop the
+// others.
+func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observation {
+	var observed observation
+
+	// The Service is the first to be created, since the Pods look its name up, but the
+	// last to be changed: if the head's Deployment is refused, the head that runs must
+	// keep its ports.
+	services := c.servicesOf(ray)
+	service, err := getOrCreate(ctx, c, ray, services, resources.ServiceName(ray), func() *corev1.Service {
+		return resources.NewService(ray)
+	})
+
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		state := groupState{role: role}
+		if group := resources.Group(ray, role); group != nil {
+			state.desired = new(resources.Replicas(group))
+			state.deployment, state.err = c.syncDeployment(ctx, ray, role)
+		} else {
+			state.err = c.removeDeployment(ctx, ray, role)
+		}
+		observed.groups = append(observed.groups, state)
+	}
+
+	if err == nil && observed.groups[0].err == nil {
+		_, err = mend(ctx, c, ray, services, service, func() (*corev1.Service, []string) {
+			return mendService(ray, service)
+		})
+	}
+	observed.service = err
+	return observed
+}
+
+// syncStatus writes the status of a Ray if it differs from what was observed, and tells
+// of it when the Ray has run into a problem.
+func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed observation) error {
+	now := metav1.NewTime(c.clock.Now()).Rfc3339Copy()
+	status := newStatus(ray, observed, now)
+	if equality.Semantic.DeepEqual(ray.Status, status) {
+		return nil
+	}
+	status.LastReconcileTime = &now
+	if err := c.updateStatus(ctx, ray, status); err != nil {
+		return err
+	}
+
+	// A problem that the status named already is no news.
+	var known string
+	if health := findCondition(ray.Status.Conditions, rayv1.RayHealth); health != nil {
+		known = health.Message
+	}
+	for _, err := range observed.errs() {
+		if reason, message := explain(err); !strings.Contains(known, message) {
+			c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
+		}
+	}
+	return nil
+}
+
+// errs returns what went wrong with each child.
+func (o observation) errs() []error {
+	errs := []error{o.service}
+	for _, group := range o.groups {
+		errs = append(errs, group.err)
+	}
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}

@@ -1,0 +1,95 @@
+package controller
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// Everything that the controller writes to the API server, events aside, is written in
+// this file. All of it is optimistic: a write that is based on an old state fails.
+
+// fieldManager is the operator's name in managedFields.
+const fieldManager = "ray-operator"
+
+// create creates a child. That one of its name exists is returned as it is.
+func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], want T) (T, error) {
+	created, err := kind.client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return created, err
+	}
+	if err != nil {
+		var none T
+		return none, failed(reasonFailedCreate, "create", kind.kind, want.GetName(), err)
+	}
+	c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, created.GetResourceVersion())
+	klog.FromContext(ctx).V(2).Info("Created", "kind", kind.kind, "name", created.GetName())
+	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyCreate, messageCreate, kind.kind, created.GetName())
+	return created, nil
+}
+
+// update updates a child, and returns it as it is then. If the update fails it returns
+// what was there before.
+func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have, next T, changed []string) (T, error) {
+	if c.ownWrites.isFutile(cache.MetaObjectToName(ray), have) {
+		return have, nil
+	}
+	updated, err := kind.client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	if err != nil {
+		return have, failed(reasonFailedUpdate, "update", kind.kind, have.GetName(), err)
+	}
+	c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, updated.GetResourceVersion())
+	if updated.GetResourceVersion() == have.GetResourceVersion() {
+		c.ownWrites.recordFutile(cache.MetaObjectToName(ray), have)
+		klog.FromContext(ctx).Info("Admission undoes what the operator sets, so it is left as it is",
+			"kind", kind.kind, "name", have.GetName(), "changed", changed)
+		return updated, nil
+	}
+
+	message := messageUpdate
+	if recordedGeneration(have) == ray.Generation {
+		message = messageRestore
+	}
+	klog.FromContext(ctx).V(2).Info("Updated", "kind", kind.kind, "name", updated.GetName(), "changed", changed)
+	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyUpdate, message, kind.kind, updated.GetName(), strings.Join(changed, ", "))
+	return updated, nil
+}
+
+// remove deletes a child, if it is still the one that was read.
+func remove[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have T) error {
+	err := kind.client.Delete(ctx, have.GetName(), metav1.DeleteOptions{
+		Preconditions:     &metav1.Preconditions{UID: new(have.GetUID()), ResourceVersion: new(have.GetResourceVersion())},
+		PropagationPolicy: new(metav1.DeletePropagationBackground),
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return failed(reasonFailedDelete, "delete", kind.kind, have.GetName(), err)
+	}
+	klog.FromContext(ctx).V(2).Info("Deleted", "kind", kind.kind, "name", have.GetName())
+	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyDelete, messageDelete, kind.kind, have.GetName())
+	return nil
+}
+
+// updateStatus writes the status of a Ray.
+func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status rayv1.RayStatus) error {
+	next := ray.DeepCopy()
+	next.Status = status
+	updated, err := c.ray.RayV1().Rays(ray.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)
+	}
+	c.ownWrites.record(cache.MetaObjectToName(ray), rayResource, updated.ResourceVersion)
+	return nil
+}
