@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	modulePath     = "github.com/kubeflow/ray-operator/hack/cluster"
+	kubernetesPath = "k8s.io/kubernetes"
+
+	// tools is the go command's name for all tool lines of go.mod.
+	tools = "tool"
+)
+
+// module is the Go module of this program, whose go.mod decides what is built.
+type module struct {
+	dir        string // of go.mod
+	repo       string // root of the repository
+	kubernetes string // version of Kubernetes, such as v1.37.2
+}
+
+func findModule(ctx context.Context) (module, error) {
+	dir, err := listModule(ctx, "{{.Dir}}", modulePath)
+	if err != nil {
+		return module{}, fmt.Errorf("this has to run in hack/cluster: %w", err)
+	}
+	version, err := listModule(ctx, "{{.Version}}", kubernetesPath)
+	if err != nil {
+		return module{}, err
+	}
+	return module{dir: dir, repo: filepath.Dir(filepath.Dir(dir)), kubernetes: version}, nil
+}
+
+func listModule(ctx context.Context, format, path string) (string, error) {
+	cmd := command(ctx, "go", "list", "-m", "-f", format, path)
+	var messages strings.Builder
+	cmd.Stderr = &messages
+	out, err := cmd.Output()
+	if err != nil {
+		return "", commandError(ctx, "go list -m "+path, err, messages.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// build compiles all tools of the module into the directory bin.
+func (m module) build(ctx context.Context, bin string, p progress) error {
+	flags, err := linkerFlags(m.kubernetes)
+	if err != nil {
+		return err
+	}
+	var stale map[string]bool
+	err = p.step("checking packages", func(report reporter) (string, error) {
+		var total int
+		var err error
+		stale, total, err = m.list(ctx, report)
+		return fmt.Sprintf("checked %d packages", total), err
+	})
+	if err != nil {
+		return err
+	}
+	return p.step("linking", func(report reporter) (string, error) {
+		if err := m.compile(ctx, bin, flags, stale, report); err != nil {
+			return "", err
+		}
+		if len(stale) == 0 {
+			return "all binaries are up to date", nil
+		}
+		return fmt.Sprintf("compiled %d packages", len(stale)), nil
+	})
+}
+
+// list loads the packages of all tools, for which the go command downloads the
+// modules which are missing. It returns the packages to be compiled, and the
+// number of all packages.
+func (m module) list(ctx context.Context, report reporter) (stale map[string]bool, total int, err error) {
+	// Without EmbedFiles the go command doesn't look at embedded files, and
+	// takes every package which depends on one for stale.
+	cmd := m.goCommand(ctx, "list", "-trimpath", "-deps", "-json=ImportPath,Stale,StaleReason,EmbedFiles", tools)
+	var stdout bytes.Buffer
+	var messages strings.Builder
+	cmd.Stdout = &stdout
+	cmd.Stderr = &lineWriter{line: func(line string) {
+		if mod, ok := strings.CutPrefix(line, "go: downloading "); ok {
+			report("downloading modules", mod)
+			return
+		}
+		fmt.Fprintln(&messages, line)
+	}}
+	if err := cmd.Run(); err != nil {
+		return nil, 0, commandError(ctx, "go list", err, messages.String())
+	}
+	return stalePackages(&stdout)
+}
+
+// stalePackages reads the output of go list -json. A package which is in the
+// build cache counts as stale there, too, if its binary isn't installed.
+func stalePackages(r io.Reader) (stale map[string]bool, total int, err error) {
+	const cached = "not installed but available in build cache"
+	stale = make(map[string]bool)
+	decoder := json.NewDecoder(r)
+	for {
+		var pkg struct {
+			ImportPath  string
+			Stale       bool
+			StaleReason string
+		}
+		err := decoder.Decode(&pkg)
+		if errors.Is(err, io.EOF) {
+			return stale, total, nil
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("reading the output of go list: %w", err)
+		}
+		total++
+		if pkg.Stale && pkg.StaleReason != cached {
+			stale[pkg.ImportPath] = true
+		}
+	}
+}
+
+// compile runs go build, which prints the name of each package it compiles.
+func (m module) compile(ctx context.Context, bin, linkerFlags string, stale map[string]bool, report reporter) error {
+	// From a directory next to them, the finished binaries are renamed. They
+	// would be copied from elsewhere, which an interrupt can cut short, and the
+	// go command takes such a part for the whole.
+	tmp, err := os.MkdirTemp(bin, ".build-")
+	if err != nil {
+		return fmt.Errorf("making a temporary directory: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+
+	// The separator at its end tells the go command that out is a directory.
+	out := bin + string(filepath.Separator)
+	cmd := m.goCommand(ctx, "build", "-v", "-trimpath", "-ldflags", linkerFlags, "-o", out, tools)
+	cmd.Env = append(cmd.Env, "GOTMPDIR="+tmp)
+	compiled := 0
+	var messages strings.Builder
+	cmd.Stderr = &lineWriter{line: func(line string) {
+		if !stale[line] {
+			fmt.Fprintln(&messages, line)
+			return
+		}
+		compiled++
+		if compiled == len(stale) {
+			report("linking", "")
+			return
+		}
+		report(fmt.Sprintf("compiling %d of %d packages", compiled, len(stale)), line)
+	}}
+	if err := cmd.Run(); err != nil {
+		return commandError(ctx, "go build", err, messages.String())
+	}
+	return nil
+}
+
+func (m module) goCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := command(ctx, "go", args...)
+	cmd.Dir = m.dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd
+}
+
+// linkerFlags tells the binaries their version: kwokctl and clients decide by
+// it what a server can do, and without it Kubernetes says v0.0.0.
+func linkerFlags(version string) (string, error) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) != 3 {
+		return "", fmt.Errorf("version %q of %s is not of the form v1.2.3", version, kubernetesPath)
+	}
+	const variable = " -X k8s.io/component-base/version."
+	return "-s -w" +
+		variable + "gitVersion=" + version +
+		variable + "gitMajor=" + parts[0] +
+		variable + "gitMinor=" + parts[1], nil
+}

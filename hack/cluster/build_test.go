@@ -1,0 +1,48 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestStalePackages(t *testing.T) {
+	const output = `{"ImportPath": "fresh"}
+{"ImportPath": "changed", "Stale": true, "StaleReason": "build ID mismatch"}
+{"ImportPath": "dependent", "Stale": true, "StaleReason": "stale dependency: changed"}
+{"ImportPath": "cached", "Stale": true, "StaleReason": "not installed but available in build cache"}
+`
+	stale, total, err := stalePackages(strings.NewReader(output))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total != 4 {
+		t.Errorf("total = %d, want 4", total)
+	}
+	got, want := slices.Sorted(maps.Keys(stale)), []string{"changed", "dependent"}
+	if !slices.Equal(got, want) {
+		t.Errorf("stale packages = %q, want %q", got, want)
+	}
+}
+
+func TestStalePackagesOfBrokenOutput(t *testing.T) {
+	if _, _, err := stalePackages(strings.NewReader(`{"ImportPath": `)); err == nil {
+		t.Error("no error for output which breaks off")
+	}
+}
+
+func TestLinkerFlags(t *testing.T) {
+	got, err := linkerFlags("v1.37.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2" +
+		" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37"
+	if got != want {
+		t.Errorf("linkerFlags = %q, want %q", got, want)
+	}
+	if _, err := linkerFlags("v1.37"); err == nil {
+		t.Error("no error for a version of two numbers")
+	}
+}

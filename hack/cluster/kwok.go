@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// components are the programs of a cluster under the names kwokctl gives them,
+// each after those it depends on.
+var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
+
+// nodeParams gives each simulated node room for 1000 Pods, with more CPU and
+// memory than they ask for, and with an address for each: the default network
+// of a node has 254.
+var nodeParams = []string{
+	`.allocatable = {"cpu": "1k", "memory": "10Ti", "pods": "1k"}`,
+	`.podCIDRs = ["10.0.0.0/16"]`,
+}
+
+// extraArg is a command line argument of a component.
+type extraArg struct {
+	component, key, value string
+}
+
+func parseExtraArg(s string) (extraArg, error) {
+	parts := strings.SplitN(s, "=", 3)
+	if len(parts) != 3 || parts[1] == "" {
+		return extraArg{}, fmt.Errorf("%q is not of the form component=key=value", s)
+	}
+	arg := extraArg{component: parts[0], key: parts[1], value: parts[2]}
+	if !slices.Contains(components, arg.component) {
+		return extraArg{}, fmt.Errorf("unknown component %q, known are %s", arg.component, strings.Join(components, ", "))
+	}
+	return arg, nil
+}
+
+// kwokctlConfig is the part of kwokctl's configuration which is set here. Its
+// flags don't do: there is none for the address to bind to, and kwokctl v0.8.0
+// panics when it gets two --extra-args for each of two components.
+type kwokctlConfig struct {
+	APIVersion        string           `json:"apiVersion"`
+	Kind              string           `json:"kind"`
+	Options           kwokctlOptions   `json:"options"`
+	ComponentsPatches []componentPatch `json:"componentsPatches"`
+}
+
+type kwokctlOptions struct {
+	Runtime                     string `json:"runtime"`
+	BindAddress                 string `json:"bindAddress"`
+	DisableQPSLimits            bool   `json:"disableQPSLimits"`
+	KubeAuditPolicy             string `json:"kubeAuditPolicy"`
+	EtcdBinary                  string `json:"etcdBinary"`
+	KubeAPIServerBinary         string `json:"kubeApiserverBinary"`
+	KubeControllerManagerBinary string `json:"kubeControllerManagerBinary"`
+	KubeSchedulerBinary         string `json:"kubeSchedulerBinary"`
+	KwokControllerBinary        string `json:"kwokControllerBinary"`
+}
+
+type componentPatch struct {
+	Name      string     `json:"name"`
+	ExtraArgs []keyValue `json:"extraArgs"`
+}
+
+type keyValue struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// kwokctlConfigFor returns the configuration of a cluster as JSON.
+func kwokctlConfigFor(bin, auditPolicy string, extraArgs []extraArg) ([]byte, error) {
+	defaults := []extraArg{
+		// The size in MB at which a new audit log is begun. Tests count requests,
+		// so it must stay in one file.
+		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
+		// The default has addresses for 254 Services.
+		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "10.96.0.0/12"},
+		// An address for documentation, which no simulated Pod connects to.
+		// Without one the API server looks for a network interface to use, and
+		// ends on a machine which has none.
+		{component: "kube-apiserver", key: "advertise-address", value: "192.0.2.254"},
+	}
+	config := kwokctlConfig{
+		APIVersion: "config.kwok.x-k8s.io/v1alpha1",
+		Kind:       "KwokctlConfiguration",
+		Options: kwokctlOptions{
+			Runtime:                     "binary",
+			BindAddress:                 "127.0.0.1",
+			DisableQPSLimits:            true,
+			KubeAuditPolicy:             auditPolicy,
+			EtcdBinary:                  filepath.Join(bin, "server"), // go build names it after its package
+			KubeAPIServerBinary:         filepath.Join(bin, "kube-apiserver"),
+			KubeControllerManagerBinary: filepath.Join(bin, "kube-controller-manager"),
+			KubeSchedulerBinary:         filepath.Join(bin, "kube-scheduler"),
+			KwokControllerBinary:        filepath.Join(bin, "kwok"),
+		},
+	}
+	for _, arg := range slices.Concat(defaults, extraArgs) {
+		config.ComponentsPatches = append(config.ComponentsPatches, componentPatch{
+			Name:      arg.component,
+			ExtraArgs: []keyValue{{Key: arg.key, Value: arg.value}},
+		})
+	}
+	return json.Marshal(config)
+}

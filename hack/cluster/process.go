@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// pollInterval is the pause between two looks at something awaited.
+	pollInterval = 200 * time.Millisecond
+	// exitTimeout is how long processes told to end may take.
+	exitTimeout = 10 * time.Second
+)
+
+// command prepares a program which is interrupted when ctx ends, together with
+// all programs it has started itself, such as the compilers under go build. It
+// gets a process group of its own for this, so a terminal's Ctrl-C reaches it
+// through ctx only.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = exitTimeout
+	return cmd
+}
+
+// commandError is the failure of a command which ran with ctx, with what it
+// printed. If ctx has ended, the reason for this says more.
+func commandError(ctx context.Context, command string, err error, output string) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if output = strings.TrimSpace(output); output != "" {
+		return fmt.Errorf("%s: %w\n%s", command, err, output)
+	}
+	return fmt.Errorf("%s: %w", command, err)
+}
+
+// processes returns the ids of the running programs in the directory dir, by
+// the names of the programs. It goes by what runs, not by pid files: these
+// outlive a reboot, after which an id may belong to any other program.
+func processes(ctx context.Context, dir string) (map[string]int, error) {
+	out, err := command(ctx, "ps", "-axww", "-o", "pid=,command=").CombinedOutput()
+	if err != nil {
+		return nil, commandError(ctx, "ps", err, string(out))
+	}
+	return parseProcesses(out, dir)
+}
+
+func parseProcesses(ps []byte, dir string) (map[string]int, error) {
+	found := make(map[string]int)
+	lines := bufio.NewScanner(bytes.NewReader(ps))
+	lines.Buffer(nil, len(ps)+1)
+	for lines.Scan() {
+		id, commandLine, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		program, ok := strings.CutPrefix(strings.TrimSpace(commandLine), dir+string(filepath.Separator))
+		if !ok {
+			continue
+		}
+		pid, err := strconv.Atoi(id)
+		if err != nil {
+			return nil, fmt.Errorf("reading the output of ps: %w", err)
+		}
+		name, _, _ := strings.Cut(program, " ")
+		found[name] = pid
+	}
+	return found, lines.Err()
+}
+
+// kill ends all running programs in the directory dir and waits until they are
+// gone.
+func kill(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
+	defer cancel()
+	for {
+		running, err := processes(ctx, dir)
+		if err != nil {
+			return err
+		}
+		if len(running) == 0 {
+			return nil
+		}
+		for name, pid := range running {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("killing %s, process %d: %w", name, pid, err)
+			}
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return fmt.Errorf("waiting for the processes in %s to end: %w", dir, err)
+		}
+	}
+}
+
+// lock makes the directory dir if need be and reserves it for this process.
+// The returned function releases it, and so does the end of the process.
+func lock(ctx context.Context, dir string, p progress) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory of the binaries: %w", err)
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory of the binaries: %w", err)
+	}
+	try := func() error { return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+	err = try()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = p.step("waiting for another build or start to end", func(reporter) (string, error) {
+			for errors.Is(err, syscall.EWOULDBLOCK) {
+				if err := sleep(ctx, pollInterval); err != nil {
+					return "", err
+				}
+				err = try()
+			}
+			return "another build or start has ended", err
+		})
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// sleep waits for the duration or the end of ctx, whose cause it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
