@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/logs"
-	"k8s.io/component-base/version"
 
 	"github.com/kubeflow/ray-operator/cmd/ray-operator/app"
 )
@@ -29,7 +28,7 @@ func run() int {
 		return fail(err)
 	}
 	if options.ShowVersion {
-		fmt.Println("ray-operator", version.Get().GitVersion)
+		fmt.Println("ray-operator", app.Version)
 		return 0
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -36,6 +36,10 @@ const (
 	// such as removing an object whose name it needs. Most often an event comes first.
 	waitDelay = 10 * time.Second
 
+	// minStatusInterval is the time between two status writes that only tell of progress.
+	// Since a status has whole seconds, it is up to a second shorter.
+	minStatusInterval = 2 * time.Second
+
 	// drainTimeout bounds how long Run goes on with queued work after it was told to
 	// stop. It fits into the 30 seconds that a Pod has by default.
 	drainTimeout = 15 * time.Second

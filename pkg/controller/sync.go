@@ -95,6 +95,12 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	if equality.Semantic.DeepEqual(ray.Status, status) {
 		return nil
 	}
+	if !urgent(ray, status, observed) {
+		if wait := minStatusInterval - now.Sub(ray.Status.LastReconcileTime.Time); wait > 0 {
+			c.queue.AddAfter(cache.MetaObjectToName(ray), wait)
+			return nil
+		}
+	}
 	status.LastReconcileTime = &now
 	if err := c.updateStatus(ctx, ray, status); err != nil {
 		return err
@@ -111,6 +117,16 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 		}
 	}
 	return nil
+}
+
+// urgent tells whether a status must be written at once. What is not urgent is progress,
+// such as one more Pod that is ready: while Pods come and go, it comes many times a second.
+func urgent(ray *rayv1.Ray, status rayv1.RayStatus, observed observation) bool {
+	before, after := findCondition(ray.Status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayHealth)
+	return ray.Status.LastReconcileTime == nil || before == nil ||
+		ray.Status.ObservedGeneration != status.ObservedGeneration ||
+		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue) ||
+		len(observed.errs()) > 0
 }
 
 // errs returns what went wrong with each child.

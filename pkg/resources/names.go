@@ -17,6 +17,8 @@ func DeploymentName(ray *rayv1.Ray, role rayv1.Role) string { return ray.Name + 
 
 // RayName returns the name of the Ray whose child has a name, or would have it.
 func RayName(child string) string {
-	name := strings.TrimSuffix(child, "-"+string(rayv1.RoleHead))
-	return strings.TrimSuffix(name, "-"+string(rayv1.RoleWorker))
+	if name, found := strings.CutSuffix(child, "-"+string(rayv1.RoleHead)); found {
+		return name
+	}
+	return strings.TrimSuffix(child, "-"+string(rayv1.RoleWorker))
 }

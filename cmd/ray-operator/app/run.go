@@ -12,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -24,6 +23,10 @@ import (
 // component is the operator's name in events and, with its version, to the API server.
 const component = "ray-operator"
 
+// Version is the operator's own version, which the linker sets. That of component-base is
+// Kubernetes', by which its metrics decide what they show.
+var Version = "unknown"
+
 // Run runs the operator until ctx is done, and then returns nil once all that was begun
 // is finished. Any error says in one line what is wrong.
 func Run(ctx context.Context, options *Options) error {
@@ -31,7 +34,7 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	logger := klog.FromContext(ctx)
-	logger.Info("Starting ray-operator", "version", version.Get().GitVersion)
+	logger.Info("Starting ray-operator", "version", Version)
 
 	config, err := newClientConfig(options)
 	if err != nil {
@@ -103,6 +106,6 @@ func newClientConfig(options *Options) (*rest.Config, error) {
 		return nil, fmt.Errorf("reading how to reach the API server: %w", err)
 	}
 	config.QPS, config.Burst = options.QPS, options.Burst
-	config.UserAgent = component + "/" + version.Get().GitVersion
+	config.UserAgent = component + "/" + Version
 	return config, nil
 }

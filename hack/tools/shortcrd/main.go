@@ -1,5 +1,5 @@
 // Command shortcrd finishes the CustomResourceDefinition that controller-gen writes:
-// it reads one from standard input and writes it to standard output, with two
+// it reads one from standard input and writes it to standard output, with
 // changes that no marker can make, since they lie inside Kubernetes' own types.
 //
 //   - A Pod template's descriptions are cut to their first sentence, and dropped
@@ -7,6 +7,7 @@
 //     262,144 bytes that a client-side kubectl apply can carry.
 //   - Unknown keys under a container's resources are accepted. Manifests in the wild
 //     say `limit:` for `limits:`; a policy warns of it (manifests/policy).
+//   - metadata.name is declared, so that a validation rule can point at it.
 package main
 
 import (
@@ -62,8 +63,12 @@ func run(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// finish changes the Pod templates of a Ray's schema.
+// finish changes the schema of a Ray.
 func finish(ray *apiextensionsv1.JSONSchemaProps) error {
+	metadata := ray.Properties["metadata"]
+	metadata.Properties = map[string]apiextensionsv1.JSONSchemaProps{"name": {Type: "string"}}
+	ray.Properties["metadata"] = metadata
+
 	for _, group := range []string{"head", "worker"} {
 		schema, ok := ray.Properties["spec"].Properties[group]
 		if !ok {

@@ -1,0 +1,85 @@
+# Everything is built from Go modules: a machine needs Go, git, make and gcc.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+IMAGE ?= ray-operator:latest
+LDFLAGS := -s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=$(VERSION)
+
+# Modules beside the main one. What they need is not vendored.
+TOOL_MODULES := hack/cluster hack/tools
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: ## Run the sample on a local cluster (or the one that KUBECONFIG=... names).
+	@hack/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## Remove what demo has started.
+	@hack/demo.sh down
+
+##@ Build
+
+.PHONY: build
+build: bin/ray-operator ## Build the operator.
+
+.PHONY: bin/ray-operator
+bin/ray-operator:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/ray-operator
+
+.PHONY: image
+image: ## Build the container image IMAGE, with docker.
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+.PHONY: manifests
+manifests: bin/cluster/kubectl ## Render the installation into one file, bin/install.yaml.
+	bin/cluster/kubectl kustomize manifests/default >bin/install.yaml
+	@echo "wrote bin/install.yaml"
+
+bin/cluster/kubectl:
+	go run -C hack/cluster . build
+
+##@ Develop
+
+.PHONY: codegen
+codegen: ## Generate what is made from the types: clients, deepcopy functions, the CRD.
+	hack/update-codegen.sh
+
+.PHONY: verify-codegen
+verify-codegen: ## Fail if anything generated is stale.
+	hack/verify-codegen.sh
+
+.PHONY: update-golden
+update-golden: ## Write the golden files of what a Ray becomes.
+	go test ./pkg/resources -run TestRendering -update
+
+.PHONY: lint
+lint: ## Lint all modules.
+	hack/lint.sh
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-e2e ## Run everything that decides whether a change may land.
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests.
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -race ./cmd/... ./pkg/...
+	@for module in $(TOOL_MODULES); do (cd $$module && go test ./...) || exit 1; done
+
+.PHONY: test-e2e
+test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of their own.
+	hack/e2e.sh $(E2E_FLAGS)
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin

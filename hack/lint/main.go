@@ -1,0 +1,37 @@
+// Command golangci-lint is golangci-lint with kube-api-linter as one of its linters.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/golangci/golangci-lint/v2/pkg/commands"
+	"github.com/golangci/golangci-lint/v2/pkg/exitcodes"
+
+	_ "sigs.k8s.io/kube-api-linter"
+)
+
+func main() {
+	info := commands.BuildInfo{GoVersion: runtime.Version(), Version: versions(), Commit: "go.mod", Date: "(unknown)"}
+	if err := commands.Execute(info); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitcodes.Failure)
+	}
+}
+
+// versions names the versions of both. It is the key of golangci-lint's cache.
+func versions() string {
+	var found []string
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			switch dep.Path {
+			case "github.com/golangci/golangci-lint/v2", "sigs.k8s.io/kube-api-linter":
+				found = append(found, dep.Path+" "+dep.Version)
+			}
+		}
+	}
+	return strings.Join(found, ", ")
+}

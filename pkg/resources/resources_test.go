@@ -1,0 +1,191 @@
+package resources
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+// seedManifest is the manifest that users know. It is also what make demo applies.
+const seedManifest = "../../manifests/samples/sample-cluster.yaml"
+
+// TestRendering compares everything that a Ray becomes with golden files, so that a
+// reviewer sees what a change means for users.
+func TestRendering(t *testing.T) {
+	for _, manifest := range []string{seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml"} {
+		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
+			ray := readRay(t, manifest)
+			before := ray.DeepCopy()
+			got := render(t, ray)
+			if diff := cmp.Diff(before, ray); diff != "" {
+				t.Errorf("rendering changed the Ray (-before +after):\n%s", diff)
+			}
+
+			golden := filepath.Join("testdata", strings.TrimSuffix(filepath.Base(manifest), ".yaml")+".golden.yaml")
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("rendering differs from %s (-want +got); if that is wanted, run make update-golden:\n%s", golden, diff)
+			}
+		})
+	}
+}
+
+// TestHashes states what a template's hashes depend on: the operator restarts Pods when,
+// and only when, they change.
+func TestHashes(t *testing.T) {
+	tests := []struct {
+		name       string
+		change     func(*rayv1.Ray)
+		wantHead   bool
+		wantWorker bool
+	}{
+		{
+			name:   "scaling changes neither group",
+			change: func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(9)); ray.Spec.Head.Replicas = new(int32(0)) },
+		},
+		{
+			name:   "a new generation changes neither group",
+			change: func(ray *rayv1.Ray) { ray.Generation++ },
+		},
+		{
+			name:     "the head's image changes the head",
+			change:   func(ray *rayv1.Ray) { ray.Spec.Head.Template.Spec.Containers[0].Image = "other" },
+			wantHead: true,
+		},
+		{
+			name: "a label of the workers changes the workers",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Template.Labels = map[string]string{"team": "a"}
+			},
+			wantWorker: true,
+		},
+		{
+			name: "a port of the head changes the head",
+			change: func(ray *rayv1.Ray) {
+				head := &ray.Spec.Head.Template.Spec.Containers[0]
+				head.Ports = append(head.Ports, corev1.ContainerPort{ContainerPort: 8265})
+			},
+			wantHead: true,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before := readRay(t, seedManifest)
+			after := before.DeepCopy()
+			test.change(after)
+			for role, want := range map[rayv1.Role]bool{rayv1.RoleHead: test.wantHead, rayv1.RoleWorker: test.wantWorker} {
+				for _, key := range []string{rayv1.AnnotationInputs, rayv1.AnnotationRendering} {
+					got := NewDeployment(before, role).Annotations[key] != NewDeployment(after, role).Annotations[key]
+					if got != want {
+						t.Errorf("%s of the %s: changed is %t, want %t", key, role, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPortNames tries what could give two ports of a Service one name.
+func TestPortNames(t *testing.T) {
+	tests := []struct {
+		name  string
+		ports []corev1.ContainerPort
+		want  string
+	}{
+		{"a port that Ray knows", []corev1.ContainerPort{{ContainerPort: 6379}}, "gcs"},
+		{"a port that nobody knows", []corev1.ContainerPort{{ContainerPort: 1234}}, "port-1234"},
+		{"a port with a name", []corev1.ContainerPort{{ContainerPort: 6379, Name: "redis"}}, "redis"},
+		{"a well-known port over another protocol", []corev1.ContainerPort{{ContainerPort: 6379, Protocol: corev1.ProtocolUDP}}, "port-6379"},
+		{"a well-known name that a later port has", []corev1.ContainerPort{{ContainerPort: 6379}, {ContainerPort: 1, Name: "gcs"}}, "port-6379 gcs"},
+		{"one number with two protocols", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, "port-53 port-53-udp"},
+		{"a generated name that a later port has", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 1, Name: "port-53"}}, "port-53-tcp port-53"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var names []string
+			for _, port := range newServicePorts(test.ports) {
+				names = append(names, port.Name)
+			}
+			if got := strings.Join(names, " "); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestNames checks names at the limit that the schema sets, and their way back.
+func TestNames(t *testing.T) {
+	for _, name := range []string{"a", "sample-cluster", "x-head", "x-worker", strings.Repeat("x", 58)} {
+		ray := &rayv1.Ray{}
+		ray.Name = name
+		children := []string{ServiceName(ray), DeploymentName(ray, rayv1.RoleHead), DeploymentName(ray, rayv1.RoleWorker)}
+		for _, child := range children {
+			if got := RayName(child); got != name {
+				t.Errorf("RayName(%q) = %q, want %q", child, got, name)
+			}
+		}
+		if errs := validation.IsDNS1035Label(ServiceName(ray)); len(errs) > 0 {
+			t.Errorf("the Service of %q cannot be named %q: %v", name, ServiceName(ray), errs)
+		}
+		for key, value := range Labels(ray, rayv1.RoleWorker) {
+			if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
+				t.Errorf("label %s of %q: %v", key, name, errs)
+			}
+		}
+	}
+}
+
+// readRay reads a manifest as the API server would hand it out: with the schema's
+// defaults, and without what the types do not know.
+func readRay(t *testing.T, path string) *rayv1.Ray {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ray := &rayv1.Ray{}
+	if err := yaml.Unmarshal(data, ray); err != nil {
+		t.Fatalf("reading %s: %v", path, err)
+	}
+	return ray
+}
+
+// render returns all children of a Ray as one YAML stream.
+func render(t *testing.T, ray *rayv1.Ray) []byte {
+	t.Helper()
+	children := []any{NewService(ray)}
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		if Group(ray, role) != nil {
+			children = append(children, NewDeployment(ray, role))
+		}
+	}
+	var stream []byte
+	for _, child := range children {
+		data, err := yaml.Marshal(child)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream = append(stream, "---\n"...)
+		stream = append(stream, data...)
+	}
+	return stream
+}
