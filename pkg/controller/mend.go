@@ -168,18 +168,27 @@ func appendOthers[T any](items, others []T, name func(T) string) []T {
 	return items
 }
 
-// mendMetadata puts back labels, and annotations that are missing. Those that differ are
-// a record of an earlier write, and right.
+// mendMetadata puts back labels, and annotations that are missing. An annotation that
+// differs is the record of an earlier write, and right, unless it is about a generation
+// of the Ray that does not exist.
 func mendMetadata(next, want *metav1.ObjectMeta) []string {
 	changed := mendLabels(next, want.Labels)
+	missing := map[string]string{}
 	for key, value := range want.Annotations {
-		if _, found := next.Annotations[key]; found {
-			continue
+		if _, found := next.Annotations[key]; !found {
+			missing[key] = value
 		}
+	}
+	if recorded := recordedGeneration(next); recorded < 1 || recorded > recordedGeneration(want) {
+		missing[rayv1.AnnotationRayGeneration] = want.Annotations[rayv1.AnnotationRayGeneration]
+	}
+	for key, value := range missing {
 		metav1.SetMetaDataAnnotation(next, key, value)
+	}
+	if len(missing) > 0 {
 		changed = append(changed, "annotations")
 	}
-	return slices.Compact(changed)
+	return changed
 }
 
 // mendLabels puts back labels.

@@ -117,33 +117,35 @@ func newMirroredConditions(group groupState) []rayv1.RayCondition {
 }
 
 // newHealth returns the condition Health, whose message names in one line all that is
-// missing. The first thing that is missing gives the reason.
+// missing. The first problem gives the reason, else the first thing that is missing.
 func newHealth(observed observation) rayv1.RayCondition {
-	var reasons, messages []string
-	add := func(reason, message string) {
-		reasons, messages = append(reasons, reason), append(messages, message)
+	var reason string
+	var messages []string
+	if problems := observed.problems(); len(problems) > 0 {
+		reason, _ = explain(problems[0])
 	}
-	unobserved := true
 	if observed.service != nil {
-		add(explain(observed.service))
-		unobserved = false
+		_, message := explain(observed.service)
+		messages = append(messages, message)
 	}
 	for _, group := range observed.groups {
-		reason, message := missing(group)
-		if reason != "" {
-			add(reason, fmt.Sprintf("%s: %s", group.role, message))
+		groupReason, message := missing(group)
+		if groupReason == "" {
+			continue
 		}
-		unobserved = unobserved && (group.desired == nil || reason == reasonUnobserved)
+		messages = append(messages, fmt.Sprintf("%s: %s", group.role, message))
+		// What is known of one group is more than that nothing is known of the other.
+		if reason == "" || reason == reasonUnobserved {
+			reason = groupReason
+		}
 	}
 
-	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Message: strings.Join(messages, "; ")}
-	switch {
-	case len(reasons) == 0:
+	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reason, Message: strings.Join(messages, "; ")}
+	switch reason {
+	case "":
 		health.Status, health.Reason = corev1.ConditionTrue, reasonHealthy
-	case unobserved:
-		health.Status, health.Reason = corev1.ConditionUnknown, reasons[0]
-	default:
-		health.Reason = reasons[0]
+	case reasonUnobserved:
+		health.Status = corev1.ConditionUnknown
 	}
 	return health
 }

@@ -43,7 +43,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	}
 
 	observed := c.syncChildren(ctx, ray)
-	err = errors.Join(observed.errs()...)
+	err = errors.Join(observed.problems()...)
 	if namespaceTerminating(err) {
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
 		return nil
@@ -95,7 +95,8 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	if equality.Semantic.DeepEqual(ray.Status, status) {
 		return nil
 	}
-	if !urgent(ray, status, observed) {
+	news := unknownProblems(ray, observed)
+	if len(news) == 0 && !urgent(ray, status) {
 		if wait := minStatusInterval - now.Sub(ray.Status.LastReconcileTime.Time); wait > 0 {
 			c.queue.AddAfter(cache.MetaObjectToName(ray), wait)
 			return nil
@@ -105,32 +106,37 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	if err := c.updateStatus(ctx, ray, status); err != nil {
 		return err
 	}
-
-	// A problem that the status named already is no news.
-	var known string
-	if health := findCondition(ray.Status.Conditions, rayv1.RayHealth); health != nil {
-		known = health.Message
-	}
-	for _, err := range observed.errs() {
-		if reason, message := explain(err); !strings.Contains(known, message) {
-			c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
-		}
+	for _, problem := range news {
+		reason, message := explain(problem)
+		c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
 	}
 	return nil
 }
 
-// urgent tells whether a status must be written at once. What is not urgent is progress,
-// such as one more Pod that is ready: while Pods come and go, it comes many times a second.
-func urgent(ray *rayv1.Ray, status rayv1.RayStatus, observed observation) bool {
-	before, after := findCondition(ray.Status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayHealth)
-	return ray.Status.LastReconcileTime == nil || before == nil ||
-		ray.Status.ObservedGeneration != status.ObservedGeneration ||
-		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue) ||
-		len(observed.errs()) > 0
+// unknownProblems returns those problems that the status does not name yet. The status
+// knows them also after a restart, so that none is told twice.
+func unknownProblems(ray *rayv1.Ray, observed observation) []error {
+	health := findCondition(ray.Status.Conditions, rayv1.RayHealth)
+	if health == nil {
+		return observed.problems()
+	}
+	return slices.DeleteFunc(observed.problems(), func(problem error) bool {
+		_, message := explain(problem)
+		return strings.Contains(health.Message, message)
+	})
 }
 
-// errs returns what went wrong with each child.
-func (o observation) errs() []error {
+// urgent tells whether a status must be written at once. What is not urgent is progress,
+// such as one more Pod that is ready: while Pods come and go, it comes many times a second.
+func urgent(ray *rayv1.Ray, status rayv1.RayStatus) bool {
+	before, after := findCondition(ray.Status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayHealth)
+	return before == nil || ray.Status.LastReconcileTime == nil ||
+		ray.Status.ObservedGeneration != status.ObservedGeneration ||
+		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
+}
+
+// problems returns what went wrong with each child.
+func (o observation) problems() []error {
 	errs := []error{o.service}
 	for _, group := range o.groups {
 		errs = append(errs, group.err)

@@ -54,7 +54,7 @@ func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 	}
 
 	message := messageUpdate
-	if recordedGeneration(have) == ray.Generation {
+	if recordedGeneration(have) >= ray.Generation {
 		message = messageRestore
 	}
 	klog.FromContext(ctx).V(2).Info("Updated", "kind", kind.kind, "name", updated.GetName(), "changed", changed)

@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// TestDeletion deletes a Ray in the ways that Kubernetes has.
+func TestDeletion(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"background", "foreground"} {
+		t.Run(mode+" takes all with it", func(t *testing.T) {
+			t.Parallel()
+			u := newUser(t)
+			u.runSeed()
+			u.kubectl("delete", "ray", "sample-cluster", "--cascade="+mode)
+			u.waitDeploymentGone("sample-cluster-head")
+			u.waitDeploymentGone("sample-cluster-worker")
+			u.waitServiceGone("sample-cluster-head")
+			u.eventually("no Pod is left", func() error {
+				return wantCount(0, len(u.pods(rayv1.RoleHead))+len(u.pods(rayv1.RoleWorker)))
+			})
+		})
+	}
+
+	t.Run("foreground leaves the Ray until its children are gone", func(t *testing.T) {
+		t.Parallel()
+		u := newUser(t)
+		u.runSeed()
+		u.kubectl("patch", "deployment", "sample-cluster-head", "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/hold"]}}`)
+		u.kubectl("delete", "ray", "sample-cluster", "--cascade=foreground", "--wait=false")
+		u.waitDeploymentGone("sample-cluster-worker")
+		mark := markAudit(t)
+		if ray := u.ray("sample-cluster"); ray.DeletionTimestamp == nil {
+			t.Error("the Ray is not being deleted")
+		}
+		u.kubectl("patch", "deployment", "sample-cluster-head", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+		u.waitGone("the Ray", func() error {
+			_, err := rays.RayV1().Rays(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
+			return err
+		})
+		if writes := operatorWrites(t, mark, u.namespace); len(writes) > 0 {
+			t.Errorf("the operator wrote for a Ray that is being deleted: %v", writes)
+		}
+	})
+
+	t.Run("orphan leaves the children as they are", func(t *testing.T) {
+		t.Parallel()
+		u := newUser(t)
+		u.runSeed()
+		head, workers := u.podUIDs(rayv1.RoleHead), u.podUIDs(rayv1.RoleWorker)
+		u.kubectl("delete", "ray", "sample-cluster", "--cascade=orphan")
+		for _, name := range []string{"sample-cluster-head", "sample-cluster-worker"} {
+			if owner := metav1.GetControllerOf(u.deployment(name)); owner != nil {
+				t.Errorf("deployment %s still belongs to %v", name, owner)
+			}
+		}
+		if !slices.Equal(u.podUIDs(rayv1.RoleHead), head) || !slices.Equal(u.podUIDs(rayv1.RoleWorker), workers) {
+			t.Error("Pods were replaced")
+		}
+	})
+}
+
+// TestRecreation creates a Ray again under the name of one that was deleted just before,
+// while its children are still being collected.
+func TestRecreation(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.runSeed()
+	for range 3 {
+		before := u.ray("sample-cluster").UID
+		u.kubectl("delete", "ray", "sample-cluster")
+		u.kubectl("apply", "-f", path(seedManifest))
+		u.waitHealthy("sample-cluster")
+		ray := u.ray("sample-cluster")
+		if ray.UID == before {
+			t.Fatal("it is the same Ray")
+		}
+		for _, name := range []string{"sample-cluster-head", "sample-cluster-worker"} {
+			if !metav1.IsControlledBy(u.deployment(name), ray) {
+				t.Errorf("the Ray is healthy, but deployment %s is not its own", name)
+			}
+		}
+	}
+}

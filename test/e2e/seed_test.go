@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// TestSeed applies the seed's manifest as it is and reads what its document shows.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+
+	applied := u.kubectl("apply", "-f", path(seedManifest))
+	if want := "resources.limit of a container is ignored, since the key is limits"; !strings.Contains(applied.stderr, want) {
+		t.Errorf("kubectl apply warns %q, want a warning that has %q", applied.stderr, want)
+	}
+	u.kubectl("wait", "--for=condition=Health", "--timeout=60s", "ray/sample-cluster")
+	u.waitEvent("sample-cluster", "Normal", "SuccessfullyCreate", "deployment sample-cluster-worker")
+
+	described := u.kubectl("describe", "ray", "sample-cluster").stdout
+	for _, want := range []string{
+		`(?m)^Status:$`,
+		`(?m)^  Conditions:$`,
+		`Last Transition Time: +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n +Last Update Time: +\d{4}-`,
+		`Status: +Unknown\n +Type: +RayWorkerDeploymentReplicaFailure\n`,
+		`Status: +Unknown\n +Type: +RayHeadDeploymentReplicaFailure\n`,
+		`Status: +True\n +Type: +Health\n`,
+		`Message: +ReplicaSet "sample-cluster-head-[a-z0-9]+" has successfully progressed.\n +Reason: +NewReplicaSetAvailable\n +Status: +True\n +Type: +RayHeadDeploymentProgressing\n`,
+		`Message: +ReplicaSet "sample-cluster-worker-[a-z0-9]+" has successfully progressed.\n +Reason: +NewReplicaSetAvailable\n +Status: +True\n +Type: +RayWorkerDeploymentProgressing\n`,
+		`Status: +True\n +Type: +RayHeadDeploymentAvailable\n`,
+		`Status: +True\n +Type: +RayWorkerDeploymentAvailable\n`,
+		`  Head:\n    Available Replicas: +1\n    Ready Replicas: +1\n    Replicas: +1\n    Updated Replicas: +1\n`,
+		`  Last Reconcile Time: +\d{4}-`,
+		`  Observed Generation: +1\n`,
+		`  Start Time: +\d{4}-`,
+		`  Worker:\n    Available Replicas: +3\n    Ready Replicas: +3\n    Replicas: +3\n(    Selector: .*\n)?    Updated Replicas: +3\n`,
+		`(?m)^  Normal +SuccessfullyCreate +\S+ +ray-operator +Successfully create the service sample-cluster-head$`,
+		`(?m)^  Normal +SuccessfullyCreate +\S+ +ray-operator +Successfully create the deployment sample-cluster-head$`,
+		`(?m)^  Normal +SuccessfullyCreate +\S+ +ray-operator +Successfully create the deployment sample-cluster-worker$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(described) {
+			t.Errorf("kubectl describe does not show %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(described)
+	}
+}
+
+// TestSeedIsVerbatim guards the sample against edits: users have it as it is, with
+// `limit:` where Kubernetes says `limits:`.
+func TestSeedIsVerbatim(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(path(seedManifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Count(data, []byte("limit:")); got != 2 || len(data) != 1452 {
+		t.Errorf("%s has %d bytes and %d times limit:, want 1452 and 2", seedManifest, len(data), got)
+	}
+}
+
+// TestColumns reads kubectl get, in a table and wide, and finds the Ray under "all".
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.runSeed()
+
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"get", "rays"}, `(?m)^NAME +HEAD +WORKERS +DESIRED +HEALTH +AGE\nsample-cluster +1 +3 +3 +True +\S+$`},
+		{[]string{"get", "rays", "-o", "wide"}, `(?m)^NAME .* UPDATED +AVAILABLE +REASON +MESSAGE *\nsample-cluster .* 3 +3 +AllReplicasAvailable *$`},
+		{[]string{"get", "all"}, `ray.ray.kubeflow.org/sample-cluster`},
+	} {
+		if out := u.kubectl(test.args...).stdout; !regexp.MustCompile(test.want).MatchString(out) {
+			t.Errorf("kubectl %v shows\n%s\nwant %s", test.args, out, test.want)
+		}
+	}
+}
+
+// TestPodsFindEachOther checks what the Pods are given to find their cluster.
+func TestPodsFindEachOther(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.runSeed()
+
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		env := u.pods(role)[0].Spec.Containers[0].Env
+		if len(env) != 3 || env[0].Name != "RAY_HEAD_SERVICE" || env[0].Value != "sample-cluster-head" ||
+			env[1].Name != "RAY_NODE_IP" || env[1].ValueFrom.FieldRef.FieldPath != "status.podIP" ||
+			env[2].Name != "MY_POD_IP" || env[2].ValueFrom.FieldRef.FieldPath != "status.podIP" {
+			t.Errorf("a Pod of the %s has the environment %v", role, env)
+		}
+	}
+	head := u.pods(rayv1.RoleHead)[0]
+	u.eventually("the Service has the head's address", func() error {
+		return containsAddress(u, "sample-cluster-head", head.Status.PodIP)
+	})
+}
