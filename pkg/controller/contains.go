@@ -32,8 +32,8 @@ func valueContains(have, want reflect.Value, merged bool) bool {
 		return want.IsNil() || !have.IsNil() && pointeeContains(have.Elem(), want.Elem())
 	case reflect.Struct:
 		for i := range want.NumField() {
-			merged := strings.Contains(want.Type().Field(i).Tag.Get("patchStrategy"), "merge")
-			if !valueContains(have.Field(i), want.Field(i), merged) {
+			mergedField := strings.Contains(want.Type().Field(i).Tag.Get("patchStrategy"), "merge")
+			if !valueContains(have.Field(i), want.Field(i), mergedField) {
 				return false
 			}
 		}

@@ -57,12 +57,12 @@ type Controller struct {
 
 	queue     workqueue.TypedRateLimitingInterface[cache.ObjectName]
 	recorder  record.EventRecorder
-	clock     clock.PassiveClock
+	clock     clock.WithTickerAndDelayedExecution
 	ownWrites *ownWrites
 }
 
 // New returns a controller that reads from informers and writes with the two clients.
-func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTicker) (*Controller, error) {
+func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
 	c := &Controller{
 		kube:        kube,
 		ray:         ray,
@@ -121,7 +121,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 
 	<-ctx.Done()
 	logger.Info("Draining the queue", "length", c.queue.Len())
-	defer time.AfterFunc(drainTimeout, cancel).Stop()
+	defer c.clock.AfterFunc(drainTimeout, cancel).Stop()
 	c.queue.ShutDownWithDrain()
 	wg.Wait()
 	logger.Info("Workers have stopped")

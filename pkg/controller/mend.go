@@ -126,8 +126,8 @@ func mendTemplate(next, want *appsv1.Deployment, touched bool) []string {
 // otherwise.
 func restore(have, want *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	restored := *want.DeepCopy()
-	addMissing(&restored.Labels, have.Labels)
-	addMissing(&restored.Annotations, have.Annotations)
+	restored.Labels = union(have.Labels, want.Labels)
+	restored.Annotations = union(have.Annotations, want.Annotations)
 
 	containerName := func(c corev1.Container) string { return c.Name }
 	spec := &restored.Spec
@@ -144,14 +144,14 @@ func restore(have, want *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	return restored
 }
 
-// addMissing adds to a map those entries of another whose keys it lacks.
-func addMissing(entries *map[string]string, others map[string]string) {
-	all := maps.Clone(others)
+// union returns the entries of two maps. Where both have a key, the second one counts.
+func union(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
 	if all == nil {
-		return
+		return b
 	}
-	maps.Copy(all, *entries)
-	*entries = all
+	maps.Copy(all, b)
+	return all
 }
 
 // appendOthers appends to items those of another list whose names it lacks.

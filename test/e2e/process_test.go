@@ -66,7 +66,7 @@ func (p *process) start() error {
 	}
 	p.exited = make(chan struct{})
 	go func() {
-		p.command.Wait()
+		_ = p.command.Wait() // how it ended is for those to say who ended it
 		close(p.exited)
 	}()
 	return p.waitReady()
@@ -111,7 +111,9 @@ func (p *process) stop() {
 	select {
 	case <-p.exited:
 	default:
-		p.signal(syscall.SIGTERM)
+		if err := p.signal(syscall.SIGTERM); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
 }
 

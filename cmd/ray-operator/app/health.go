@@ -31,7 +31,7 @@ func serveHealth(ctx context.Context, address string, healthy func(*http.Request
 		return server, nil
 	}
 
-	listener, err := net.Listen("tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--health-bind-address: %w", err)
 	}

@@ -2,6 +2,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -99,7 +100,7 @@ func (o *Options) Validate() error {
 	case o.Workers < 1:
 		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
 	case o.QPS == 0:
-		return fmt.Errorf("--kube-api-qps=0 would allow no request: use a negative number for no limit")
+		return errors.New("--kube-api-qps=0 would allow no request: use a negative number for no limit")
 	case o.QPS > 0 && o.Burst < 1:
 		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
 	case !election.LeaderElect:
@@ -107,14 +108,14 @@ func (o *Options) Validate() error {
 	case election.ResourceLock != "leases":
 		return fmt.Errorf("--leader-elect-resource-lock=%q: only leases are supported", election.ResourceLock)
 	case election.ResourceName == "" || election.ResourceNamespace == "":
-		return fmt.Errorf("--leader-elect needs --leader-elect-resource-name and --leader-elect-resource-namespace")
+		return errors.New("--leader-elect needs --leader-elect-resource-name and --leader-elect-resource-namespace")
 	case election.RetryPeriod.Duration <= 0:
-		return fmt.Errorf("--leader-elect-retry-period must be positive")
+		return errors.New("--leader-elect-retry-period must be positive")
 	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
 		// leaderelection adds up to a fifth to the period, so that candidates spread out.
-		return fmt.Errorf("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
+		return errors.New("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
 	case election.LeaseDuration.Duration <= election.RenewDeadline.Duration:
-		return fmt.Errorf("--leader-elect-lease-duration must be over --leader-elect-renew-deadline")
+		return errors.New("--leader-elect-lease-duration must be over --leader-elect-renew-deadline")
 	}
 	return nil
 }

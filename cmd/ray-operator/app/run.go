@@ -100,7 +100,7 @@ func newClientConfig(options *Options) (*rest.Config, error) {
 		config, err = rest.InClusterConfig()
 	}
 	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, fmt.Errorf("this is no Pod of a cluster: say with --kubeconfig which cluster to serve")
+		return nil, errors.New("this is no Pod of a cluster: say with --kubeconfig which cluster to serve")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading how to reach the API server: %w", err)

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -122,11 +123,11 @@ func firstSentence(text string) string {
 
 func acceptUnknownResources(containers apiextensionsv1.JSONSchemaProps) error {
 	if containers.Items == nil || containers.Items.Schema == nil {
-		return fmt.Errorf("no schema for the items of a list of containers")
+		return errors.New("no schema for the items of a list of containers")
 	}
 	resources, ok := containers.Items.Schema.Properties["resources"]
 	if !ok {
-		return fmt.Errorf("no schema for a container's resources")
+		return errors.New("no schema for a container's resources")
 	}
 	resources.XPreserveUnknownFields = new(true)
 	containers.Items.Schema.Properties["resources"] = resources
