@@ -22,7 +22,7 @@ stop_operator() {
   local pid
   pid=$(<"${run}/pid")
   # The pid may be another process's by now.
-  if [[ $(readlink "/proc/${pid}/exe" 2>/dev/null) == "${root}/bin/ray-operator"* ]]; then
+  if [[ $(readlink "/proc/${pid}/exe" || ps -o command= -p "${pid}") == *bin/ray-operator* ]] 2>/dev/null; then
     kill "${pid}"
     while kill -0 "${pid}" 2>/dev/null; do sleep 0.1; done
   fi

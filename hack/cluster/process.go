@@ -50,17 +50,42 @@ func commandError(ctx context.Context, command string, err error, output string)
 // the names of the programs. It goes by what runs, not by pid files: these
 // outlive a reboot, after which an id may belong to any other program.
 func processes(ctx context.Context, dir string) (map[string]int, error) {
-	out, err := command(ctx, "ps", "-axww", "-o", "pid=,command=").CombinedOutput()
+	lines, err := commandLines(ctx)
 	if err != nil {
-		return nil, commandError(ctx, "ps", err, string(out))
+		return nil, err
 	}
-	return parseProcesses(out, dir)
+	return parseProcesses(lines, dir)
 }
 
-func parseProcesses(ps []byte, dir string) (map[string]int, error) {
+// commandLines returns a line for each running process: its id and its command
+// line. A machine without /proc has ps, but not every machine with /proc.
+func commandLines(ctx context.Context) ([]byte, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	if len(files) == 0 {
+		out, err := command(ctx, "ps", "-axww", "-o", "pid=,command=").CombinedOutput()
+		if err != nil {
+			return nil, commandError(ctx, "ps", err, string(out))
+		}
+		return out, nil
+	}
+	var lines bytes.Buffer
+	for _, file := range files {
+		commandLine, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		fmt.Fprintf(&lines, "%s %s\n", filepath.Base(filepath.Dir(file)), bytes.ReplaceAll(commandLine, []byte{0}, []byte{' '}))
+	}
+	return lines.Bytes(), nil
+}
+
+func parseProcesses(commandLines []byte, dir string) (map[string]int, error) {
 	found := make(map[string]int)
-	lines := bufio.NewScanner(bytes.NewReader(ps))
-	lines.Buffer(nil, len(ps)+1)
+	lines := bufio.NewScanner(bytes.NewReader(commandLines))
+	lines.Buffer(nil, len(commandLines)+1)
 	for lines.Scan() {
 		id, commandLine, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
 		program, ok := strings.CutPrefix(strings.TrimSpace(commandLine), dir+string(filepath.Separator))
@@ -69,7 +94,7 @@ func parseProcesses(ps []byte, dir string) (map[string]int, error) {
 		}
 		pid, err := strconv.Atoi(id)
 		if err != nil {
-			return nil, fmt.Errorf("reading the output of ps: %w", err)
+			return nil, fmt.Errorf("reading the list of processes: %w", err)
 		}
 		name, _, _ := strings.Cut(program, " ")
 		found[name] = pid

@@ -150,8 +150,7 @@ func newHealth(observed observation) rayv1.RayCondition {
 	return health
 }
 
-// missing returns what keeps a group from being healthy, or nothing. Its last cases are
-// those in which kubectl rollout status waits, too.
+// missing returns what keeps a group from being healthy, or nothing.
 func missing(group groupState) (reason, message string) {
 	if group.err != nil {
 		return explain(group.err)
@@ -163,23 +162,35 @@ func missing(group groupState) (reason, message string) {
 	if deployment == nil {
 		return reasonProgressing, "the Deployment does not exist"
 	}
-	status := &deployment.Status
+	progress := missingReplicas(&deployment.Status, desired)
 	failure := findDeploymentCondition(deployment, appsv1.DeploymentReplicaFailure)
 	switch {
-	case status.ObservedGeneration == 0:
+	case deployment.Status.ObservedGeneration == 0:
 		return reasonUnobserved, "the Deployment has not been observed yet"
-	case status.ObservedGeneration < deployment.Generation:
+	case deployment.Status.ObservedGeneration < deployment.Generation:
 		return reasonProgressing, "the Deployment's newest generation has not been observed yet"
+	case progress == "":
+		return "", ""
 	case failure != nil && failure.Status == corev1.ConditionTrue:
-		return reasonReplicaFailure, fmt.Sprintf("%d of %d available: %s", status.AvailableReplicas, desired, settle(failure.Message))
-	case status.AvailableReplicas < desired:
-		return reasonProgressing, fmt.Sprintf("%d of %d available", status.AvailableReplicas, desired)
-	case status.UpdatedReplicas < desired:
-		return reasonProgressing, fmt.Sprintf("%d of %d updated", status.UpdatedReplicas, desired)
-	case status.Replicas > desired:
-		return reasonProgressing, fmt.Sprintf("%d more than wanted still to go", status.Replicas-desired)
+		return reasonReplicaFailure, progress + ": " + settle(failure.Message)
+	default:
+		return reasonProgressing, progress
 	}
-	return "", ""
+}
+
+// missingReplicas returns in what a Deployment's Pods differ from what is desired, or "".
+// It is what kubectl rollout status waits for.
+func missingReplicas(status *appsv1.DeploymentStatus, desired int32) string {
+	switch {
+	case status.AvailableReplicas < desired:
+		return fmt.Sprintf("%d of %d available", status.AvailableReplicas, desired)
+	case status.UpdatedReplicas < desired:
+		return fmt.Sprintf("%d of %d updated", status.UpdatedReplicas, desired)
+	case status.Replicas > desired:
+		return fmt.Sprintf("%d more than wanted still to go", status.Replicas-desired)
+	default:
+		return ""
+	}
 }
 
 // explain returns the reason and the message of what went wrong with a child.

@@ -97,8 +97,9 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	}
 	news := unknownProblems(ray, observed)
 	if len(news) == 0 && !urgent(ray, status) {
-		if wait := minStatusInterval - now.Sub(ray.Status.LastReconcileTime.Time); wait > 0 {
-			c.queue.AddAfter(cache.MetaObjectToName(ray), wait)
+		// A time to come is another machine's, whose clock is ahead.
+		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 && since < minStatusInterval {
+			c.queue.AddAfter(cache.MetaObjectToName(ray), minStatusInterval-since)
 			return nil
 		}
 	}
@@ -108,7 +109,11 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	}
 	for _, problem := range news {
 		reason, message := explain(problem)
-		c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
+		kind := corev1.EventTypeWarning
+		if reason == reasonTerminating {
+			kind = corev1.EventTypeNormal // it takes its time, and that is all
+		}
+		c.recorder.Event(ray, kind, reason, message)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -218,9 +217,7 @@ metadata: {name: rewrite-children}
 spec: {policyName: rewrite-children}
 `, u.namespace), "apply", "-f", "-")
 	t.Cleanup(func() {
-		if out := runKubectl(context.Background(), "", "delete", "mutatingadmissionpolicy,mutatingadmissionpolicybinding", "rewrite-children"); out.err != nil {
-			t.Error(out.err, out.stderr)
-		}
+		u.delete("mutatingadmissionpolicy,mutatingadmissionpolicybinding", "rewrite-children")
 	})
 	u.eventually("the policy is in force", func() error {
 		out := u.try(foreignDeployment("probe", "labels: {app: mine}"), "create", "--dry-run=server", "-o", "jsonpath={.spec.template.spec.containers[0].image}", "-f", "-")

@@ -98,6 +98,15 @@ func (u *user) kubectlWith(stdin string, args ...string) output {
 	return out
 }
 
+// delete deletes objects after a test, when its own context is done.
+func (u *user) delete(args ...string) {
+	u.Helper()
+	out := runKubectl(context.Background(), "", append([]string{"--namespace", u.namespace, "delete"}, args...)...)
+	if out.err != nil {
+		u.Error(out.err, out.stderr)
+	}
+}
+
 // seed returns the seed's manifest with replacements, given in pairs.
 func (u *user) seed(replacements ...string) string {
 	u.Helper()

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const long = "The first sentence. The second,\nwhich nobody needs."
+
+// newCRD returns a CRD that has what shortcrd looks for, with a description everywhere.
+func newCRD() *apiextensionsv1.CustomResourceDefinition {
+	object := func(properties map[string]apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
+		return apiextensionsv1.JSONSchemaProps{Type: "object", Description: long, Properties: properties}
+	}
+	list := func(item apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
+		return apiextensionsv1.JSONSchemaProps{Type: "array", Description: long, Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &item}}
+	}
+	container := object(map[string]apiextensionsv1.JSONSchemaProps{
+		"image":     {Type: "string", Description: long},
+		"resources": object(map[string]apiextensionsv1.JSONSchemaProps{"limits": {Type: "object", Description: long}}),
+	})
+	group := object(map[string]apiextensionsv1.JSONSchemaProps{
+		"template": object(map[string]apiextensionsv1.JSONSchemaProps{
+			"spec": object(map[string]apiextensionsv1.JSONSchemaProps{
+				"containers":     list(container),
+				"initContainers": list(*container.DeepCopy()),
+			}),
+		}),
+	})
+	ray := object(map[string]apiextensionsv1.JSONSchemaProps{
+		"metadata": {Type: "object"},
+		"spec":     object(map[string]apiextensionsv1.JSONSchemaProps{"head": group, "worker": *group.DeepCopy()}),
+	})
+	return &apiextensionsv1.CustomResourceDefinition{Spec: apiextensionsv1.CustomResourceDefinitionSpec{
+		Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
+			Name:   "v1",
+			Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &ray},
+		}},
+	}}
+}
+
+func runOn(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.JSONSchemaProps, error) {
+	t.Helper()
+	in, err := yaml.Marshal(crd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := run(bytes.NewReader(in), &out); err != nil {
+		return nil, err
+	}
+	var finished apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(out.Bytes(), &finished); err != nil {
+		t.Fatal(err)
+	}
+	return finished.Spec.Versions[0].Schema.OpenAPIV3Schema, nil
+}
+
+func TestFinishes(t *testing.T) {
+	ray, err := runOn(t, newCRD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ray.Properties["metadata"].Properties["name"].Type != "string" {
+		t.Error("metadata.name is not declared")
+	}
+	for _, group := range []string{"head", "worker"} {
+		schema := ray.Properties["spec"].Properties[group]
+		if schema.Description != long {
+			t.Errorf("%s: a description of the API's own became %q", group, schema.Description)
+		}
+		podSpec := schema.Properties["template"].Properties["spec"]
+		for _, name := range []string{"containers", "initContainers"} {
+			container := podSpec.Properties[name].Items.Schema
+			if got := container.Properties["image"].Description; got != "The first sentence." {
+				t.Errorf("%s: the image in %s is described as %q", group, name, got)
+			}
+			resources := container.Properties["resources"]
+			if resources.XPreserveUnknownFields == nil || !*resources.XPreserveUnknownFields {
+				t.Errorf("%s: unknown keys under the resources in %s are refused", group, name)
+			}
+			if got := resources.Properties["limits"].Description; got != "" {
+				t.Errorf("%s: below the fields of a container there still is %q", group, got)
+			}
+		}
+	}
+}
+
+func TestFailsWhereTheSchemaHasChanged(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(spec map[string]apiextensionsv1.JSONSchemaProps)
+		want   string
+	}{
+		{"no workers", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec, "worker") }, "no schema for spec.worker"},
+		{"no template", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "template") }, "no schema for spec.head.template"},
+		{"no resources", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
+			delete(spec["head"].Properties["template"].Properties["spec"].Properties["containers"].Items.Schema.Properties, "resources")
+		}, "no schema for a container's resources"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			crd := newCRD()
+			test.change(crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties)
+			if _, err := runOn(t, crd); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the error is %v, want it to say %q", err, test.want)
+			}
+		})
+	}
+}
