@@ -8,6 +8,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 IMAGE ?= ray-operator:latest
 LDFLAGS := -s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=$(VERSION)
 
+# Many people have KUBECONFIG in their environment. Only one that is given to make names the
+# cluster for the demo.
+DEMO := KUBECONFIG_ORIGIN='$(origin KUBECONFIG)' hack/demo.sh
+
 # Modules beside the main one. What they need is not vendored.
 TOOL_MODULES := hack/cluster hack/tools
 
@@ -21,11 +25,11 @@ help: ## List the targets.
 
 .PHONY: demo
 demo: ## Run the sample on a local cluster (or the one that KUBECONFIG=... names).
-	@hack/demo.sh up
+	@$(DEMO) up
 
 .PHONY: demo-down
 demo-down: ## Remove what demo has started.
-	@hack/demo.sh down
+	@$(DEMO) down
 
 ##@ Build
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The demo: the operator under its own ServiceAccount, with the sample Ray. It runs on a
-# local cluster of its own, or on the one that KUBECONFIG names if that was given to make.
+# local cluster of its own, or on the one that `make demo KUBECONFIG=<file>` names.
 #
 #   hack/demo.sh up|down
 set -euo pipefail
@@ -13,6 +13,14 @@ kubectl=${root}/bin/cluster/kubectl
 given=${KUBECONFIG:-}
 # Whoever follows the hints below has the demo's own cluster in KUBECONFIG.
 [[ ${given} == "${dir}/kubeconfig" ]] && given=
+if [[ -n ${given} && ${KUBECONFIG_ORIGIN:-} != "command line" ]]; then
+  cat >&2 <<TEXT
+KUBECONFIG is set in your environment, to ${given}. Say which cluster you mean:
+  make demo KUBECONFIG=${given}    that one
+  make demo KUBECONFIG=            a local one, which is built and started
+TEXT
+  exit 2
+fi
 export KUBECONFIG=${given:-${dir}/kubeconfig}
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -92,9 +100,9 @@ down() {
   stop_operator
   if [[ -n ${given} ]]; then
     "${kubectl}" delete --ignore-not-found -f manifests/samples/sample-cluster.yaml
-    "${kubectl}" delete --ignore-not-found -k manifests/rbac
-    "${kubectl}" delete --ignore-not-found -k manifests/policy
-    "${kubectl}" delete --ignore-not-found -k manifests/crd
+    # Others may have Rays there by now, which would go with the CustomResourceDefinition.
+    echo "The CustomResourceDefinition, the policies and the operator's rights are left. To remove"
+    echo "them, and every Ray in that cluster: kubectl delete -k manifests/default"
   else
     go run -C hack/cluster . down --name demo --dir "${dir}"
   fi

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Lints all modules with the golangci-lint that hack/lint pins. Arguments are golangci-lint's,
+# Lints all modules that have code with the golangci-lint that hack/lint pins. Arguments are golangci-lint's,
 # such as --fix.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 echo "building golangci-lint (the first time takes some minutes)"
 CGO_ENABLED=0 go build -C hack/lint -trimpath -o ../../bin/golangci-lint .
-for module in . hack/cluster hack/lint hack/tools; do
+for module in . hack/cluster hack/tools; do
   echo "linting ${module}"
   (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
 done

@@ -3,11 +3,14 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -28,6 +31,10 @@ type childKind[T metav1.Object] struct {
 	resource string
 	cache    interface{ Get(name string) (T, error) }
 	client   childClient[T]
+	// copy returns a deep copy.
+	copy func(T) T
+	// kept returns what of a child the operator may set, annotations aside.
+	kept func(T) any
 }
 
 // childClient is what a generated client has for every type.
@@ -44,6 +51,8 @@ func (c *Controller) servicesOf(ray *rayv1.Ray) childKind[*corev1.Service] {
 		resource: serviceResource,
 		cache:    c.services.Services(ray.Namespace),
 		client:   c.kube.CoreV1().Services(ray.Namespace),
+		copy:     (*corev1.Service).DeepCopy,
+		kept:     func(service *corev1.Service) any { return []any{service.Labels, service.Spec} },
 	}
 }
 
@@ -53,6 +62,8 @@ func (c *Controller) deploymentsOf(ray *rayv1.Ray) childKind[*appsv1.Deployment]
 		resource: deploymentResource,
 		cache:    c.deployments.Deployments(ray.Namespace),
 		client:   c.kube.AppsV1().Deployments(ray.Namespace),
+		copy:     (*appsv1.Deployment).DeepCopy,
+		kept:     func(deployment *appsv1.Deployment) any { return []any{deployment.Labels, deployment.Spec} },
 	}
 }
 
@@ -66,7 +77,7 @@ func (c *Controller) syncDeployment(ctx context.Context, ray *rayv1.Ray, role ra
 	if err != nil {
 		return have, err
 	}
-	return mend(ctx, c, ray, kind, have, func() (*appsv1.Deployment, []string) {
+	return mend(ctx, c, ray, kind, have, func(have *appsv1.Deployment) (*appsv1.Deployment, []string) {
 		return mendDeployment(ray, role, have)
 	})
 }
@@ -76,13 +87,17 @@ func (c *Controller) syncDeployment(ctx context.Context, ray *rayv1.Ray, role ra
 func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string, want func() T) (T, error) {
 	var none T
 	have, err := kind.cache.Get(name)
+	if apierrors.IsNotFound(err) && ray.Status.StartTime != nil {
+		// This is no new Ray, so there may be a child that the cache does not show: it
+		// has lost its label, or is somebody else's. A quota would count an attempt to
+		// create it anyway.
+		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
+	}
 	if apierrors.IsNotFound(err) {
 		have, err = create(ctx, c, ray, kind, want())
 		if !apierrors.IsAlreadyExists(err) {
 			return have, err
 		}
-		// There is one that the cache does not show: it is new, or has lost its labels,
-		// or is somebody else's.
 		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
 	}
 	if err != nil {
@@ -94,13 +109,51 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 	return have, c.checkWritable(ctx, ray, kind.kind, have)
 }
 
-// mend writes a child if it is not as the Ray asks, and returns it as it is then.
-func mend[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have T, compare func() (T, []string)) (T, error) {
-	next, changed := compare()
-	if len(changed) == 0 {
+// mend writes a child if it is not as the Ray asks, and returns it as it is then. What
+// admission insists on is yielded to: that is recorded, so that no later sync, also of
+// another process, tries the same again.
+func mend[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have T, compare func(T) (T, []string)) (T, error) {
+	next, changed := compare(have)
+	if len(changed) == 0 || hasYielded(kind, have, next) {
 		return have, nil
 	}
-	return update(ctx, c, ray, kind, have, next, changed)
+	updated, err := update(ctx, c, ray, kind, have, next)
+	if err != nil {
+		return have, err
+	}
+	next, insisted := compare(updated)
+	c.tellUpdate(ctx, ray, kind.kind, have, slices.DeleteFunc(changed, func(part string) bool { return slices.Contains(insisted, part) }))
+	if len(insisted) == 0 || hasYielded(kind, updated, next) {
+		return updated, nil
+	}
+
+	klog.FromContext(ctx).Info("Admission insists on other values than the operator's, which yields",
+		"kind", kind.kind, "name", updated.GetName(), "parts", insisted)
+	yielded := kind.copy(updated)
+	annotate(yielded, rayv1.AnnotationYielded, difference(kind.kept(updated), kind.kept(next)))
+	if _, counted := yielded.GetAnnotations()[rayv1.AnnotationGeneration]; counted {
+		stampGeneration(yielded)
+	}
+	return update(ctx, c, ray, kind, updated, yielded)
+}
+
+// hasYielded tells whether admission is known to undo an update.
+func hasYielded[T metav1.Object](kind childKind[T], have, next T) bool {
+	yielded, found := have.GetAnnotations()[rayv1.AnnotationYielded]
+	return found && yielded == difference(kind.kept(have), kind.kept(next))
+}
+
+// tellUpdate tells what was changed of a child, if anything was, and for whose sake.
+func (c *Controller) tellUpdate(ctx context.Context, ray *rayv1.Ray, kind string, have metav1.Object, changed []string) {
+	if len(changed) == 0 {
+		return
+	}
+	message := messageUpdate
+	if recordedGeneration(have) >= ray.Generation {
+		message = messageRestore
+	}
+	klog.FromContext(ctx).V(2).Info("Updated", "kind", kind, "name", have.GetName(), "changed", changed)
+	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyUpdate, message, kind, have.GetName(), strings.Join(changed, ", "))
 }
 
 // removeDeployment deletes the Deployment of a group that the Ray no longer asks for, if
@@ -108,6 +161,10 @@ func mend[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, k
 func (c *Controller) removeDeployment(ctx context.Context, ray *rayv1.Ray, role rayv1.Role) error {
 	kind := c.deploymentsOf(ray)
 	have, err := kind.cache.Get(resources.DeploymentName(ray, role))
+	if apierrors.IsNotFound(err) && ray.Status.Worker != nil {
+		// There was one, which the cache does not show if it has lost its label.
+		have, err = kind.client.Get(ctx, resources.DeploymentName(ray, role), metav1.GetOptions{})
+	}
 	if apierrors.IsNotFound(err) || err == nil && !metav1.IsControlledBy(have, ray) {
 		return nil
 	}

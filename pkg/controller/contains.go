@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,9 +24,14 @@ func contains[T any](have, want *T) bool {
 // valueContains is contains for any two values of one type. In a list that is merged,
 // others may have added items; any other list is set as a whole.
 func valueContains(have, want reflect.Value, merged bool) bool {
-	switch want.Interface().(type) {
+	switch want := want.Interface().(type) {
 	case resource.Quantity, metav1.Time, intstr.IntOrString:
-		return want.IsZero() || equality.Semantic.DeepEqual(have.Interface(), want.Interface())
+		return equality.Semantic.DeepEqual(have.Interface(), want) || reflect.ValueOf(want).IsZero()
+	case corev1.EnvVar:
+		// A variable without a value is set all the same: to nothing.
+		if have, ok := have.Interface().(corev1.EnvVar); !ok || have.Value != want.Value {
+			return false
+		}
 	}
 	switch want.Kind() {
 	case reflect.Pointer:

@@ -40,6 +40,9 @@ const (
 	// Since a status has whole seconds, it is up to a second shorter.
 	minStatusInterval = 2 * time.Second
 
+	// childrenTimeout bounds the requests that one sync makes for children.
+	childrenTimeout = 30 * time.Second
+
 	// drainTimeout bounds how long Run goes on with queued work after it was told to
 	// stop. It fits into the 30 seconds that a Pod has by default.
 	drainTimeout = 15 * time.Second
@@ -129,13 +132,16 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 }
 
 // processNextWorkItem syncs the next Ray of the queue. It returns false once the queue
-// is shut down and empty.
+// is shut down and empty, or ctx is done.
 func (c *Controller) processNextWorkItem(ctx context.Context) bool {
 	key, shutdown := c.queue.Get()
 	if shutdown {
 		return false
 	}
 	defer c.queue.Done(key)
+	if ctx.Err() != nil {
+		return false // draining has taken too long
+	}
 
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "ray", key)
 	c.handleErr(logger, key, c.syncSafely(klog.NewContext(ctx, logger), key))
@@ -147,7 +153,8 @@ func (c *Controller) processNextWorkItem(ctx context.Context) bool {
 func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic in sync: %v\n%s", cause, debug.Stack())
+			klog.FromContext(ctx).Error(nil, "Panic in sync, which is a defect of the operator", "panic", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic in sync: %v", cause)
 		}
 	}()
 	return c.sync(ctx, key)
@@ -165,6 +172,8 @@ func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err err
 		logger.V(2).Info("Waiting", "reason", err)
 		c.queue.Forget(key)
 		c.queue.AddAfter(key, waitDelay)
+	case errors.Is(err, context.Canceled):
+		logger.V(2).Info("Stopped in the middle of a sync")
 	default:
 		logger.Error(err, "Sync failed, retrying", "failures", c.queue.NumRequeues(key)+1)
 		c.queue.AddRateLimited(key)

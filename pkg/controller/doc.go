@@ -6,6 +6,7 @@
 //	sync.go        one Ray's turn, phase by phase
 //	child.go       one child's turn: compare what there is with what is wanted
 //	mend.go        the comparison itself, pure
+//	template.go    its decision about a Pod template, pure
 //	contains.go    its notion of "still has what was set", pure
 //	status.go      the status, pure
 //	write.go       the only writes to the API server

@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 
@@ -11,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/sets"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -21,11 +23,15 @@ import (
 // as it should be and names the parts that differ; if none does, nothing is to be written.
 // What the operator did not set is left as it is.
 
-// mendService is the mend function of the head's Service.
-func mendService(ray *rayv1.Ray, have *corev1.Service) (*corev1.Service, []string) {
+// mendService is the mend function of the head's Service. It leaves the ports alone if
+// keepPorts is set.
+func mendService(ray *rayv1.Ray, have *corev1.Service, keepPorts bool) (*corev1.Service, []string) {
 	want := resources.NewService(ray)
 	next := have.DeepCopy()
-	changed := mendMetadata(&next.ObjectMeta, &want.ObjectMeta)
+	changed := mendLabels(next, want.Labels)
+	if !recordIsValid(ray, have) {
+		changed = append(changed, "annotations")
+	}
 	if have.Spec.Type != want.Spec.Type {
 		next.Spec.Type = want.Spec.Type
 		changed = append(changed, "type")
@@ -34,7 +40,7 @@ func mendService(ray *rayv1.Ray, have *corev1.Service) (*corev1.Service, []strin
 		next.Spec.Selector = want.Spec.Selector
 		changed = append(changed, "selector")
 	}
-	if !equalPorts(have.Spec.Ports, want.Spec.Ports) {
+	if !keepPorts && !equalPorts(have.Spec.Ports, want.Spec.Ports) {
 		next.Spec.Ports = want.Spec.Ports
 		changed = append(changed, "ports")
 	}
@@ -65,7 +71,7 @@ func mendDeployment(ray *rayv1.Ray, role rayv1.Role, have *appsv1.Deployment) (*
 
 	want := resources.NewDeployment(ray, role)
 	next := have.DeepCopy()
-	changed := mendMetadata(&next.ObjectMeta, &want.ObjectMeta)
+	changed := mendLabels(next, want.Labels)
 	if !equality.Semantic.DeepEqual(have.Spec.Replicas, want.Spec.Replicas) {
 		next.Spec.Replicas = want.Spec.Replicas
 		changed = append(changed, "replicas")
@@ -74,74 +80,52 @@ func mendDeployment(ray *rayv1.Ray, role rayv1.Role, have *appsv1.Deployment) (*
 		next.Spec.Strategy = want.Spec.Strategy
 		changed = append(changed, "strategy")
 	}
-	changed = append(changed, mendTemplate(next, want, touched)...)
+	_, counted := have.Annotations[rayv1.AnnotationGeneration]
+	recorded := counted && recordIsValid(ray, have)
+	switch decideTemplate(ray, have, want, touched) {
+	case leaveTemplate:
+	case recordTemplate:
+		stamp(next, want, rayv1.AnnotationInputs, rayv1.AnnotationRendering)
+		recorded = false
+	case restoreTemplate:
+		next.Spec.Template = restore(&have.Spec.Template, &want.Spec.Template)
+		stamp(next, want, rayv1.AnnotationInputs, rayv1.AnnotationRendering)
+		changed = append(changed, "template")
+	case replaceTemplate:
+		next.Spec.Template = want.Spec.Template
+		stamp(next, want, rayv1.AnnotationInputs, rayv1.AnnotationRendering)
+		changed = append(changed, "template")
+	}
+	if !recorded {
+		changed = append(changed, "annotations")
+	}
 	if len(changed) > 0 {
 		stamp(next, want, rayv1.AnnotationRayGeneration)
-		next.Annotations[rayv1.AnnotationGeneration] = strconv.FormatInt(have.Generation+1, 10)
+		stampGeneration(next)
 	}
 	return next, changed
 }
 
-// mendOnlyLabels is mendDeployment where nothing but labels can differ. It records nothing,
-// so that the update changes nothing at all if admission insists on other labels.
+// mendOnlyLabels is mendDeployment where nothing but labels can differ.
 func mendOnlyLabels(have *appsv1.Deployment, want map[string]string) (*appsv1.Deployment, []string) {
 	if containsLabels(have.Labels, want) {
-		return nil, nil
+		return have, nil
 	}
 	next := have.DeepCopy()
-	return next, mendLabels(&next.ObjectMeta, want)
+	return next, mendLabels(next, want)
 }
 
-// mendTemplate mends the Pod template of next, which is as it was found. A template is
-// rendered anew only if the user changed what it is made from: everything else would
-// restart Pods for a reason that is not the user's.
-func mendTemplate(next, want *appsv1.Deployment, touched bool) []string {
-	sameInputs := next.Annotations[rayv1.AnnotationInputs] == want.Annotations[rayv1.AnnotationInputs]
-	sameRendering := next.Annotations[rayv1.AnnotationRendering] == want.Annotations[rayv1.AnnotationRendering]
-	switch {
-	case !sameInputs:
-		next.Spec.Template = want.Spec.Template
-		stamp(next, want, rayv1.AnnotationInputs, rayv1.AnnotationRendering)
-		return []string{"template"}
-	case !touched:
+// mendLabels puts back labels.
+func mendLabels(next metav1.Object, want map[string]string) []string {
+	if containsLabels(next.GetLabels(), want) {
 		return nil
-	case contains(&next.Spec.Template, &want.Spec.Template):
-		if sameRendering {
-			return nil
-		}
-		stamp(next, want, rayv1.AnnotationRendering)
-		return []string{"annotations"}
-	case !sameRendering:
-		// Another version of the operator rendered it. What that one set is not known
-		// here, and its rendering stays until the user changes the template.
-		return nil
-	default:
-		next.Spec.Template = restore(&next.Spec.Template, &want.Spec.Template)
-		return []string{"template"}
 	}
+	next.SetLabels(union(next.GetLabels(), want))
+	return []string{"labels"}
 }
 
-// restore returns the wanted template with what others had added to it as a whole:
-// labels, annotations, containers, volumes, and fields of the Pod that are not wanted
-// otherwise.
-func restore(have, want *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-	restored := *want.DeepCopy()
-	restored.Labels = union(have.Labels, want.Labels)
-	restored.Annotations = union(have.Annotations, want.Annotations)
-
-	containerName := func(c corev1.Container) string { return c.Name }
-	spec := &restored.Spec
-	spec.Containers = appendOthers(spec.Containers, have.Spec.Containers, containerName)
-	spec.InitContainers = appendOthers(spec.InitContainers, have.Spec.InitContainers, containerName)
-	spec.Volumes = appendOthers(spec.Volumes, have.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
-
-	fields, others := reflect.ValueOf(spec).Elem(), reflect.ValueOf(&have.Spec).Elem()
-	for i := range fields.NumField() {
-		if fields.Field(i).IsZero() {
-			fields.Field(i).Set(others.Field(i))
-		}
-	}
-	return restored
+func containsLabels(have, want map[string]string) bool {
+	return labels.SelectorFromSet(want).Matches(labels.Set(have))
 }
 
 // union returns the entries of two maps. Where both have a key, the second one counts.
@@ -154,64 +138,21 @@ func union(a, b map[string]string) map[string]string {
 	return all
 }
 
-// appendOthers appends to items those of another list whose names it lacks.
-func appendOthers[T any](items, others []T, name func(T) string) []T {
-	names := sets.New[string]()
-	for _, item := range items {
-		names.Insert(name(item))
-	}
-	for _, other := range others {
-		if !names.Has(name(other)) {
-			items = append(items, other)
-		}
-	}
-	return items
-}
-
-// mendMetadata puts back labels, and annotations that are missing. An annotation that
-// differs is the record of an earlier write, and right, unless it is about a generation
-// of the Ray that does not exist.
-func mendMetadata(next, want *metav1.ObjectMeta) []string {
-	changed := mendLabels(next, want.Labels)
-	missing := map[string]string{}
-	for key, value := range want.Annotations {
-		if _, found := next.Annotations[key]; !found {
-			missing[key] = value
-		}
-	}
-	if recorded := recordedGeneration(next); recorded < 1 || recorded > recordedGeneration(want) {
-		missing[rayv1.AnnotationRayGeneration] = want.Annotations[rayv1.AnnotationRayGeneration]
-	}
-	for key, value := range missing {
-		metav1.SetMetaDataAnnotation(next, key, value)
-	}
-	if len(missing) > 0 {
-		changed = append(changed, "annotations")
-	}
-	return changed
-}
-
-// mendLabels puts back labels.
-func mendLabels(next *metav1.ObjectMeta, want map[string]string) []string {
-	if containsLabels(next.Labels, want) {
-		return nil
-	}
-	for key, value := range want {
-		metav1.SetMetaDataLabel(next, key, value)
-	}
-	return []string{"labels"}
-}
-
-func containsLabels(have, want map[string]string) bool {
-	return labels.SelectorFromSet(want).Matches(labels.Set(have))
-}
-
 // stamp copies annotations from the wanted child.
 func stamp(next, want metav1.Object, keys ...string) {
-	annotations := next.GetAnnotations()
 	for _, key := range keys {
-		annotations[key] = want.GetAnnotations()[key]
+		annotate(next, key, want.GetAnnotations()[key])
 	}
+}
+
+// stampGeneration records in a Deployment, as it is about to be updated, the generation
+// that the update will result in. The annotation itself is a change, so it is the next.
+func stampGeneration(next metav1.Object) {
+	annotate(next, rayv1.AnnotationGeneration, strconv.FormatInt(next.GetGeneration()+1, 10))
+}
+
+func annotate(object metav1.Object, key, value string) {
+	object.SetAnnotations(union(object.GetAnnotations(), map[string]string{key: value}))
 }
 
 // recordedGeneration returns the generation of the Ray that a child was last written for,
@@ -222,4 +163,22 @@ func recordedGeneration(child metav1.Object) int64 {
 		return 0
 	}
 	return generation
+}
+
+// recordIsValid tells whether a child was last written for a generation that its Ray has
+// had. Otherwise somebody has changed the record.
+func recordIsValid(ray *rayv1.Ray, child metav1.Object) bool {
+	recorded := recordedGeneration(child)
+	return 0 < recorded && recorded <= ray.Generation
+}
+
+// difference identifies what a child has of what the operator sets, and what it should have.
+func difference(have, next any) string {
+	data, err := json.Marshal([]any{have, next})
+	if err != nil {
+		// API types come from JSON and go back to it: only a defect in them gets here.
+		panic(fmt.Sprintf("encoding a child: %v", err))
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
 }

@@ -29,9 +29,9 @@ func (p *problem) Error() string { return p.message }
 func (p *problem) Unwrap() error { return p.err }
 
 // failed returns the problem that the API server refused a request, or errBehind if it did
-// so because the request was based on an old state.
+// so because the request was based on an old state, which a create never is.
 func failed(reason, verb, kind, name string, err error) error {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	if verb != "create" && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
 		return fmt.Errorf("%s the %s %q: %w: %w", verb, kind, name, errBehind, err)
 	}
 	return &problem{

@@ -173,6 +173,8 @@ func missing(group groupState) (reason, message string) {
 		return "", ""
 	case failure != nil && failure.Status == corev1.ConditionTrue:
 		return reasonReplicaFailure, progress + ": " + settle(failure.Message)
+	case deployment.Spec.Paused:
+		return reasonProgressing, progress + ": the Deployment is paused"
 	default:
 		return reasonProgressing, progress
 	}
@@ -203,7 +205,7 @@ func explain(err error) (reason, message string) {
 
 // podName matches the name of a Pod of a Deployment in a message of the API server, with
 // the random end that differs each time the ReplicaSet controller tries to create one.
-var podName = regexp.MustCompile(`(pods? "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
+var podName = regexp.MustCompile(`((?i:pods?) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
 
 // settle takes out of a message what varies while its cause stays, since each change of a
 // message is a write.

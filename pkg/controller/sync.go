@@ -42,7 +42,13 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		return errBehind
 	}
 
-	observed := c.syncChildren(ctx, ray)
+	// A webhook that hangs must not hold a worker for long, nor the status back.
+	childrenCtx, cancel := context.WithTimeout(ctx, childrenTimeout)
+	defer cancel()
+	observed := c.syncChildren(childrenCtx, ray)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	err = errors.Join(observed.problems()...)
 	if namespaceTerminating(err) {
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
@@ -60,8 +66,8 @@ func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observati
 	var observed observation
 
 	// The Service is the first to be created, since the Pods look its name up, but the
-	// last to be changed: if the head's Deployment is refused, the head that runs must
-	// keep its ports.
+	// last to be changed: if the head's Deployment is refused, the head that runs has
+	// to keep its ports.
 	services := c.servicesOf(ray)
 	service, err := getOrCreate(ctx, c, ray, services, resources.ServiceName(ray), func() *corev1.Service {
 		return resources.NewService(ray)
@@ -78,9 +84,10 @@ func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observati
 		observed.groups = append(observed.groups, state)
 	}
 
-	if err == nil && observed.groups[0].err == nil {
-		_, err = mend(ctx, c, ray, services, service, func() (*corev1.Service, []string) {
-			return mendService(ray, service)
+	if err == nil {
+		headRefused := observed.groups[0].err != nil
+		_, err = mend(ctx, c, ray, services, service, func(have *corev1.Service) (*corev1.Service, []string) {
+			return mendService(ray, have, headRefused)
 		})
 	}
 	observed.service = err

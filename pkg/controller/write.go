@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,28 +36,12 @@ func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 
 // update updates a child, and returns it as it is then. If the update fails it returns
 // what was there before.
-func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have, next T, changed []string) (T, error) {
-	if c.ownWrites.isFutile(cache.MetaObjectToName(ray), have) {
-		return have, nil
-	}
+func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have, next T) (T, error) {
 	updated, err := kind.client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
 		return have, failed(reasonFailedUpdate, "update", kind.kind, have.GetName(), err)
 	}
 	c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, updated.GetResourceVersion())
-	if updated.GetResourceVersion() == have.GetResourceVersion() {
-		c.ownWrites.recordFutile(cache.MetaObjectToName(ray), have)
-		klog.FromContext(ctx).Info("Admission undoes what the operator sets, so it is left as it is",
-			"kind", kind.kind, "name", have.GetName(), "changed", changed)
-		return updated, nil
-	}
-
-	message := messageUpdate
-	if recordedGeneration(have) >= ray.Generation {
-		message = messageRestore
-	}
-	klog.FromContext(ctx).V(2).Info("Updated", "kind", kind.kind, "name", updated.GetName(), "changed", changed)
-	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyUpdate, message, kind.kind, updated.GetName(), strings.Join(changed, ", "))
 	return updated, nil
 }
 

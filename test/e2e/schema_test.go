@@ -65,6 +65,32 @@ func TestRefusals(t *testing.T) {
 		{"a quantity that is none", []string{"cpu: 500m", "cpu: much"}, []string{
 			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: "much"`,
 		}},
+		// What the Go types cannot hold would stop the operator for all Rays: it could
+		// no longer read a list with such a Ray in it.
+		{"a quantity with a fraction for an exponent", []string{"cpu: 500m", `cpu: "1e1.5"`}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: "1e1.5"`,
+		}},
+		{"a quantity with a huge exponent", []string{"cpu: 500m", `cpu: "1e99999999999999999999"`}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: "1e99999999999999999999"`,
+		}},
+		{"a quantity that is a huge number", []string{"cpu: 500m", "cpu: 99999999999999999999"}, []string{
+			"spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value",
+		}},
+		{"a divisor that is no quantity", []string{"            resources:\n", `            env: [{name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: "1e1.5"}}}]` + "\n            resources:\n"}, []string{
+			`env[0].valueFrom.resourceFieldRef.divisor: Invalid value: "1e1.5"`,
+		}},
+		{"a probe of a port that does not fit", []string{"            resources:\n", "            readinessProbe: {tcpSocket: {port: 99999999999}}\n            resources:\n"}, []string{
+			"readinessProbe.tcpSocket.port: Invalid value",
+		}},
+		{"a hook to a port that does not fit", []string{"            resources:\n", "            lifecycle: {preStop: {httpGet: {port: -3000000000}}}\n            resources:\n"}, []string{
+			"lifecycle.preStop.httpGet.port: Invalid value",
+		}},
+		{"a port that does not fit", []string{"containerPort: 6380", "containerPort: 99999999999"}, []string{
+			"spec.head.template.spec.containers[0].ports[1].containerPort: Invalid value",
+		}},
+		{"a number of workers that does not fit", []string{"replicas: 3", "replicas: 99999999999"}, []string{
+			"spec.worker.replicas: Invalid value",
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			u.refuses(t, u.seed(test.replace...), test.want...)

@@ -53,7 +53,7 @@ func NewOptions() *Options {
 			ResourceName:      "ray-operator",
 			ResourceNamespace: "ray-system",
 			LeaseDuration:     metav1.Duration{Duration: 15 * time.Second},
-			RenewDeadline:     metav1.Duration{Duration: 10 * time.Second},
+			RenewDeadline:     metav1.Duration{Duration: 7 * time.Second},
 			RetryPeriod:       metav1.Duration{Duration: time.Second},
 		},
 		Logging: logsapi.NewLoggingConfiguration(),
@@ -114,8 +114,10 @@ func (o *Options) Validate() error {
 	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
 		// leaderelection adds up to a fifth to the period, so that candidates spread out.
 		return errors.New("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
-	case election.LeaseDuration.Duration <= election.RenewDeadline.Duration:
-		return errors.New("--leader-elect-lease-duration must be over --leader-elect-renew-deadline")
+	case election.LeaseDuration.Duration <= 2*election.RenewDeadline.Duration:
+		// A replica that cannot renew its lease may spend as long again on releasing it
+		// before it stops, and must have stopped when another one takes over.
+		return errors.New("--leader-elect-lease-duration must be over twice --leader-elect-renew-deadline")
 	}
 	return nil
 }

@@ -59,8 +59,11 @@ func Run(ctx context.Context, options *Options) error {
 	broadcaster := record.NewBroadcaster(record.WithContext(background))
 	defer broadcaster.Shutdown()
 	broadcaster.StartStructuredLogging(4)
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")})
-	recorder := broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component})
+	recorder := &events{
+		EventRecorder: broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component}),
+		EventSink:     &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")},
+	}
+	broadcaster.StartRecordingToSink(recorder)
 
 	// The caches are full before the lease is won, so that a successor acts at once.
 	informers := controller.NewInformers(kube, ray, options.Namespace)
@@ -77,7 +80,10 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	defer health.Close()
 
-	work := func(ctx context.Context) error { return rays.Run(ctx, options.Workers) }
+	work := func(ctx context.Context) error {
+		defer recorder.flush(ctx)
+		return rays.Run(ctx, options.Workers)
+	}
 	if options.LeaderElection.LeaderElect {
 		err = election.run(ctx, kube, work)
 	} else {

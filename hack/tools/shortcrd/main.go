@@ -8,12 +8,15 @@
 //   - Unknown keys under a container's resources are accepted. Manifests in the wild
 //     say `limit:` for `limits:`; a policy warns of it (manifests/policy).
 //   - metadata.name is declared, so that a validation rule can point at it.
+//   - Quantities and numbers that the Go types cannot hold are refused. The API server would
+//     store them, and no client could read any list with such an object in it.
 package main
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -69,6 +72,7 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	metadata := ray.Properties["metadata"]
 	metadata.Properties = map[string]apiextensionsv1.JSONSchemaProps{"name": {Type: "string"}}
 	ray.Properties["metadata"] = metadata
+	narrow(ray)
 
 	for _, group := range []string{"head", "worker"} {
 		schema, ok := ray.Properties["spec"].Properties[group]
@@ -89,6 +93,31 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 		schema.Properties["template"] = template
 	}
 	return nil
+}
+
+// quantity is what resource.ParseQuantity accepts. The pattern that controller-gen knows
+// allows exponents that are fractions, or too large.
+const quantity = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$`
+
+// narrow limits what may be a number or a string to what the Go types can hold: such a
+// field is a resource.Quantity if it has a pattern, else an intstr.IntOrString.
+func narrow(schema *apiextensionsv1.JSONSchemaProps) {
+	switch {
+	case schema.XIntOrString && schema.Pattern != "":
+		schema.Pattern = quantity
+	case schema.XIntOrString:
+		schema.Minimum, schema.Maximum = new(float64(math.MinInt32)), new(float64(math.MaxInt32))
+	}
+	for name, property := range schema.Properties {
+		narrow(&property)
+		schema.Properties[name] = property
+	}
+	if schema.Items != nil {
+		narrow(schema.Items.Schema)
+	}
+	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
+		narrow(schema.AdditionalProperties.Schema)
+	}
 }
 
 // describe shortens the descriptions of a schema's fields down to depth levels, and

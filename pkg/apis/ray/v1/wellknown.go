@@ -29,6 +29,9 @@ const (
 	AnnotationGeneration = "ray.kubeflow.org/generation"
 	// AnnotationInputs has a hash of the group's template in the Ray.
 	AnnotationInputs = "ray.kubeflow.org/template-inputs"
+	// AnnotationYielded identifies a difference that admission insists on, such as a label
+	// that a webhook changes back.
+	AnnotationYielded = "ray.kubeflow.org/yielded"
 	// AnnotationRendering has a hash of the Pod template that the operator made of it.
 	AnnotationRendering = "ray.kubeflow.org/template-rendering"
 )

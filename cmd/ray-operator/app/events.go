@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+)
+
+// flushTimeout bounds how long the end of the operator waits for events to be written.
+const flushTimeout = 5 * time.Second
+
+// events counts the events that are on their way to the API server. They are written in
+// the background, and client-go does not tell when it is done.
+type events struct {
+	record.EventRecorder
+	record.EventSink
+	pending atomic.Int64
+}
+
+// Event emits an event.
+func (e *events) Event(object runtime.Object, kind, reason, message string) {
+	e.pending.Add(1)
+	e.EventRecorder.Event(object, kind, reason, message)
+}
+
+// Eventf emits an event with a formatted message.
+func (e *events) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
+	e.pending.Add(1)
+	e.EventRecorder.Eventf(object, kind, reason, format, args...)
+}
+
+// Create writes an event.
+func (e *events) Create(event *corev1.Event) (*corev1.Event, error) {
+	written, err := e.EventSink.Create(event)
+	e.count(err)
+	return written, err
+}
+
+// Patch counts an event once more that was written before.
+func (e *events) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+	written, err := e.EventSink.Patch(event, data)
+	e.count(err)
+	return written, err
+}
+
+// count counts a write of an event. One that fails may be tried again.
+func (e *events) count(err error) {
+	if err == nil {
+		e.pending.Add(-1)
+	}
+}
+
+// flush waits until all events are written, for flushTimeout at most. Those that client-go
+// gives up, or drops since they are too many about one object, are waited for in vain.
+func (e *events) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
+		return e.pending.Load() <= 0, nil
+	})
+	if err != nil {
+		klog.FromContext(ctx).Info("Not all events were written", "count", e.pending.Load())
+	}
+}

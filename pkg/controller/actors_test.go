@@ -1,0 +1,110 @@
+package controller
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// Others work on the same server: users, the Deployment controller, the garbage collector.
+// What they write is not recorded as a write, nor refused.
+
+// put creates an object.
+func (f *fixture) put(o object) {
+	f.t.Helper()
+	id := idOf(o)
+	if _, err := f.server.create(id, clone(o)); err != nil {
+		f.t.Fatalf("creating %v: %v", id, err)
+	}
+}
+
+// edit changes an object, which must exist.
+func edit[T object](f *fixture, subresource string, o T, change func(T)) {
+	f.t.Helper()
+	change(o)
+	id := idOf(o)
+	if _, err := f.server.update(id, o, subresource); err != nil {
+		f.t.Fatalf("editing %v: %v", id, err)
+	}
+}
+
+// drop deletes an object as kubectl does.
+func (f *fixture) drop(resource, name string) {
+	f.t.Helper()
+	id := objectID{resource, namespace, name}
+	if _, err := f.server.delete(id, &metav1.DeleteOptions{}); err != nil {
+		f.t.Fatalf("deleting %v: %v", id, err)
+	}
+}
+
+func (f *fixture) editRay(change func(*rayv1.Ray)) {
+	f.t.Helper()
+	edit(f, "", f.ray(), change)
+}
+
+func (f *fixture) editService(change func(*corev1.Service)) {
+	f.t.Helper()
+	edit(f, "", f.service(), change)
+}
+
+func (f *fixture) editDeployment(role rayv1.Role, change func(*appsv1.Deployment)) {
+	f.t.Helper()
+	edit(f, "", f.deployment(role), change)
+}
+
+func (f *fixture) editDeploymentStatus(role rayv1.Role, change func(*appsv1.Deployment)) {
+	f.t.Helper()
+	edit(f, "status", f.deployment(role), change)
+}
+
+// ray, service and deployment return what the server has, nil if it has none.
+
+func (f *fixture) ray() *rayv1.Ray { return get[*rayv1.Ray](f, rayResource, rayName) }
+
+func (f *fixture) service() *corev1.Service {
+	return get[*corev1.Service](f, serviceResource, serviceKey)
+}
+
+func (f *fixture) deployment(role rayv1.Role) *appsv1.Deployment {
+	return get[*appsv1.Deployment](f, deploymentResource, deploymentName(role))
+}
+
+func get[T object](f *fixture, resource, name string) T {
+	found, ok := f.server.objects[objectID{resource, namespace, name}].(T)
+	if !ok {
+		return found
+	}
+	return clone(found)
+}
+
+// children are the children of the sample, as far as a sync decides about them.
+type children struct {
+	Service      *corev1.Service
+	Head, Worker *appsv1.Deployment
+}
+
+// children returns the children without what every write changes, and without their status.
+func (f *fixture) children() children {
+	found := children{Service: f.service(), Head: f.deployment(rayv1.RoleHead), Worker: f.deployment(rayv1.RoleWorker)}
+	if found.Service != nil {
+		found.Service.ObjectMeta = withoutRecords(found.Service.ObjectMeta)
+	}
+	for _, deployment := range []*appsv1.Deployment{found.Head, found.Worker} {
+		if deployment != nil {
+			deployment.ObjectMeta = withoutRecords(deployment.ObjectMeta)
+			deployment.Status = appsv1.DeploymentStatus{}
+		}
+	}
+	return found
+}
+
+// withoutRecords returns metadata without what the server and the operator keep records in.
+func withoutRecords(meta metav1.ObjectMeta) metav1.ObjectMeta {
+	meta.UID, meta.ResourceVersion, meta.Generation = "", "", 0
+	for _, record := range []string{rayv1.AnnotationRayGeneration, rayv1.AnnotationGeneration, rayv1.AnnotationInputs, rayv1.AnnotationRendering, "deployment.kubernetes.io/revision"} {
+		delete(meta.Annotations, record)
+	}
+	return meta
+}

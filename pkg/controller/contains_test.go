@@ -1,0 +1,191 @@
+package controller
+
+import (
+	"reflect"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+func TestContains(t *testing.T) {
+	limits := func(cpu string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}}
+	}
+	env := func(names ...string) []corev1.EnvVar {
+		var variables []corev1.EnvVar
+		for _, name := range names {
+			variables = append(variables, corev1.EnvVar{Name: name, Value: "1"})
+		}
+		return variables
+	}
+	probe := func(handler corev1.ProbeHandler) *corev1.Probe { return &corev1.Probe{ProbeHandler: handler} }
+	httpGet := func(port intstr.IntOrString) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: port}}
+	}
+	tests := []struct {
+		name       string
+		have, want corev1.Container
+		contains   bool
+	}{
+		{"nothing is wanted", corev1.Container{Image: "a"}, corev1.Container{}, true},
+		{"another string", corev1.Container{Image: "a"}, corev1.Container{Image: "b"}, false},
+		{"a missing string", corev1.Container{}, corev1.Container{Image: "b"}, false},
+
+		{"a quantity in other words", corev1.Container{Resources: limits("1000m")}, corev1.Container{Resources: limits("1")}, true},
+		{"another quantity", corev1.Container{Resources: limits("2")}, corev1.Container{Resources: limits("1")}, false},
+		{"another quantity than none at all", corev1.Container{Resources: limits("1")}, corev1.Container{Resources: limits("0")}, false},
+		{"a missing quantity of none", corev1.Container{}, corev1.Container{Resources: limits("0")}, false},
+
+		{"an empty list for a nil one", corev1.Container{Args: []string{}}, corev1.Container{}, true},
+		{"a nil list for an empty one", corev1.Container{}, corev1.Container{Args: []string{}}, true},
+		{"one more argument", corev1.Container{Args: []string{"a", "b"}}, corev1.Container{Args: []string{"a"}}, false},
+		{"one argument less", corev1.Container{Args: []string{"a"}}, corev1.Container{Args: []string{"a", "b"}}, false},
+		{"other arguments", corev1.Container{Args: []string{"b"}}, corev1.Container{Args: []string{"a"}}, false},
+
+		{"a value for a variable without one", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY", Value: "x"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, false},
+		{"a variable without a value", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, true},
+		{"a variable appended", corev1.Container{Env: env("a", "b", "x")}, corev1.Container{Env: env("a", "b")}, true},
+		{"a variable prepended", corev1.Container{Env: env("x", "a", "b")}, corev1.Container{Env: env("a", "b")}, true},
+		{"a variable between", corev1.Container{Env: env("a", "x", "b")}, corev1.Container{Env: env("a", "b")}, true},
+		{"variables in another order", corev1.Container{Env: env("b", "a")}, corev1.Container{Env: env("a", "b")}, false},
+		{"a variable missing", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "b")}, false},
+		{"a wanted variable only once", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "a")}, false},
+
+		{"a pointer to 0 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, true},
+		{"a pointer to 1 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(1))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, false},
+		{"nil for a pointer to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, false},
+		{"nil for a pointer to a struct", corev1.Container{}, corev1.Container{SecurityContext: &corev1.SecurityContext{}}, false},
+		{"a pointer to a struct for nil", corev1.Container{SecurityContext: &corev1.SecurityContext{}}, corev1.Container{}, true},
+
+		{"the same probe, with defaults", corev1.Container{LivenessProbe: &corev1.Probe{PeriodSeconds: 10, ProbeHandler: httpGet(intstr.FromInt32(1))}}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, true},
+		{"a probe of another port", corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(2)))}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
+		{"a probe of a named port", corev1.Container{LivenessProbe: probe(httpGet(intstr.FromString("1")))}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
+		{"a probe that executes", corev1.Container{LivenessProbe: probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"a"}}})}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := contains(&test.have, &test.want); got != test.contains {
+				t.Errorf("got %t, want %t", got, test.contains)
+			}
+		})
+	}
+}
+
+func TestContainsLabels(t *testing.T) {
+	tests := []struct {
+		name       string
+		have, want map[string]string
+		contains   bool
+	}{
+		{"another label in addition", map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "1"}, true},
+		{"another value", map[string]string{"a": "2"}, map[string]string{"a": "1"}, false},
+		{"an empty value for an empty one", map[string]string{"a": ""}, map[string]string{"a": ""}, true},
+		{"a value for an empty one", map[string]string{"a": "1"}, map[string]string{"a": ""}, false},
+		{"nothing for an empty value", nil, map[string]string{"a": ""}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			have, want := metav1.ObjectMeta{Annotations: test.have}, metav1.ObjectMeta{Annotations: test.want}
+			if got := contains(&have, &want); got != test.contains {
+				t.Errorf("got %t, want %t", got, test.contains)
+			}
+		})
+	}
+}
+
+// TestContainsSeesEveryField sets each field of a template that there is, and takes it away
+// again: a field that a later version of Kubernetes adds must not go unnoticed, nor panic.
+func TestContainsSeesEveryField(t *testing.T) {
+	var full corev1.PodTemplateSpec
+	fill(reflect.ValueOf(&full).Elem())
+	if !contains(&full, &full) {
+		t.Fatal("a template does not contain itself")
+	}
+	cleared := 0
+	forEachField(reflect.ValueOf(&full).Elem(), "template", func(value reflect.Value, path string) {
+		want := full.DeepCopy()
+		set := reflect.New(value.Type()).Elem()
+		set.Set(value)
+		value.SetZero()
+		if contains(&full, want) {
+			t.Errorf("without %s, the template still counts as containing it", path)
+		}
+		value.Set(set)
+		cleared++
+	})
+	if cleared < 500 {
+		t.Errorf("only %d fields were tried", cleared)
+	}
+}
+
+// fill sets all that a value consists of.
+func fill(value reflect.Value) {
+	switch value.Interface().(type) {
+	case resource.Quantity:
+		value.Set(reflect.ValueOf(resource.MustParse("1")))
+		return
+	case metav1.Time:
+		value.Set(reflect.ValueOf(earlier))
+		return
+	case intstr.IntOrString:
+		value.Set(reflect.ValueOf(intstr.FromInt32(1)))
+		return
+	case metav1.ObjectMeta:
+		value.Set(reflect.ValueOf(metav1.ObjectMeta{Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"a": "b"}}))
+		return
+	}
+	switch value.Kind() {
+	case reflect.Bool:
+		value.SetBool(true)
+	case reflect.String:
+		value.SetString("x")
+	case reflect.Int32, reflect.Int64:
+		value.SetInt(1)
+	case reflect.Pointer:
+		value.Set(reflect.New(value.Type().Elem()))
+		fill(value.Elem())
+	case reflect.Slice:
+		value.Set(reflect.MakeSlice(value.Type(), 1, 1))
+		fill(value.Index(0))
+	case reflect.Map:
+		item := reflect.New(value.Type().Elem()).Elem()
+		fill(item)
+		value.Set(reflect.MakeMap(value.Type()))
+		value.SetMapIndex(reflect.ValueOf("x").Convert(value.Type().Key()), item)
+	case reflect.Struct:
+		for i := range value.NumField() {
+			fill(value.Field(i))
+		}
+	default:
+		panic("a template has a " + value.Kind().String())
+	}
+}
+
+// forEachField visits every field of a value that is set, however deep, except for the
+// inner workings of types that are compared as a whole.
+func forEachField(value reflect.Value, path string, visit func(reflect.Value, string)) {
+	switch value.Interface().(type) {
+	case resource.Quantity, metav1.Time, intstr.IntOrString:
+		return
+	}
+	switch value.Kind() {
+	case reflect.Pointer:
+		forEachField(value.Elem(), path, visit)
+	case reflect.Slice:
+		for i := range value.Len() {
+			forEachField(value.Index(i), path+"[]", visit)
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if field, path := value.Field(i), path+"."+value.Type().Field(i).Name; !field.IsZero() {
+				visit(field, path)
+				forEachField(field, path, visit)
+			}
+		}
+	default:
+		// Whoever visits this field has visited all of it.
+	}
+}

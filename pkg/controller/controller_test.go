@@ -1,0 +1,116 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// TestWakeUps checks which Ray an object wakes up: the one that has its name, or would
+// have, whoever owns it.
+func TestWakeUps(t *testing.T) {
+	named := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name}
+	}
+	f := newFixture(t)
+	rays, services, deployments := rayHandler(f.controller), childHandler[*corev1.Service](f.controller), childHandler[*appsv1.Deployment](f.controller)
+	service, worker := &corev1.Service{ObjectMeta: named("a-head")}, &appsv1.Deployment{ObjectMeta: named("b-worker")}
+	tests := []struct {
+		name   string
+		notify func()
+		want   string
+	}{
+		{"a new Ray", func() { rays.OnAdd(&rayv1.Ray{ObjectMeta: named("a")}, false) }, "a"},
+		{"a changed Ray", func() { rays.OnUpdate(nil, &rayv1.Ray{ObjectMeta: named("a")}) }, "a"},
+		{"a deleted Ray", func() {
+			rays.OnDelete(cache.DeletedObject[*rayv1.Ray]{OptionalObj: &rayv1.Ray{ObjectMeta: named("a")}})
+		}, "a"},
+		{"a new Service", func() { services.OnAdd(service, false) }, "a"},
+		{"a changed Service", func() { services.OnUpdate(service, service) }, "a"},
+		{"a deleted Service", func() { services.OnDelete(cache.DeletedObject[*corev1.Service]{OptionalObj: service}) }, "a"},
+		{"a changed Deployment", func() { deployments.OnUpdate(worker, worker) }, "b"},
+		{"a Deployment whose deletion was missed", func() {
+			deployments.OnDelete(cache.DeletedObject[*appsv1.Deployment]{FinalStateUnknown: &cache.DeletedFinalStateUnknown{Key: namespace + "/b-worker"}})
+		}, "b"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.notify()
+			key, _ := f.queue.Get()
+			f.queue.Done(key)
+			if want := (cache.ObjectName{Namespace: namespace, Name: test.want}); key != want || f.queue.Len() > 0 {
+				t.Errorf("woke up %v and %d more, want %v", key, f.queue.Len(), want)
+			}
+		})
+	}
+}
+
+// TestRetries checks when a Ray is synced again.
+func TestRetries(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want []string
+	}{
+		{"after a success", nil, nil},
+		{"when the cache is behind", fmt.Errorf("x: %w", errBehind), []string{"default/sample-cluster rate limited"}},
+		{"when somebody else has to act", waiting("Reason", "x"), []string{"default/sample-cluster after 10s"}},
+		{"after a refusal", failed("Reason", "create", "service", "x", overQuota()), []string{"default/sample-cluster rate limited"}},
+		{"after a conflict", failed("Reason", "update", "service", "x", apierrors.NewConflict(rayv1.Resource("rays"), "x", errors.New("x"))), []string{"default/sample-cluster rate limited"}},
+		{"when the cache is behind and somebody else has to act", errors.Join(waiting("Reason", "x"), errBehind), []string{"default/sample-cluster rate limited"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.controller.handleErr(klog.New(nil), sampleKey, test.err)
+			if diff := cmp.Diff(test.want, f.queue.asked); diff != "" {
+				t.Errorf("requests to sync again (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPanic has a defect that one Ray meets: its sync fails, and the next goes on.
+func TestPanic(t *testing.T) {
+	f := newFixture(t)
+	f.server.refuse = func(string) *apierrors.StatusError { panic("a defect") }
+	err := f.controller.syncSafely(f.context(), sampleKey)
+	if err == nil || !strings.Contains(err.Error(), "a defect") {
+		t.Errorf("the sync returned %v, want the panic", err)
+	}
+	f.queue.Add(sampleKey)
+	if !f.controller.processNextWorkItem(f.context()) {
+		t.Error("the worker ends")
+	}
+	if diff := cmp.Diff([]string{"default/sample-cluster rate limited"}, f.queue.asked); diff != "" {
+		t.Errorf("requests to sync again (-want +got):\n%s", diff)
+	}
+	f.server.refuse = nil
+	f.queue.Add(sampleKey)
+	f.controller.processNextWorkItem(f.context())
+	if f.service() == nil {
+		t.Error("the worker does not go on")
+	}
+}
+
+func TestRunEndsWithoutCaches(t *testing.T) {
+	f := newFixture(t)
+	why := errors.New("told to stop")
+	ctx, cancel := context.WithCancelCause(f.context())
+	cancel(why)
+	if err := f.controller.Run(ctx, 1); !errors.Is(err, why) {
+		t.Errorf("Run returned %v, want that it was told to stop", err)
+	}
+}

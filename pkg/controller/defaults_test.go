@@ -1,0 +1,78 @@
+package controller
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// The API server fills in what a writer leaves out, and the controller must take none of
+// it for a change. These are those defaults of apps/v1 and v1 that concern the children.
+
+func setDefaults(o object) {
+	switch o := o.(type) {
+	case *corev1.Service:
+		setServiceDefaults(&o.Spec)
+	case *appsv1.Deployment:
+		setDeploymentDefaults(&o.Spec)
+	}
+}
+
+func setServiceDefaults(spec *corev1.ServiceSpec) {
+	setDefault(&spec.ClusterIP, "10.96.0.7")
+	spec.ClusterIPs = []string{spec.ClusterIP}
+	setDefault(&spec.Type, corev1.ServiceTypeClusterIP)
+	setDefault(&spec.SessionAffinity, corev1.ServiceAffinityNone)
+	setDefault(&spec.InternalTrafficPolicy, new(corev1.ServiceInternalTrafficPolicyCluster))
+	setDefault(&spec.IPFamilyPolicy, new(corev1.IPFamilyPolicySingleStack))
+	spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+}
+
+func setDeploymentDefaults(spec *appsv1.DeploymentSpec) {
+	setDefault(&spec.RevisionHistoryLimit, new(int32(10)))
+	setDefault(&spec.ProgressDeadlineSeconds, new(int32(600)))
+	if spec.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType && spec.Strategy.RollingUpdate == nil {
+		quarter := new(intstr.FromString("25%"))
+		spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: quarter, MaxUnavailable: quarter}
+	}
+	pod := &spec.Template.Spec
+	setDefault(&pod.RestartPolicy, corev1.RestartPolicyAlways)
+	setDefault(&pod.DNSPolicy, corev1.DNSClusterFirst)
+	setDefault(&pod.SchedulerName, corev1.DefaultSchedulerName)
+	setDefault(&pod.TerminationGracePeriodSeconds, new(int64(corev1.DefaultTerminationGracePeriodSeconds)))
+	setDefault(&pod.SecurityContext, &corev1.PodSecurityContext{})
+	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+		for i := range containers {
+			setContainerDefaults(&containers[i])
+		}
+	}
+}
+
+func setContainerDefaults(container *corev1.Container) {
+	setDefault(&container.TerminationMessagePath, corev1.TerminationMessagePathDefault)
+	setDefault(&container.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
+	setDefault(&container.ImagePullPolicy, corev1.PullIfNotPresent)
+	for i := range container.Ports {
+		setDefault(&container.Ports[i].Protocol, corev1.ProtocolTCP)
+	}
+	for i := range container.Env {
+		if source := container.Env[i].ValueFrom; source != nil && source.FieldRef != nil {
+			setDefault(&source.FieldRef.APIVersion, "v1")
+		}
+	}
+	for name, limit := range container.Resources.Limits {
+		if _, found := container.Resources.Requests[name]; !found {
+			if container.Resources.Requests == nil {
+				container.Resources.Requests = corev1.ResourceList{}
+			}
+			container.Resources.Requests[name] = limit
+		}
+	}
+}
+
+func setDefault[T comparable](to *T, value T) {
+	var unset T
+	if *to == unset {
+		*to = value
+	}
+}

@@ -1,0 +1,297 @@
+package controller
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+)
+
+// fakeServer is an API server in memory, with what the controller's promises rest on:
+// resourceVersions, UIDs, generations, conflicts and preconditions. Real clientsets talk
+// to it, so that objects also make their way through JSON.
+type fakeServer struct {
+	// admit changes what is written, as a mutating webhook would.
+	admit func(object)
+	// refuse returns the error with which a write fails, if it is to. It gets the write as
+	// it is recorded in writes.
+	refuse func(write string) *apierrors.StatusError
+
+	mu       sync.Mutex
+	objects  map[objectID]object
+	revision int64
+	// history has all that a watch would tell.
+	history []watchEvent
+	// writes and reads have the requests of the clients, as "update rays/status sample-cluster".
+	writes, reads []string
+}
+
+type objectID struct{ resource, namespace, name string }
+
+type watchEvent struct {
+	resource string
+	// object is as it is after the event, or was before it was deleted.
+	object  object
+	deleted bool
+}
+
+// serverTime is when everything on the server was created.
+var serverTime = metav1.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)
+
+func newFakeServer() *fakeServer {
+	return &fakeServer{objects: map[objectID]object{}, revision: 100}
+}
+
+// clients returns clientsets whose requests go to the server.
+func (s *fakeServer) clients(t testing.TB) (*kubernetes.Clientset, *versioned.Clientset) {
+	t.Helper()
+	config := &rest.Config{Host: "http://fake", Transport: s, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ray, err := versioned.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kube, ray
+}
+
+// RoundTrip makes the server the transport of a client.
+func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	response := httptest.NewRecorder()
+	response.Header().Set("Content-Type", runtime.ContentTypeJSON)
+	result, failure := s.serve(r)
+	if failure != nil {
+		failure.ErrStatus.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+		response.WriteHeader(int(failure.ErrStatus.Code))
+		result = &failure.ErrStatus
+	}
+	if err := json.NewEncoder(response).Encode(result); err != nil {
+		return nil, fmt.Errorf("encoding a response: %w", err)
+	}
+	return response.Result(), nil
+}
+
+// serve answers a request for /…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]].
+func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
+	parts := append(strings.Split(path, "/"), "", "")
+	id, subresource := objectID{resource: parts[1], namespace: parts[0], name: parts[2]}, parts[3]
+
+	if r.Method == http.MethodGet {
+		return s.get(id)
+	}
+	options, body := &metav1.DeleteOptions{}, newObject(id.resource)
+	var into any = body
+	if r.Method == http.MethodDelete {
+		into = options
+	}
+	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	body.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	if r.Method == http.MethodPost {
+		id.name = body.GetName()
+	}
+	if err := s.record(r.Method, id, subresource); err != nil {
+		return nil, err
+	}
+	switch r.Method {
+	case http.MethodPost:
+		return s.create(id, body)
+	case http.MethodPut:
+		return s.update(id, body, subresource)
+	default:
+		return s.delete(id, options)
+	}
+}
+
+// record records a write, and returns the error with which it is refused, if it is.
+func (s *fakeServer) record(method string, id objectID, subresource string) *apierrors.StatusError {
+	verb := map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}[method]
+	resource := id.resource
+	if subresource != "" {
+		resource += "/" + subresource
+	}
+	write := verb + " " + resource + " " + id.name
+	s.writes = append(s.writes, write)
+	if s.refuse == nil {
+		return nil
+	}
+	return s.refuse(write)
+}
+
+func (s *fakeServer) get(id objectID) (runtime.Object, *apierrors.StatusError) {
+	s.reads = append(s.reads, "get "+id.resource+" "+id.name)
+	found, exists := s.objects[id]
+	if !exists {
+		return nil, notFound(id)
+	}
+	return found, nil
+}
+
+func (s *fakeServer) create(id objectID, next object) (runtime.Object, *apierrors.StatusError) {
+	if _, exists := s.objects[id]; exists {
+		return nil, apierrors.NewAlreadyExists(groupResource(id), id.name)
+	}
+	if next.GetResourceVersion() != "" {
+		return nil, apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	next.SetUID(types.UID(fmt.Sprintf("uid-%d", s.revision+1)))
+	next.SetCreationTimestamp(serverTime)
+	field(next, "Status").SetZero()
+	s.complete(next)
+	if id.resource != serviceResource {
+		next.SetGeneration(1)
+	}
+	return s.store(id, next), nil
+}
+
+func (s *fakeServer) update(id objectID, next object, subresource string) (runtime.Object, *apierrors.StatusError) {
+	old, exists := s.objects[id]
+	switch {
+	case !exists:
+		return nil, notFound(id)
+	case next.GetUID() != "" && next.GetUID() != old.GetUID():
+		return nil, conflict(id, "the UID is another")
+	case next.GetResourceVersion() != old.GetResourceVersion():
+		return nil, conflict(id, "the object has been modified")
+	case !equality.Semantic.DeepEqual(selector(next), selector(old)):
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: id.resource}, id.name, nil)
+	}
+	if subresource == "status" {
+		next = withStatus(old, next)
+	} else {
+		field(next, "Status").Set(field(old, "Status"))
+		s.complete(next)
+	}
+	next.SetUID(old.GetUID())
+	next.SetCreationTimestamp(old.GetCreationTimestamp())
+	next.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	next.SetGeneration(old.GetGeneration())
+	if equality.Semantic.DeepEqual(old, next) {
+		return old, nil
+	}
+	if subresource == "" && raisesGeneration(old, next) {
+		next.SetGeneration(old.GetGeneration() + 1)
+	}
+	if next.GetDeletionTimestamp() != nil && len(next.GetFinalizers()) == 0 {
+		return s.remove(id, next), nil
+	}
+	return s.store(id, next), nil
+}
+
+func (s *fakeServer) delete(id objectID, options *metav1.DeleteOptions) (runtime.Object, *apierrors.StatusError) {
+	old, exists := s.objects[id]
+	if !exists {
+		return nil, notFound(id)
+	}
+	if p := options.Preconditions; p != nil {
+		if p.UID != nil && *p.UID != old.GetUID() || p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion() {
+			return nil, conflict(id, "a precondition of the deletion does not hold")
+		}
+	}
+	next := clone(old)
+	if len(old.GetFinalizers()) == 0 {
+		return s.remove(id, next), nil
+	}
+	if old.GetDeletionTimestamp() == nil {
+		next.SetDeletionTimestamp(&serverTime)
+		if next.GetGeneration() > 0 {
+			next.SetGeneration(next.GetGeneration() + 1)
+		}
+		return s.store(id, next), nil
+	}
+	return old, nil
+}
+
+// complete does to a written object what the server and its webhooks do.
+func (s *fakeServer) complete(next object) {
+	setDefaults(next)
+	if s.admit != nil {
+		s.admit(next)
+	}
+}
+
+// store keeps an object. Neither the caller nor a watcher may change it any more.
+func (s *fakeServer) store(id objectID, next object) object {
+	s.revision++
+	next.SetResourceVersion(strconv.FormatInt(s.revision, 10))
+	s.objects[id] = next
+	s.history = append(s.history, watchEvent{resource: id.resource, object: next})
+	return next
+}
+
+func (s *fakeServer) remove(id objectID, last object) object {
+	s.store(id, last)
+	delete(s.objects, id)
+	s.history[len(s.history)-1].deleted = true
+	return last
+}
+
+// raisesGeneration is what the strategies of the real server do: an annotation of a
+// Deployment counts, since Deployments hand it on to their ReplicaSets.
+func raisesGeneration(old, next object) bool {
+	switch old.(type) {
+	case *corev1.Service:
+		return false
+	case *appsv1.Deployment:
+		if !equality.Semantic.DeepEqual(old.GetAnnotations(), next.GetAnnotations()) {
+			return true
+		}
+	}
+	return !equality.Semantic.DeepEqual(field(old, "Spec").Interface(), field(next, "Spec").Interface())
+}
+
+// withStatus returns an object with another status. Of a Deployment, a status update may
+// also change annotations, which is how it gets its revision.
+func withStatus(old, status object) object {
+	next := clone(old)
+	field(next, "Status").Set(field(status, "Status"))
+	if _, ok := old.(*appsv1.Deployment); ok {
+		next.SetAnnotations(status.GetAnnotations())
+	}
+	return next
+}
+
+// selector returns what a Deployment may not change.
+func selector(o object) *metav1.LabelSelector {
+	if deployment, ok := o.(*appsv1.Deployment); ok {
+		return deployment.Spec.Selector
+	}
+	return nil
+}
+
+func groupResource(id objectID) schema.GroupResource {
+	return schema.GroupResource{Resource: id.resource}
+}
+
+func notFound(id objectID) *apierrors.StatusError {
+	return apierrors.NewNotFound(groupResource(id), id.name)
+}
+
+func conflict(id objectID, why string) *apierrors.StatusError {
+	return apierrors.NewConflict(groupResource(id), id.name, errors.New(why))
+}

@@ -1,0 +1,323 @@
+package controller
+
+import (
+	"context"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/yaml"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// fixture is a controller on a fake server. Its informers never run: a cache shows what
+// was delivered to it, and so lags behind the server as far as a test wants it to.
+type fixture struct {
+	t      testing.TB
+	server *fakeServer
+	clock  *fakeClock
+	events *record.FakeRecorder
+
+	kubeClient kubernetes.Interface
+	rayClient  versioned.Interface
+	controller *Controller
+	queue      *fakeQueue
+	caches     map[string]cache.Indexer
+	// seen counts the watch events of the server that were delivered, or passed over.
+	seen map[string]int
+}
+
+const (
+	namespace  = "default"
+	rayName    = "sample-cluster"
+	serviceKey = "sample-cluster-head"
+)
+
+var sampleKey = cache.ObjectName{Namespace: namespace, Name: rayName}
+
+// newFixture returns a controller that shall see the seed's Ray for the first time.
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := &fixture{
+		t:      t,
+		server: newFakeServer(),
+		// Neither a whole second nor UTC, as on a real machine.
+		clock:  &fakeClock{now: time.Date(2026, time.March, 4, 5, 6, 7, 890, time.FixedZone("elsewhere", 3600))},
+		events: record.NewFakeRecorder(1000),
+	}
+	f.kubeClient, f.rayClient = f.server.clients(t)
+	f.put(readSample(t))
+	f.restart()
+	t.Cleanup(func() { f.queue.ShutDown() })
+	return f
+}
+
+// newHealthyFixture returns a controller at rest, and the seed's Ray healthy.
+func newHealthyFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := newFixture(t)
+	f.makeHealthy()
+	return f
+}
+
+// restart replaces the controller by one that knows nothing but what the server has.
+func (f *fixture) restart() {
+	f.t.Helper()
+	if f.queue != nil {
+		f.queue.ShutDown()
+	}
+	informers := NewInformers(f.kubeClient, f.rayClient, metav1.NamespaceAll)
+	controller, err := New(f.kubeClient, f.rayClient, informers, f.events, f.clock)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.queue = &fakeQueue{TypedRateLimitingInterface: controller.queue}
+	controller.queue = f.queue
+	f.controller = controller
+	f.caches = map[string]cache.Indexer{
+		rayResource:        informers.Rays.Informer().GetIndexer(),
+		serviceResource:    informers.Services.Informer().GetIndexer(),
+		deploymentResource: informers.Deployments.Informer().GetIndexer(),
+	}
+	f.seen = map[string]int{}
+	f.deliver()
+}
+
+// deliver brings the caches of some resources up to date, or all if none is given.
+func (f *fixture) deliver(of ...string) {
+	f.t.Helper()
+	for resource := range f.caches {
+		if len(of) > 0 && !slices.Contains(of, resource) {
+			continue
+		}
+		for f.deliverNext(resource) {
+		}
+	}
+}
+
+// deliverNext delivers the next watch event of a resource. It returns false if there is none.
+func (f *fixture) deliverNext(resource string) bool {
+	f.t.Helper()
+	for f.seen[resource] < len(f.server.history) {
+		event := f.server.history[f.seen[resource]]
+		f.seen[resource]++
+		if event.resource == resource {
+			f.apply(event)
+			return true
+		}
+	}
+	return false
+}
+
+// apply does to a cache what an informer does on a watch event.
+func (f *fixture) apply(event watchEvent) {
+	f.t.Helper()
+	stripped, err := strip(clone(event.object))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	// What loses the label is deleted for a watch that selects by it.
+	_, selected := event.object.GetLabels()[rayv1.LabelName]
+	if event.deleted || !selected && event.resource != rayResource {
+		err = f.caches[event.resource].Delete(stripped)
+	} else {
+		err = f.caches[event.resource].Update(stripped)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// restartBehind restarts the controller, whose caches of some resources then show the
+// first so many events of the server's history.
+func (f *fixture) restartBehind(events int, of ...string) {
+	f.t.Helper()
+	f.restart()
+	for _, resource := range of {
+		if err := f.caches[resource].Replace(nil, "0"); err != nil {
+			f.t.Fatal(err)
+		}
+		for _, event := range f.server.history[:events] {
+			if event.resource == resource {
+				f.apply(event)
+			}
+		}
+		f.seen[resource] = events
+	}
+}
+
+// sync syncs the Ray once, and fails the test if that changes anything in a cache.
+func (f *fixture) sync() error {
+	f.t.Helper()
+	var cached, before []object
+	for _, indexer := range f.caches {
+		for _, item := range indexer.List() {
+			cached = append(cached, item.(object)) //nolint:errcheck,forcetypeassert // deliverNext put it there
+			before = append(before, clone(cached[len(cached)-1]))
+		}
+	}
+	err := f.controller.sync(f.context(), sampleKey)
+	if !reflect.DeepEqual(before, cached) {
+		f.t.Errorf("the sync changed cached objects (-before +after):\n%s", cmp.Diff(before, cached))
+	}
+	return err
+}
+
+// context returns a context whose log nobody reads.
+func (f *fixture) context() context.Context { return klog.NewContext(f.t.Context(), klog.New(nil)) }
+
+// settle syncs the Ray until nothing is left to do.
+func (f *fixture) settle() {
+	f.t.Helper()
+	for range 10 {
+		f.clock.step(time.Minute)
+		f.deliver()
+		before := f.server.revision
+		if err := f.sync(); err != nil {
+			f.t.Fatalf("sync: %v", err)
+		}
+		if f.server.revision == before {
+			return
+		}
+	}
+	f.t.Fatalf("the Ray does not come to rest; writes:\n%v", f.server.writes)
+}
+
+// makeHealthy brings the controller to rest with all Pods running, and forgets how.
+func (f *fixture) makeHealthy() {
+	f.t.Helper()
+	f.settle()
+	f.rollOut()
+	f.settle()
+	if health := f.health(); health != healthy {
+		f.t.Fatalf("Health is %q", health)
+	}
+	f.takeWrites()
+	f.takeEvents()
+	f.clock.step(time.Minute)
+}
+
+// rollOut does what the Deployment controller does once all Pods run.
+func (f *fixture) rollOut() {
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		if deployment := f.deployment(role); deployment != nil {
+			f.editDeploymentStatus(role, func(d *appsv1.Deployment) {
+				replicas := *d.Spec.Replicas
+				metav1.SetMetaDataAnnotation(&d.ObjectMeta, "deployment.kubernetes.io/revision", "1")
+				d.Status = appsv1.DeploymentStatus{
+					ObservedGeneration: d.Generation,
+					Replicas:           replicas, UpdatedReplicas: replicas, ReadyReplicas: replicas, AvailableReplicas: replicas,
+					Conditions: []appsv1.DeploymentCondition{
+						{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Reason: "MinimumReplicasAvailable", Message: "Deployment has minimum availability."},
+						{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "NewReplicaSetAvailable", Message: "ReplicaSet has successfully progressed."},
+					},
+				}
+			})
+		}
+	}
+}
+
+// takeWrites returns the writes since it was last called.
+func (f *fixture) takeWrites() []string {
+	writes := f.server.writes
+	f.server.writes, f.server.reads = nil, nil
+	return writes
+}
+
+// takeEvents returns the events since it was last called.
+func (f *fixture) takeEvents() []string {
+	var events []string
+	for len(f.events.Events) > 0 {
+		events = append(events, <-f.events.Events)
+	}
+	return events
+}
+
+const healthy = "True AllReplicasAvailable"
+
+// health returns the condition Health that the server has, as "STATUS REASON: MESSAGE".
+func (f *fixture) health() string {
+	condition := findCondition(f.ray().Status.Conditions, rayv1.RayHealth)
+	switch {
+	case condition == nil:
+		return ""
+	case condition.Message == "":
+		return string(condition.Status) + " " + condition.Reason
+	default:
+		return string(condition.Status) + " " + condition.Reason + ": " + condition.Message
+	}
+}
+
+// fakeClock stands still unless it is stepped. Its timers, which only the queue uses, are real.
+type fakeClock struct {
+	clock.RealClock
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+
+func (c *fakeClock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// fakeQueue notes what the controller asks of its queue.
+type fakeQueue struct {
+	workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	// asked has the requests to sync a Ray again.
+	asked []string
+}
+
+func (q *fakeQueue) AddAfter(key cache.ObjectName, delay time.Duration) {
+	q.asked = append(q.asked, key.String()+" after "+delay.String())
+}
+
+func (q *fakeQueue) AddRateLimited(key cache.ObjectName) {
+	q.asked = append(q.asked, key.String()+" rate limited")
+}
+
+// readSample reads the manifest that users know, as a cluster would hold it.
+func readSample(t testing.TB) *rayv1.Ray {
+	t.Helper()
+	data, err := os.ReadFile("../../manifests/samples/sample-cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ray := &rayv1.Ray{}
+	if err := yaml.Unmarshal(data, ray); err != nil {
+		t.Fatalf("reading the sample: %v", err)
+	}
+	ray.TypeMeta = metav1.TypeMeta{}
+	ray.Namespace = namespace
+	return ray
+}
+
+// deploymentName returns the name of the Deployment of one of the sample's groups.
+func deploymentName(role rayv1.Role) string {
+	return resources.DeploymentName(&rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: rayName}}, role)
+}

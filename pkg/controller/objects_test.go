@@ -1,0 +1,49 @@
+package controller
+
+import (
+	"reflect"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// object is a Ray, a Service or a Deployment: all that the fake server stores.
+type object interface {
+	runtime.Object
+	metav1.Object
+}
+
+func newObject(resource string) object {
+	switch resource {
+	case rayResource:
+		return &rayv1.Ray{}
+	case serviceResource:
+		return &corev1.Service{}
+	case deploymentResource:
+		return &appsv1.Deployment{}
+	}
+	panic("the fake server does not know " + resource)
+}
+
+func idOf(o object) objectID {
+	id := objectID{namespace: o.GetNamespace(), name: o.GetName()}
+	switch o.(type) {
+	case *rayv1.Ray:
+		id.resource = rayResource
+	case *corev1.Service:
+		id.resource = serviceResource
+	case *appsv1.Deployment:
+		id.resource = deploymentResource
+	}
+	return id
+}
+
+// field returns the field of an object that has a name, which can be set.
+func field(o object, name string) reflect.Value { return reflect.ValueOf(o).Elem().FieldByName(name) }
+
+// clone returns a deep copy of an object.
+func clone[T runtime.Object](o T) T { return o.DeepCopyObject().(T) } //nolint:errcheck,forcetypeassert // a copy has the type of what is copied

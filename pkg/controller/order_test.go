@@ -1,0 +1,131 @@
+package controller
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// TestEveryOrderOfEvents delivers what the server has to tell in every order in which the
+// three watches can, with a sync after each event. The server tells of the operator's own
+// writes, of a change by the user and of progress of the workers.
+func TestEveryOrderOfEvents(t *testing.T) {
+	t.Run("to one process", func(t *testing.T) {
+		everyOrder(t, func(*fixture) {})
+	})
+	t.Run("to processes that know nothing of their predecessors' writes", func(t *testing.T) {
+		everyOrder(t, func(f *fixture) { f.controller.ownWrites.forget(sampleKey) })
+	})
+}
+
+// everyOrder goes through all orders. The syncs add events of their own, so an order shows
+// only when it is run: each run takes the first choice where the last one has not decided.
+func everyOrder(t *testing.T, beforeSync func(*fixture)) {
+	t.Helper()
+	var choices, options []int
+	for runs := 1; ; runs++ {
+		var order []string
+		choices, order = runInOrder(t, beforeSync, choices, &options)
+		if t.Failed() {
+			t.Fatalf("in run %d, the events were delivered in this order: %s", runs, strings.Join(order, " "))
+		}
+		last := len(choices) - 1
+		for last >= 0 && choices[last] == options[last]-1 {
+			last--
+		}
+		if last < 0 {
+			t.Logf("%d orders", runs)
+			return
+		}
+		choices = choices[:last+1]
+		choices[last]++
+	}
+}
+
+// runInOrder runs one order: choices say which of the resources that have events comes
+// next. It returns the choices that it has made, and sets how many options each had.
+func runInOrder(t *testing.T, beforeSync func(*fixture), choices []int, options *[]int) (made []int, order []string) {
+	t.Helper()
+	f := newFixture(t)
+	f.syncUnlessBehind()
+	f.editRay(func(ray *rayv1.Ray) {
+		ray.Spec.Worker.Replicas = new(int32(5))
+		ray.Spec.Worker.Template.Spec.Containers[0].Image = "new"
+	})
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.ObservedGeneration, d.Status.Replicas = 1, 3 })
+
+	*options = nil
+	for pending := f.pending(); len(pending) > 0; pending = f.pending() {
+		choice := 0
+		if len(made) < len(choices) {
+			choice = choices[len(made)]
+		}
+		made, *options, order = append(made, choice), append(*options, len(pending)), append(order, pending[choice])
+		f.deliverNext(pending[choice])
+		f.clock.step(time.Second)
+		beforeSync(f)
+		f.syncUnlessBehind()
+	}
+	f.checkOutcome()
+	return made, order
+}
+
+// pending returns the resources of which the caches do not show all.
+func (f *fixture) pending() []string {
+	var pending []string
+	for _, resource := range []string{rayResource, serviceResource, deploymentResource} {
+		for _, event := range f.server.history[f.seen[resource]:] {
+			if event.resource == resource {
+				pending = append(pending, resource)
+				break
+			}
+		}
+	}
+	return pending
+}
+
+func (f *fixture) syncUnlessBehind() {
+	f.t.Helper()
+	if err := f.sync(); err != nil && !errors.Is(err, errBehind) {
+		f.t.Errorf("sync: %v", err)
+	}
+}
+
+// checkOutcome checks what must hold in the end, and on the way there.
+func (f *fixture) checkOutcome() {
+	f.t.Helper()
+	f.settle()
+	created := slices.DeleteFunc(f.takeEvents(), func(event string) bool { return !strings.Contains(event, reasonSuccessfullyCreate) })
+	if len(created) != 3 {
+		f.t.Errorf("created %q, want each child once", created)
+	}
+	if worker := f.deployment(rayv1.RoleWorker); *worker.Spec.Replicas != 5 || container(worker).Image != "new" {
+		f.t.Errorf("the workers have %d replicas of %q, not the newest spec", *worker.Spec.Replicas, container(worker).Image)
+	}
+	if got, want := f.health(), "False ReplicasMissing: head: the Deployment has not been observed yet; worker: the Deployment's newest generation has not been observed yet"; got != want {
+		f.t.Errorf("Health is %q, want %q", got, want)
+	}
+	if status := f.ray().Status; status.ObservedGeneration != 2 || status.Worker.Replicas != 3 {
+		f.t.Errorf("the status is of generation %d and has %d workers, want 2 and 3", status.ObservedGeneration, status.Worker.Replicas)
+	}
+	newest := map[string]int64{}
+	for _, event := range f.server.history {
+		if event.resource == rayResource {
+			continue
+		}
+		child := event.resource + "/" + event.object.GetName()
+		if recorded := recordedGeneration(event.object); recorded < newest[child] {
+			f.t.Errorf("%s was written for generation %d after %d", child, recorded, newest[child])
+		} else {
+			newest[child] = recorded
+		}
+	}
+	f.restart()
+	f.checkRest(nil)
+}

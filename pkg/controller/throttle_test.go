@@ -1,0 +1,87 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// workersAvailable makes so many workers available.
+func (f *fixture) workersAvailable(count int32) {
+	f.t.Helper()
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = count })
+	f.deliver()
+}
+
+// newProgressingFixture returns a controller whose last status write, that one of three
+// workers is available, was just now.
+func newProgressingFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := newHealthyFixture(t)
+	f.workersAvailable(1)
+	f.checkSync(nil, []string{updateStatus}, nil)
+	f.deliver()
+	return f
+}
+
+// TestProgressIsThrottled has Pods that come faster than the status needs to follow.
+func TestProgressIsThrottled(t *testing.T) {
+	f := newProgressingFixture(t)
+	f.workersAvailable(2)
+	f.checkSync(nil, nil, nil)
+	f.clock.step(time.Second)
+	f.checkSync(nil, nil, nil)
+	if diff := cmp.Diff([]string{"default/sample-cluster after 2s", "default/sample-cluster after 1s"}, f.queue.asked); diff != "" {
+		t.Errorf("requests to sync again (-want +got):\n%s", diff)
+	}
+	f.clock.step(time.Second)
+	f.checkSync(nil, []string{updateStatus}, nil)
+	if got, want := f.health(), "False ReplicasMissing: worker: 2 of 3 available"; got != want {
+		t.Errorf("Health is %q, want %q", got, want)
+	}
+	f.checkRest(nil)
+}
+
+// TestNewsIsNotThrottled has what must be in the status at once, though it was written
+// just now.
+func TestNewsIsNotThrottled(t *testing.T) {
+	t.Run("that the Ray has become healthy", func(t *testing.T) {
+		f := newProgressingFixture(t)
+		f.workersAvailable(3)
+		f.checkSync(nil, []string{updateStatus}, nil)
+		t.Run("and that it no longer is", func(*testing.T) {
+			f.workersAvailable(2)
+			f.checkSync(nil, []string{updateStatus}, nil)
+		})
+	})
+	t.Run("that the spec has been seen", func(t *testing.T) {
+		f := newProgressingFixture(t)
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(4)) })
+		f.deliver()
+		f.checkSync(nil,
+			[]string{updateWorker, updateStatus},
+			[]string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"})
+	})
+	t.Run("after a status of a machine whose clock is ahead", func(t *testing.T) {
+		f := newProgressingFixture(t)
+		f.clock.step(-time.Hour)
+		f.workersAvailable(2)
+		f.checkSync(nil, []string{updateStatus}, nil)
+	})
+	t.Run("that a child is refused, but then its progress is no news", func(t *testing.T) {
+		f := newProgressingFixture(t)
+		f.drop(serviceResource, serviceKey)
+		f.deliver()
+		f.refuse(overQuota(), createService)
+		f.checkSync(apierrors.IsForbidden,
+			[]string{createService, updateStatus},
+			[]string{"Warning FailedCreate could not create the service sample-cluster-head: " + overQuotaMessage})
+		f.workersAvailable(2)
+		f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
+	})
+}
