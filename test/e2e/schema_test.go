@@ -86,7 +86,7 @@ func TestRefusals(t *testing.T) {
 			"lifecycle.preStop.httpGet.port: Invalid value",
 		}},
 		{"a port that does not fit", []string{"containerPort: 6380", "containerPort: 99999999999"}, []string{
-			"spec.head.template.spec.containers[0].ports[1].containerPort: Invalid value",
+			"must be of type integer with format int32 in spec.head.template.spec.containers[0].ports[1].containerPort",
 		}},
 		{"a number of workers that does not fit", []string{"replicas: 3", "replicas: 99999999999"}, []string{
 			"spec.worker.replicas: Invalid value",

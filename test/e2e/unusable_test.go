@@ -34,6 +34,10 @@ func TestUnusable(t *testing.T) {
 		{"a port that is in use", func(*testing.T) []string {
 			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address", operator.health}
 		}, "--health-bind-address: listen tcp " + operator.health + ": bind: address already in use"},
+		{"a permission to watch that is missing", func(t *testing.T) []string {
+			changeRights(t, `[{"op":"replace","path":"/rules/0/verbs","value":["get","list"]}]`)
+			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address="}
+		}, `cannot watch resource "rays" in API group "ray.kubeflow.org" at the cluster scope`},
 		{"a permission that is missing", func(t *testing.T) []string {
 			changeRights(t, `[{"op":"remove","path":"/rules/4"}]`)
 			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address="}

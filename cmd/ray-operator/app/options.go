@@ -44,7 +44,7 @@ type Options struct {
 func NewOptions() *Options {
 	return &Options{
 		Namespace:         metav1.NamespaceAll,
-		Workers:           4,
+		Workers:           8,
 		QPS:               -1,
 		Burst:             100,
 		HealthBindAddress: ":8081",

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -17,27 +18,30 @@ import (
 // checkTimeout bounds all of checkServer.
 const checkTimeout = 15 * time.Second
 
-// checkServer reads one of each thing that the operator reads later. What is missing then
-// is said in one line, instead of again and again by an informer that cannot start.
+// checkServer tries everything that the operator reads later. What is missing then is said
+// in one line, instead of again and again by an informer that cannot start.
 func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ray versioned.Interface, options *Options) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
+	rays := ray.RayV1().Rays(options.Namespace)
+	services := kube.CoreV1().Services(options.Namespace)
+	deployments := kube.AppsV1().Deployments(options.Namespace)
 	one := metav1.ListOptions{Limit: 1}
 
-	_, err := ray.RayV1().Rays(options.Namespace).List(ctx, one)
+	_, err := rays.List(ctx, one)
 	if apierrors.IsNotFound(err) {
 		return fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -f manifests/crd", rayv1.Resource("rays"))
 	}
-	if err == nil {
-		_, err = kube.CoreV1().Services(options.Namespace).List(ctx, one)
-	}
-	if err == nil {
-		_, err = kube.AppsV1().Deployments(options.Namespace).List(ctx, one)
-	}
-	if election := options.LeaderElection; err == nil && election.LeaderElect {
-		_, err = kube.CoordinationV1().Leases(election.ResourceNamespace).Get(ctx, election.ResourceName, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			err = nil
+	for _, read := range []func() error{
+		func() error { return stop(rays.Watch(ctx, one)) },
+		func() error { _, err := services.List(ctx, one); return err },
+		func() error { return stop(services.Watch(ctx, one)) },
+		func() error { _, err := deployments.List(ctx, one); return err },
+		func() error { return stop(deployments.Watch(ctx, one)) },
+		func() error { return checkLease(ctx, kube, options) },
+	} {
+		if err == nil {
+			err = read()
 		}
 	}
 
@@ -54,4 +58,25 @@ func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ra
 	default:
 		return fmt.Errorf("asking the API server at %s: %w", host, err)
 	}
+}
+
+// stop ends a watch that was begun to see whether it can be.
+func stop(events watch.Interface, err error) error {
+	if err == nil {
+		events.Stop()
+	}
+	return err
+}
+
+// checkLease reads the lease by which replicas agree on who acts. There may be none yet.
+func checkLease(ctx context.Context, kube kubernetes.Interface, options *Options) error {
+	election := options.LeaderElection
+	if !election.LeaderElect {
+		return nil
+	}
+	_, err := kube.CoordinationV1().Leases(election.ResourceNamespace).Get(ctx, election.ResourceName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
