@@ -64,7 +64,7 @@ verify-codegen: ## Fail if anything generated is stale.
 
 .PHONY: update-golden
 update-golden: ## Write the golden files of what a Ray becomes.
-	go test ./pkg/resources -run TestRendering -update
+	go test -trimpath ./pkg/resources -run TestRendering -update
 
 .PHONY: lint
 lint: ## Lint all modules.
@@ -77,8 +77,8 @@ test: test-unit test-e2e ## Run everything that decides whether a change may lan
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests.
-	KUBE_CACHE_MUTATION_DETECTOR=true go test -race ./cmd/... ./pkg/...
-	@for module in $(TOOL_MODULES); do (cd $$module && go test ./...) || exit 1; done
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/...
+	@for module in $(TOOL_MODULES); do (cd $$module && go test -trimpath ./...) || exit 1; done
 
 .PHONY: test-e2e
 test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of their own.

@@ -12,5 +12,5 @@ trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 # OpenShift does.
 go run -C hack/cluster . up --name "${name}" --dir "${dir}" \
   --extra-arg kube-apiserver=enable-admission-plugins=OwnerReferencesPermissionEnforcement
-go test ./test/e2e -count 1 -timeout 20m "$@" \
+go test -trimpath ./test/e2e -count 1 -timeout 20m "$@" \
   -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log"

@@ -8,5 +8,5 @@ echo "building golangci-lint (the first time takes some minutes)"
 CGO_ENABLED=0 go build -C hack/lint -trimpath -o ../../bin/golangci-lint .
 for module in . hack/cluster hack/tools; do
   echo "linting ${module}"
-  (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
+  (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --allow-parallel-runners --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
 done

@@ -6,6 +6,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# With it, what is compiled in one checkout is in the build cache for all others.
+export GOFLAGS="${GOFLAGS:-} -trimpath"
+
 module=github.com/kubeflow/ray-operator
 api=${module}/pkg/apis/ray/v1
 client=${module}/pkg/client
@@ -37,6 +40,6 @@ go tool informer-gen \
 
 echo "generating the CRD"
 mkdir -p manifests/crd bin
-go build -C hack/tools -trimpath -o ../../bin/ sigs.k8s.io/controller-tools/cmd/controller-gen ./shortcrd
+go build -C hack/tools -o ../../bin/ sigs.k8s.io/controller-tools/cmd/controller-gen ./shortcrd
 bin/controller-gen crd:generateEmbeddedObjectMeta=true paths="./pkg/apis/..." output:stdout \
   | bin/shortcrd >manifests/crd/ray.kubeflow.org_rays.yaml

@@ -105,6 +105,24 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestStoppedSync has a process that ends in the middle of a sync, of which nobody is told.
+func TestStoppedSync(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(f.context())
+	cancel()
+	err := f.controller.sync(ctx, sampleKey)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the sync returned %v, want that it was stopped", err)
+	}
+	if writes, events := f.takeWrites(), f.takeEvents(); len(writes)+len(events) > 0 {
+		t.Errorf("there were writes %q and events %q", writes, events)
+	}
+	f.controller.handleErr(klog.New(nil), sampleKey, err)
+	if len(f.queue.asked) > 0 {
+		t.Errorf("there were requests to sync again: %q", f.queue.asked)
+	}
+}
+
 func TestRunEndsWithoutCaches(t *testing.T) {
 	f := newFixture(t)
 	why := errors.New("told to stop")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -97,6 +98,10 @@ func (f *fixture) restart() {
 	}
 	f.seen = map[string]int{}
 	f.deliver()
+	for _, indexer := range f.caches {
+		// A list says how old it is, even if it is empty.
+		indexer.Bookmark(strconv.FormatInt(f.server.revision, 10))
+	}
 }
 
 // deliver brings the caches of some resources up to date, or all if none is given.

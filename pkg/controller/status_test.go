@@ -110,6 +110,14 @@ func TestHealth(t *testing.T) {
 			want:   "False ReplicasMissing: worker: 1 more than wanted still to go",
 		},
 		{
+			name: "Pods are missing since the rollout is paused",
+			worker: func(group *groupState) {
+				group.deployment.Spec.Paused = true
+				group.deployment.Status.UpdatedReplicas = 2
+			},
+			want: "False ReplicasMissing: worker: 2 of 3 updated: the Deployment is paused",
+		},
+		{
 			name: "both groups are incomplete",
 			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }), worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 1 }),
 			want: "False ReplicasMissing: head: 0 of 1 available; worker: 1 of 3 available",
@@ -178,6 +186,7 @@ func TestNothingWantedIsHealthy(t *testing.T) {
 func TestSettledMessages(t *testing.T) {
 	tests := []struct{ name, message, want string }{
 		{"a Pod of a Deployment", `pods "x-worker-7f69d5c8b4-2xk9p" is forbidden: exceeded quota`, `pods "x-worker-7f69d5c8b4-*" is forbidden: exceeded quota`},
+		{"an invalid Pod", `Pod "x-worker-7f69d5c8b4-2xk9p" is invalid: spec`, `Pod "x-worker-7f69d5c8b4-*" is invalid: spec`},
 		{"two Pods", `pod "a-bcdfg" and pod "a-hjklm"`, `pod "a-*" and pod "a-*"`},
 		{"a name that is not random", `pods "worker" is forbidden`, `pods "worker" is forbidden`},
 		{"another kind of object", `replicasets "x-bcdfg" is forbidden`, `replicasets "x-bcdfg" is forbidden`},
