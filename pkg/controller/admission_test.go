@@ -134,6 +134,7 @@ func TestAdmissionInsists(t *testing.T) {
 		again []string
 	}{
 		{"on labels", relabel, []string{updateHead, updateHead, updateWorker, updateWorker, updateService, updateService, updateStatus}},
+		{"on labels, and on images that it rewrites", func(o object) { relabel(o); mirrorImages(o) }, []string{updateHead, updateHead, updateWorker, updateWorker, updateService, updateService, updateStatus}},
 		{"on a type of the Service", retype, []string{updateHead, updateWorker, updateService, updateService, updateStatus}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -159,7 +160,7 @@ func TestAdmissionInsists(t *testing.T) {
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template",
 				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: ports",
 			})
-			if got := container(f.deployment(rayv1.RoleWorker)).Image; got != "new" {
+			if got := container(f.deployment(rayv1.RoleWorker)).Image; strings.TrimPrefix(got, "mirror/") != "new" {
 				t.Errorf("the workers' image is %q, want the user's", got)
 			}
 			if got := f.service().Spec.Ports[1].Port; got != 7777 {

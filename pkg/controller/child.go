@@ -88,9 +88,13 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 	var none T
 	have, err := kind.cache.Get(name)
 	if apierrors.IsNotFound(err) && ray.Status.StartTime != nil {
-		// This is no new Ray, so there may be a child that the cache does not show: it
-		// has lost its label, or is somebody else's. A quota would count an attempt to
+		// This is no new Ray, so why is there no child? The Ray may be gone, which its
+		// cache does not show yet. Or there is one that the cache does not show: it has
+		// lost its label, or is somebody else's; a quota would count an attempt to
 		// create it anyway.
+		if _, err := c.liveRay(ctx, ray); err != nil {
+			return none, err
+		}
 		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
 	}
 	if apierrors.IsNotFound(err) {
@@ -204,12 +208,25 @@ func (c *Controller) checkWritable(ctx context.Context, ray *rayv1.Ray, kind str
 	}
 	// Either the child was written for a Ray that this cache has yet to see, or somebody
 	// changed the record. Only the server knows.
-	live, err := c.ray.RayV1().Rays(ray.Namespace).Get(ctx, ray.Name, metav1.GetOptions{})
+	live, err := c.liveRay(ctx, ray)
 	if err != nil {
-		return failed(reasonFailedGet, "get", "ray", ray.Name, err)
+		return err
 	}
-	if live.UID == ray.UID && live.Generation < recorded {
+	if live.Generation < recorded {
 		return nil
 	}
 	return fmt.Errorf("the %s %s was written for generation %d of the Ray, here is %d: %w", kind, have.GetName(), recorded, ray.Generation, errBehind)
+}
+
+// liveRay reads a Ray from the server. It returns errBehind if that has another Ray of its
+// name, or none, or one that is being deleted.
+func (c *Controller) liveRay(ctx context.Context, ray *rayv1.Ray) (*rayv1.Ray, error) {
+	live, err := c.ray.RayV1().Rays(ray.Namespace).Get(ctx, ray.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, failed(reasonFailedGet, "get", "ray", ray.Name, err)
+	}
+	if live.UID != ray.UID || live.DeletionTimestamp != nil {
+		return nil, fmt.Errorf("ray %q is another one by now: %w", ray.Name, errBehind)
+	}
+	return live, nil
 }

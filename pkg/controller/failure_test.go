@@ -180,6 +180,18 @@ func TestProblemIsToldOncePersisted(t *testing.T) {
 	f.checkRest(apierrors.IsForbidden)
 }
 
+// TestRefusalThatLooksLikeLag has an answer to a create, which is never based on an old state.
+func TestRefusalThatLooksLikeLag(t *testing.T) {
+	f := newFixture(t)
+	f.refuse(apierrors.NewNotFound(schema.GroupResource{Resource: "webhooks"}, "x"), createHead)
+	f.checkSync(apierrors.IsNotFound, []string{createService, createHead, createWorker, updateStatus}, []string{
+		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
+		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
+		`Warning FailedCreate could not create the deployment sample-cluster-head: webhooks "x" not found`,
+	})
+	f.checkRest(apierrors.IsNotFound)
+}
+
 // TestTerminatingNamespace has a namespace that accepts nothing new: the Ray goes, too.
 func TestTerminatingNamespace(t *testing.T) {
 	terminating := overQuota()

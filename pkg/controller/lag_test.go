@@ -226,12 +226,12 @@ func TestUnseenChildren(t *testing.T) {
 		f.checkSync(nil, []string{deleteWorker, updateStatus}, nil)
 		f.checkRest(nil)
 	})
-	t.Run("a Ray that is gone needs no status", func(t *testing.T) {
+	t.Run("a Ray that is gone gets no status, and no event", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 0 })
 		f.deliver()
 		f.drop(rayResource, rayName)
-		f.checkSync(nil, []string{updateStatus}, nil)
+		f.checkSync(isBehind, []string{updateStatus}, nil)
 	})
 	t.Run("a Ray of the same name does not get the status of its predecessor", func(t *testing.T) {
 		f := newHealthyFixture(t)

@@ -101,6 +101,27 @@ func TestRecordsAreKept(t *testing.T) {
 			wantEvents: restored("deployment sample-cluster-worker", "template"),
 		},
 		{
+			name: "a change by hand is undone also where the rendering is lost",
+			change: changeWorker(func(d *appsv1.Deployment) {
+				delete(d.Annotations, rayv1.AnnotationRendering)
+				container(d).Image = "other"
+			}),
+			wantWrites: []string{updateWorker, updateStatus},
+			wantEvents: restored("deployment sample-cluster-worker", "template"),
+		},
+		{
+			name: "children that have lost all annotations are recorded again",
+			change: func(f *fixture) {
+				f.editService(func(s *corev1.Service) { s.Annotations = nil })
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Annotations = nil })
+			},
+			wantWrites: []string{updateWorker, updateService, updateStatus},
+			wantEvents: []string{
+				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations",
+				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: annotations",
+			},
+		},
+		{
 			name: "another generation of the Deployment is only a reason to look",
 			change: func(f *fixture) {
 				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Annotations[rayv1.AnnotationGeneration] = "99" })

@@ -224,6 +224,18 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 			wantChildren: func(c *children) { addOthers(c.Worker); setDefaults(c.Worker) },
 		},
 		{
+			name: "a variable stays where a change outside of its container is undone",
+			change: changeWorker(func(d *appsv1.Deployment) {
+				container(d).Env = append(container(d).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})
+				d.Spec.Template.Labels[rayv1.LabelName] = "other"
+			}),
+			wantWrites: []string{updateWorker, updateStatus},
+			wantEvents: restored("deployment sample-cluster-worker", "template"),
+			wantChildren: func(c *children) {
+				container(c.Worker).Env = append(container(c.Worker).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})
+			},
+		},
+		{
 			name: "a sidecar stays when the workers are scaled",
 			change: func(f *fixture) {
 				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { addSidecar(&d.Spec.Template.Spec) })

@@ -67,9 +67,6 @@ func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status ra
 	next := ray.DeepCopy()
 	next.Status = status
 	updated, err := c.ray.RayV1().Rays(ray.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
 	if err != nil {
 		return failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)
 	}
