@@ -27,12 +27,21 @@ func valueContains(have, want reflect.Value, merged bool) bool {
 	switch want := want.Interface().(type) {
 	case resource.Quantity, metav1.Time, intstr.IntOrString:
 		return equality.Semantic.DeepEqual(have.Interface(), want) || reflect.ValueOf(want).IsZero()
+	case []corev1.EnvVar:
+		if variables, ok := reflect.TypeAssert[[]corev1.EnvVar](have); !ok || shadows(variables, want) {
+			return false
+		}
 	case corev1.EnvVar:
 		// A variable without a value is set all the same: to nothing.
-		if have, ok := have.Interface().(corev1.EnvVar); !ok || have.Value != want.Value {
+		if variable, ok := reflect.TypeAssert[corev1.EnvVar](have); !ok || variable.Value != want.Value {
 			return false
 		}
 	}
+	return partsContain(have, want, merged)
+}
+
+// partsContain is valueContains for values that are what their parts are.
+func partsContain(have, want reflect.Value, merged bool) bool {
 	switch want.Kind() {
 	case reflect.Pointer:
 		return want.IsNil() || !have.IsNil() && pointeeContains(have.Elem(), want.Elem())
@@ -59,8 +68,8 @@ func valueContains(have, want reflect.Value, merged bool) bool {
 	}
 }
 
-// pointeeContains is valueContains for what a pointer points to or a map holds. There
-// a zero value was set on purpose.
+// pointeeContains is valueContains for what a pointer points to, or a map or a list
+// holds. There a zero value was set on purpose.
 func pointeeContains(have, want reflect.Value) bool {
 	if want.Comparable() && want.IsZero() && want.Kind() != reflect.Struct {
 		return have.IsZero()
@@ -76,9 +85,26 @@ func listContains(have, want reflect.Value, merged bool) bool {
 	}
 	found := 0
 	for i := 0; i < have.Len() && found < want.Len(); i++ {
-		if valueContains(have.Index(i), want.Index(found), false) {
+		if pointeeContains(have.Index(i), want.Index(found)) {
 			found++
 		}
 	}
 	return found == want.Len()
+}
+
+// shadows tells whether others have added a variable of a name that is wanted: the last
+// one of a name counts.
+func shadows(have, want []corev1.EnvVar) bool {
+	count := map[string]int{}
+	for i := range want {
+		count[want[i].Name]++
+	}
+	for i := range have {
+		if wanted, found := count[have[i].Name]; found && wanted == 0 {
+			return true
+		} else if found {
+			count[have[i].Name]--
+		}
+	}
+	return false
 }

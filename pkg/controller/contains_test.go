@@ -47,6 +47,9 @@ func TestContains(t *testing.T) {
 
 		{"a value for a variable without one", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY", Value: "x"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, false},
 		{"a variable without a value", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, true},
+		{"a variable that shadows another", corev1.Container{Env: env("a", "b", "a")}, corev1.Container{Env: env("a", "b")}, false},
+		{"a value for an empty argument", corev1.Container{Args: []string{"a", "b"}}, corev1.Container{Args: []string{"a", ""}}, false},
+		{"an empty argument", corev1.Container{Args: []string{"a", ""}}, corev1.Container{Args: []string{"a", ""}}, true},
 		{"a variable appended", corev1.Container{Env: env("a", "b", "x")}, corev1.Container{Env: env("a", "b")}, true},
 		{"a variable prepended", corev1.Container{Env: env("x", "a", "b")}, corev1.Container{Env: env("a", "b")}, true},
 		{"a variable between", corev1.Container{Env: env("a", "x", "b")}, corev1.Container{Env: env("a", "b")}, true},

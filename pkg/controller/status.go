@@ -128,16 +128,20 @@ func newHealth(observed observation) rayv1.RayCondition {
 		_, message := explain(observed.service)
 		messages = append(messages, message)
 	}
+	known := false
 	for _, group := range observed.groups {
 		groupReason, message := missing(group)
+		known = known || group.desired != nil && groupReason != reasonUnobserved
 		if groupReason == "" {
 			continue
 		}
 		messages = append(messages, fmt.Sprintf("%s: %s", group.role, message))
-		// What is known of one group is more than that nothing is known of the other.
 		if reason == "" || reason == reasonUnobserved {
 			reason = groupReason
 		}
+	}
+	if known && reason == reasonUnobserved {
+		reason = reasonProgressing
 	}
 
 	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reason, Message: strings.Join(messages, "; ")}

@@ -110,6 +110,11 @@ func TestHealth(t *testing.T) {
 			want:   "False ReplicasMissing: worker: 1 more than wanted still to go",
 		},
 		{
+			name: "a head is new beside workers that are known",
+			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.ObservedGeneration = 0 }),
+			want: "False ReplicasMissing: head: the Deployment has not been observed yet",
+		},
+		{
 			name: "Pods are missing since the rollout is paused",
 			worker: func(group *groupState) {
 				group.deployment.Spec.Paused = true

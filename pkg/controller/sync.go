@@ -50,7 +50,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		return context.Cause(ctx)
 	}
 	err = errors.Join(observed.problems()...)
-	if namespaceTerminating(err) {
+	if slices.ContainsFunc(observed.problems(), namespaceTerminating) {
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
 		return nil
 	}

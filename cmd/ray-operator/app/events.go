@@ -8,8 +8,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
+
+	rayscheme "github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
 )
 
 // flushTimeout bounds how long the end of the operator waits for events to be written.
@@ -21,6 +25,18 @@ type events struct {
 	record.EventRecorder
 	record.EventSink
 	pending atomic.Int64
+}
+
+// newEvents returns a recorder that writes events until stop is called.
+func newEvents(ctx context.Context, kube kubernetes.Interface) (recorder *events, stop func()) {
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartStructuredLogging(4)
+	recorder = &events{
+		EventRecorder: broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component}),
+		EventSink:     &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")},
+	}
+	broadcaster.StartRecordingToSink(recorder)
+	return recorder, broadcaster.Shutdown
 }
 
 // Event emits an event.

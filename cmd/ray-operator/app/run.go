@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/record"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
-	rayscheme "github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
@@ -56,14 +52,8 @@ func Run(ctx context.Context, options *Options) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
-	broadcaster := record.NewBroadcaster(record.WithContext(background))
-	defer broadcaster.Shutdown()
-	broadcaster.StartStructuredLogging(4)
-	recorder := &events{
-		EventRecorder: broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component}),
-		EventSink:     &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")},
-	}
-	broadcaster.StartRecordingToSink(recorder)
+	recorder, stopEvents := newEvents(background, kube)
+	defer stopEvents()
 
 	// The caches are full before the lease is won, so that a successor acts at once.
 	informers := controller.NewInformers(kube, ray, options.Namespace)
