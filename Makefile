@@ -84,6 +84,10 @@ test-unit: ## Run the unit tests.
 test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of their own.
 	hack/e2e.sh $(E2E_FLAGS)
 
+.PHONY: test-faults
+test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
+	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
+
 .PHONY: clean
 clean: ## Remove what was built.
 	rm -rf bin

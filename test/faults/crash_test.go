@@ -1,0 +1,67 @@
+package faults
+
+import (
+	"fmt"
+
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
+	"github.com/kubeflow/ray-operator/test/faults/proxy"
+)
+
+var crashPhases = []proxy.Phase{proxy.BeforeCommit, proxy.AfterCommit, proxy.AfterResponse}
+
+// crashAllowance: events wait in memory for being sent, and go with the process. There is
+// nothing else that a crash excuses.
+var crashAllowance = oracle.Allowance{LostEvents: true}
+
+// crashCases kill the operator at every write of every workload, in every phase. Where the
+// writes are many, it is killed again at every later write.
+func crashCases() []faultCase {
+	var cases []faultCase
+	for i := range workloads {
+		w := &workloads[i]
+		for write := 1; write <= len(w.writes); write++ {
+			for _, phase := range crashPhases {
+				first := proxy.Fault{Write: write, Kind: proxy.Crash, Phase: phase}
+				cases = append(cases, faultCase{
+					name:      fmt.Sprintf("crash/%s/write-%d/%s", w.name, write, phase),
+					workload:  w,
+					faults:    []proxy.Fault{first},
+					allowance: crashAllowance,
+					always:    w.name == "create" || w.name == "image",
+				})
+				if twice[w.name] {
+					cases = append(cases, secondCrashes(w, first)...)
+				}
+			}
+		}
+	}
+	return cases
+}
+
+// twice are the workloads in which the operator is killed twice.
+var twice = map[string]bool{"create": true, "image": true, "recreate": true}
+
+// secondCrashes kill the operator at a first write and then at every later one that is
+// certain to come.
+func secondCrashes(w *workload, first proxy.Fault) []faultCase {
+	last := len(w.writes)
+	if first.Write < len(w.writes)-1 || first.Write == len(w.writes)-1 && first.Phase == proxy.BeforeCommit {
+		// No status was written yet. When it is, all Pods may run, and then it is the last.
+		last--
+	}
+	if first.Phase == proxy.BeforeCommit {
+		last++ // what was kept from the server comes once more
+	}
+	var cases []faultCase
+	for write := first.Write + 1; write <= last; write++ {
+		for _, phase := range crashPhases {
+			cases = append(cases, faultCase{
+				name:      fmt.Sprintf("crash-twice/%s/write-%d/%s/write-%d/%s", w.name, first.Write, first.Phase, write, phase),
+				workload:  w,
+				faults:    []proxy.Fault{first, {Write: write, Kind: proxy.Crash, Phase: phase}},
+				allowance: crashAllowance,
+			})
+		}
+	}
+	return cases
+}

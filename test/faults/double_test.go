@@ -1,0 +1,179 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
+	"github.com/kubeflow/ray-operator/test/faults/proxy"
+)
+
+// contested are the workloads over which two operators meet.
+var contested = map[string]bool{"create": true, "image": true, "ports": true, "worker-removed": true, "recreate": true}
+
+// separations are how the operator that leads loses its lease without knowing it.
+var separations = []struct {
+	name string
+	// lose happens when a write of the leader is on its way.
+	lose func(*operator)
+	// wake lets the leader go on.
+	wake func(*operator) error
+}{
+	{
+		name: "paused",
+		lose: func(o *operator) { _ = o.signal(syscall.SIGSTOP) }, // if it failed, nobody would take over
+		wake: func(o *operator) error { return o.signal(syscall.SIGCONT) },
+	},
+	{
+		name: "lease-unreachable",
+		lose: func(o *operator) { o.proxy.Break(history.Leases, true) },
+		wake: func(o *operator) error {
+			o.proxy.Break(history.Leases, false)
+			return nil
+		},
+	},
+}
+
+// doubleCases run two operators, of which one leads. At each of its writes the leader
+// loses its lease, while the write is still on its way, and the other takes over. When all
+// is as wanted, the write arrives.
+func doubleCases() []faultCase {
+	var cases []faultCase
+	for i := range workloads {
+		w := &workloads[i]
+		for write := 1; contested[w.name] && write <= len(w.writes); write++ {
+			for _, separation := range separations {
+				for _, phase := range errorPhases {
+					cases = append(cases, faultCase{
+						name:     fmt.Sprintf("double/%s/write-%d/%s/%s", w.name, write, separation.name, phase),
+						workload: w,
+						faults:   []proxy.Fault{{Write: write, Kind: proxy.Stall, Phase: phase}},
+						prepare: func(t *testing.T, s *scene) {
+							s.addStandby(t)
+							s.operator.stalled = func() { separation.lose(s.operator) }
+						},
+						then: func(ctx context.Context, s *scene, goal goal) error {
+							// The first write of a successor can come long after the last of its predecessor.
+							if err := s.await(ctx, goal); err != nil {
+								return err
+							}
+							s.operator.proxy.Resume()
+							return separation.wake(s.operator)
+						},
+						// The write that arrives late is refused, and with it perhaps one more: a
+						// process that was woken may write once before it looks at its lease.
+						allowance: oracle.Allowance{LostEvents: true, LostLease: true, Refused: 2},
+					})
+				}
+			}
+		}
+	}
+	return cases
+}
+
+// leaseArgs make operators agree on who acts, and that fast.
+func leaseArgs(namespace string) []string {
+	return []string{
+		"--leader-elect", "--leader-elect-resource-namespace=" + namespace,
+		"--leader-elect-lease-duration=5s", "--leader-elect-renew-deadline=2400ms", "--leader-elect-retry-period=300ms",
+	}
+}
+
+// addStandby makes the operator of a scene one that leads, and adds one that stands by.
+func (s *scene) addStandby(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	if err := allowLease(ctx, s.namespace); err != nil {
+		t.Fatal(err)
+	}
+	s.operator.kill()
+	s.operator.args = append(s.operator.args, leaseArgs(s.namespace)...)
+	if err := s.operator.start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.awaitLeader(ctx); err != nil {
+		t.Fatal(err)
+	}
+
+	var err error
+	s.standby, err = newOperator("standby", s.namespace, t.ArtifactDir(), leaseArgs(s.namespace)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.standby.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.standby.kill()
+		s.standby.proxy.Close()
+	})
+}
+
+// allowLease gives operators the right to a lease in a namespace, as they have it in their own.
+func allowLease(ctx context.Context, namespace string) error {
+	shipped, err := kube.RbacV1().Roles("ray-system").Get(ctx, "ray-operator-leader-election", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	meta := metav1.ObjectMeta{Name: shipped.Name}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: shipped.Rules}
+	if _, err := kube.RbacV1().Roles(namespace).Create(ctx, role, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: shipped.Namespace, Name: "ray-operator"}},
+	}
+	if _, err = kube.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	// The API server learns of its own rules by a watch.
+	asOperator, err := kubernetes.NewForConfig(operatorConfig)
+	if err != nil {
+		return err
+	}
+	return eventually(ctx, func() error {
+		_, err := asOperator.CoordinationV1().Leases(namespace).Get(ctx, leaseName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// leaseName is the name of the lease that operators compete for.
+const leaseName = "ray-operator"
+
+// awaitLeader waits until an operator leads.
+func (s *scene) awaitLeader(ctx context.Context) error {
+	return eventually(ctx, func() error {
+		lease, err := kube.CoordinationV1().Leases(s.namespace).Get(ctx, leaseName, metav1.GetOptions{})
+		if err == nil && (lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "") {
+			err = errors.New("no operator leads")
+		}
+		return err
+	})
+}
+
+// eventually waits until check returns no error, for a while.
+func eventually(ctx context.Context, check func() error) error {
+	end := time.Now().Add(*patience)
+	for {
+		err := check()
+		if err == nil || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}

@@ -1,0 +1,61 @@
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
+	"github.com/kubeflow/ray-operator/test/faults/proxy"
+)
+
+var (
+	errorCodes = []int{
+		http.StatusConflict, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout, proxy.Reset,
+	}
+	errorPhases = []proxy.Phase{proxy.BeforeCommit, proxy.AfterCommit}
+)
+
+// errorCases fail every write of every workload with every error, before the server has
+// done it and after that.
+func errorCases() []faultCase {
+	var cases []faultCase
+	for i := range workloads {
+		w := &workloads[i]
+		for write := 1; write <= len(w.writes); write++ {
+			for _, code := range errorCodes {
+				for _, phase := range errorPhases {
+					name := strconv.Itoa(code)
+					if code == proxy.Reset {
+						name = "reset"
+					}
+					cases = append(cases, faultCase{
+						name:      fmt.Sprintf("error/%s/write-%d/%s/%s", w.name, write, name, phase),
+						workload:  w,
+						faults:    []proxy.Fault{{Write: write, Kind: proxy.Fail, Code: code, Phase: phase}},
+						allowance: errorAllowance(w, write, code, phase),
+					})
+				}
+			}
+		}
+	}
+	return cases
+}
+
+// errorAllowance returns what an error excuses. An error is a problem that is told in the
+// status and in one event, and from which the Ray then recovers; the conflict of an update
+// is none. Where the operator waits for others, any write may be a create. If the
+// write was done nevertheless, the operator cannot know it to be a success of its own, and
+// may try it again, once.
+func errorAllowance(w *workload, write, code int, phase proxy.Phase) oracle.Allowance {
+	var allowance oracle.Allowance
+	if code != http.StatusConflict || strings.HasPrefix(w.writes[write-1], "create") || w.waits {
+		allowance.Warnings, allowance.Recoveries = 1, 1
+	}
+	if phase == proxy.AfterCommit {
+		allowance.LostEvents, allowance.Refused = true, 1
+	}
+	return allowance
+}

@@ -1,0 +1,64 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/test/faults/history"
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
+)
+
+// freshStates has, per spec, a function that deploys it the first time it is called.
+var (
+	freshMu     sync.Mutex
+	freshStates = map[string]func() (*history.State, error){}
+)
+
+// fresh returns the state after a Ray with a spec was created, and nothing else happened.
+func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
+	t.Helper()
+	key, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	freshMu.Lock()
+	deploy, found := freshStates[string(key)]
+	if !found {
+		deploy = sync.OnceValues(func() (*history.State, error) { return deployFresh(t, spec) })
+		freshStates[string(key)] = deploy
+	}
+	freshMu.Unlock()
+	state, err := deploy()
+	if err != nil {
+		t.Fatalf("a fresh deployment: %v", err)
+	}
+	return state
+}
+
+func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	defer cancel()
+	s := newScene(t)
+	if err := createRay(ctx, s.namespace, spec); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, healthy); err != nil {
+		return nil, err
+	}
+	if err := s.rest(ctx); err != nil {
+		return nil, err
+	}
+	return readState(ctx, s.namespace)
+}
+
+// healthy is the goal that a Ray says that all is well.
+func healthy(state *history.State) error {
+	if len(state.Rays) != 1 || !oracle.Healthy(&state.Rays[0]) {
+		return errors.New("there is no healthy Ray")
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package faults
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+)
+
+// Where things are, as hack/faults.sh says, and which cases to run.
+var (
+	root       = flag.String("root", "../..", "root of the repository")
+	binary     = flag.String("operator", "../../bin/ray-operator", "the operator to run")
+	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
+	seed       = flag.Uint64("seed", 1, "the order of the cases follows from it")
+	only       = flag.String("case", "", "run this case only")
+	matching   = flag.String("cases", "", "run the cases whose name matches this regular expression only")
+	patience   = flag.Duration("patience", 60*time.Second, "how long a Ray may take to be as wanted; it takes seconds on an idle machine")
+	tenth      = flag.Bool("tenth", false, "run a fixed tenth of the cases")
+)
+
+// The cluster, as its administrator, and as operators reach it.
+var (
+	kube           kubernetes.Interface
+	rays           versioned.Interface
+	operatorConfig *rest.Config
+)
+
+// quietWindow is how long an operator that has finished must not write. It is longer than
+// it puts off telling progress.
+const quietWindow = 2200 * time.Millisecond
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *kubeconfig != "" {
+		if err := setUp(); err != nil {
+			fmt.Fprintln(os.Stderr, "setting up:", err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// setUp installs what an administrator would, and makes the clients.
+func setUp() error {
+	kubectl := filepath.Join(*root, "bin", "cluster", "kubectl")
+	for _, args := range [][]string{
+		{"apply", "-k", filepath.Join(*root, "manifests", "crd")},
+		{"apply", "-k", filepath.Join(*root, "manifests", "rbac")},
+		{"wait", "--for=condition=Established", "--timeout=60s", "crd/rays.ray.kubeflow.org"},
+	} {
+		command := exec.Command(kubectl, append([]string{"--kubeconfig", *kubeconfig}, args...)...)
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("kubectl %v: %w: %s", args, err, out)
+		}
+	}
+
+	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS = -1
+	if kube, err = kubernetes.NewForConfig(config); err != nil {
+		return err
+	}
+	if rays, err = versioned.NewForConfig(config); err != nil {
+		return err
+	}
+
+	// The operators have the rights that they ship with.
+	command := exec.Command(filepath.Join(*root, "hack", "operator-kubeconfig.sh"), kubectl)
+	command.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
+	data, err := command.Output()
+	if err != nil {
+		return fmt.Errorf("making a kubeconfig for the operator: %w", err)
+	}
+	operatorConfig, err = clientcmd.RESTConfigFromKubeConfig(data)
+	return err
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Proves that the suite finds defects: it builds the operator with each defect of this
+# directory, and fails unless the oracle that the patch names objects in one of the cases
+# that it names.
+#
+#   test/faults/mutants/run.sh KUBECONFIG [NAME...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+kubeconfig=$1
+shift
+names=("$@")
+if [[ ${#names[@]} -eq 0 ]]; then
+  for patch in test/faults/mutants/*.patch; do
+    names+=("$(basename "${patch}" .patch)")
+  done
+fi
+
+dir=$(mktemp -d)
+trap 'rm -rf "${dir}"' EXIT
+go test -c -o "${dir}/faults.test" ./test/faults
+
+# build NAME builds the operator with a defect. The tree stays as it is: the compiler is
+# told to read the one file that differs elsewhere.
+build() {
+  local patch=test/faults/mutants/$1.patch file
+  file=$(sed -n 's|^+++ b/||p' "${patch}")
+  patch --quiet --output "${dir}/$1.go" "${file}" "${patch}"
+  printf '{"Replace": {"%s": "%s"}}' "${PWD}/${file}" "${dir}/$1.go" >"${dir}/$1.json"
+  CGO_ENABLED=0 go build -trimpath -overlay "${dir}/$1.json" -o "${dir}/$1" ./cmd/ray-operator
+}
+
+missed=0
+for name in "${names[@]}"; do
+  patch=test/faults/mutants/${name}.patch
+  oracle=$(sed -n 's/^Oracle: //p' "${patch}")
+  cases=$(sed -n 's/^Cases: //p' "${patch}")
+  build "${name}"
+  log=${dir}/${name}.log
+  "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
+    -root "${PWD}" -operator "${dir}/${name}" -kubeconfig "${kubeconfig}" >"${log}" 2>&1 || true
+  if grep -q "oracle ${oracle}: " "${log}"; then
+    printf 'caught  %-26s %s\n' "${name}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
+  else
+    printf 'MISSED  %-26s oracle %s did not object\n' "${name}" "${oracle}"
+    grep -E 'oracle|FAIL|^ok|PASS' "${log}" | cut -c 1-150 | head -5 || true
+    missed=1
+  fi
+done
+exit "${missed}"

@@ -1,0 +1,145 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+	"github.com/kubeflow/ray-operator/test/faults/proxy"
+)
+
+// operator is an operator behind a proxy. It outlives its processes.
+type operator struct {
+	proxy *proxy.Proxy
+	log   string
+	args  []string
+	env   []string
+
+	mu        sync.Mutex
+	command   *exec.Cmd
+	exited    chan struct{}
+	processes []history.Process
+	// crashed gets a value whenever the process was killed by the proxy, or has ended by itself.
+	crashed chan struct{}
+	// stalled is called when the proxy keeps a write on its way.
+	stalled func()
+}
+
+// newOperator returns an operator that keeps the Rays of a namespace, with its files in dir.
+func newOperator(name, namespace, dir string, args ...string) (*operator, error) {
+	o := &operator{log: filepath.Join(dir, name+".log"), crashed: make(chan struct{}, 10)}
+	var err error
+	o.proxy, err = proxy.New(name, operatorConfig, proxy.Hooks{
+		Crash: func() {
+			o.kill()
+			o.crashed <- struct{}{}
+		},
+		Stalled: func() { o.stalled() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(dir, name+".kubeconfig")
+	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=", "-v=4"}, args...)
+	return o, clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: o.proxy.URL()}},
+		Contexts:       map[string]*clientcmdapi.Context{"proxy": {Cluster: "proxy"}},
+		CurrentContext: "proxy",
+	}, kubeconfig)
+}
+
+// start starts a process.
+func (o *operator) start() error {
+	log, err := os.OpenFile(o.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	command := exec.CommandContext(context.Background(), *binary, o.args...)
+	command.Stdout, command.Stderr = log, log
+	command.Env = append(os.Environ(), o.env...)
+	if err := command.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = command.Wait() // how it ended is for those to say who ended it
+		close(exited)
+		o.revive(command)
+	}()
+	o.command, o.exited = command, exited
+	return nil
+}
+
+// revive starts an operator anew whose process ended by itself, as kubelet would.
+func (o *operator) revive(ended *exec.Cmd) {
+	o.mu.Lock()
+	byItself := o.command == ended
+	if byItself {
+		o.command = nil
+		o.processes = append(o.processes, history.Process{ExitCode: ended.ProcessState.ExitCode()})
+	}
+	o.mu.Unlock()
+	if byItself {
+		o.crashed <- struct{}{}
+	}
+}
+
+// kill ends the process as a crash would.
+func (o *operator) kill() { o.end(syscall.SIGKILL) }
+
+// stop ends the process as a rollout would.
+func (o *operator) stop() { o.end(syscall.SIGTERM) }
+
+// end sends the process a signal and waits until it is no more.
+func (o *operator) end(signal syscall.Signal) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.command == nil {
+		return
+	}
+	_ = o.command.Process.Signal(signal) // it may have ended by itself, as the exit code tells
+	select {
+	case <-o.exited:
+	case <-time.After(*patience):
+		_ = o.command.Process.Kill()
+		<-o.exited
+	}
+	state := o.command.ProcessState
+	status, ok := state.Sys().(syscall.WaitStatus)
+	killed := ok && signal == syscall.SIGKILL && status.Signaled()
+	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode()})
+	o.command = nil
+}
+
+// signal sends the process a signal that does not end it.
+func (o *operator) signal(signal syscall.Signal) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.command == nil {
+		return fmt.Errorf("sending %v: the operator does not run", signal)
+	}
+	return o.command.Process.Signal(signal)
+}
+
+// close ends the process and its proxy, and adds what is known of them to a history.
+func (o *operator) close(h *history.History) error {
+	o.stop()
+	o.proxy.Close()
+	h.Writes = append(h.Writes, o.proxy.Writes()...)
+	h.Processes = append(h.Processes, o.processes...)
+	log, err := os.ReadFile(o.log)
+	h.Log += string(log)
+	return err
+}

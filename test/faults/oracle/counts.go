@@ -1,0 +1,187 @@
+package oracle
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+// checkCounts compares what was written with an undisturbed run. Writes to children are
+// equal to the last one, in every run. How many writes a status takes depends on how fast
+// Pods come, so each has to have a reason of its own.
+func checkCounts(h *history.History, want *Expectation) []string {
+	problems := checkChildWrites(h, want)
+	problems = append(problems, checkRefused(h, want)...)
+	problems = append(problems, checkStatusWrites(h)...)
+	problems = append(problems, checkRecoveries(h, want)...)
+	problems = append(problems, checkSuccessEvents(h, want)...)
+	return append(problems, checkWarnings(h, want)...)
+}
+
+func checkChildWrites(h *history.History, want *Expectation) []string {
+	surplus := map[string]int{}
+	for _, write := range childWrites(h) {
+		if write.Number > 0 {
+			surplus[write.What()]++
+		}
+	}
+	for _, what := range want.Writes {
+		if !strings.Contains(what, history.RayStatus) {
+			surplus[what]--
+		}
+	}
+	var problems []string
+	for _, what := range slices.Sorted(maps.Keys(surplus)) {
+		if count := surplus[what]; count != 0 {
+			problems = append(problems, fmt.Sprintf("%s was done %+d times, compared with an undisturbed run", what, count))
+		}
+	}
+	return problems
+}
+
+// checkRefused limits the writes that the server refuses: the operator should know better,
+// and must not try the same thing in a loop.
+func checkRefused(h *history.History, want *Expectation) []string {
+	var refused []string
+	for i := range h.Writes {
+		write := &h.Writes[i]
+		// Code 0 is a write that the server did not see, so it is the fault's.
+		if write.Number > 0 && write.Code >= 300 && write.Resource != history.Leases {
+			refused = append(refused, write.String())
+		}
+	}
+	if allowed := conflicts + want.Allowance.Refused; len(refused) > allowed {
+		return []string{fmt.Sprintf("the server refused %d writes, allowed are %d: %s", len(refused), allowed, strings.Join(refused, ", "))}
+	}
+	return nil
+}
+
+// conflicts is how many writes may be refused in any run: the Deployment controller writes
+// the status of Deployments at the same time, and may be faster.
+const conflicts = 2
+
+// minProgressInterval is the least time between two statuses that only tell progress. It
+// is two seconds, less one since times are whole seconds.
+const minProgressInterval = time.Second
+
+// checkStatusWrites wants a reason for every status that was written.
+func checkStatusWrites(h *history.History) []string {
+	var problems []string
+	for _, step := range steps(h, history.Rays, byUID) {
+		if step.before == nil || step.after.Deleted {
+			continue
+		}
+		before, after := rayOf(step.before), rayOf(step.after)
+		if equality.Semantic.DeepEqual(before.Status, after.Status) {
+			continue
+		}
+		old, now := before.Status.DeepCopy(), after.Status.DeepCopy()
+		old.LastReconcileTime, now.LastReconcileTime = nil, nil
+		if equality.Semantic.DeepEqual(old, now) {
+			problems = append(problems, describe(step.after)+" differs from the version before in lastReconcileTime alone")
+		}
+		since, last := after.Status.LastReconcileTime, before.Status.LastReconcileTime
+		if last != nil && onlyProgress(old, now) && since.Sub(last.Time) < minProgressInterval {
+			problems = append(problems, describe(step.after)+" tells progress too soon after the version before")
+		}
+	}
+	for i := range h.Writes {
+		write := &h.Writes[i]
+		if write.Committed() && write.Verb == "update" && write.Result != nil && write.Sent != nil && write.Result.GetResourceVersion() == write.Sent.GetResourceVersion() {
+			problems = append(problems, write.String()+" changed nothing")
+		}
+	}
+	return problems
+}
+
+// progress are the reasons of Health that are no trouble.
+var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "ReplicasMissing"}
+
+// onlyProgress tells whether a status is no news that must be told at once: no new
+// generation, no other health, and no trouble.
+func onlyProgress(old, now *rayv1.RayStatus) bool {
+	before, after := health(old), health(now)
+	return before != nil && after != nil &&
+		old.ObservedGeneration == now.ObservedGeneration &&
+		(before.Status == corev1.ConditionTrue) == (after.Status == corev1.ConditionTrue) &&
+		slices.Contains(progress, after.Reason)
+}
+
+func health(status *rayv1.RayStatus) *rayv1.RayCondition {
+	for i := range status.Conditions {
+		if status.Conditions[i].Type == rayv1.RayHealth {
+			return &status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// checkRecoveries counts how often Health became True in one generation: a Ray that is
+// healthy stays so, unless somebody changes something.
+func checkRecoveries(h *history.History, want *Expectation) []string {
+	times := map[string]int{}
+	for _, step := range steps(h, history.Rays, byUID) {
+		ray := rayOf(step.after)
+		if step.after.Deleted || !Healthy(ray) || step.before != nil && Healthy(rayOf(step.before)) {
+			continue
+		}
+		times[fmt.Sprintf("%s (UID %s) in generation %d", ray.Name, ray.UID, ray.Generation)]++
+	}
+	var problems []string
+	for _, ray := range slices.Sorted(maps.Keys(times)) {
+		if count := times[ray]; count > 1+want.Allowance.Recoveries {
+			problems = append(problems, fmt.Sprintf("Ray %s became healthy %d times", ray, count))
+		}
+	}
+	return problems
+}
+
+// success matches the message of the event after a write.
+var success = regexp.MustCompile(`^Successfully (create|update|delete) the (service|deployment) ([a-z0-9-]+)`)
+
+// checkSuccessEvents wants one event for every write to a child, and none without one.
+func checkSuccessEvents(h *history.History, want *Expectation) []string {
+	surplus := map[string]int{}
+	for i := range h.End.Events {
+		event := &h.End.Events[i]
+		if match := success.FindStringSubmatch(event.Message); match != nil {
+			surplus[fmt.Sprintf("%s %ss/%s", match[1], match[2], match[3])] += int(event.Count)
+		}
+	}
+	for _, write := range childWrites(h) {
+		surplus[write.What()]--
+	}
+	var problems []string
+	for _, what := range slices.Sorted(maps.Keys(surplus)) {
+		count := surplus[what]
+		if count > 0 || count < 0 && !want.Allowance.LostEvents {
+			problems = append(problems, fmt.Sprintf("%s has %+d events, compared with the writes that were done", what, count))
+		}
+	}
+	return problems
+}
+
+func checkWarnings(h *history.History, want *Expectation) []string {
+	var warnings []string
+	count := 0
+	for i := range h.End.Events {
+		event := &h.End.Events[i]
+		if event.Type == corev1.EventTypeWarning && event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind {
+			count += int(event.Count)
+			warnings = append(warnings, event.Message)
+		}
+	}
+	if count > want.Allowance.Warnings {
+		return []string{fmt.Sprintf("there are %d warnings, allowed are %d: %s", count, want.Allowance.Warnings, strings.Join(warnings, "; "))}
+	}
+	return nil
+}

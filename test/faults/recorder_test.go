@@ -1,0 +1,104 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+// recorder watches a namespace beside the operator, and keeps every version of what is in it.
+type recorder struct {
+	mu       sync.Mutex
+	versions []history.Version
+	err      error
+	// changed has a value when there is a new version.
+	changed chan struct{}
+}
+
+// record records what happens in a namespace from now on, until the test ends.
+func record(t *testing.T, namespace string) *recorder {
+	t.Helper()
+	r := &recorder{changed: make(chan struct{}, 1)}
+	sources := map[string]interface {
+		Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+	}{
+		history.Rays:        rays.RayV1().Rays(namespace),
+		history.Services:    kube.CoreV1().Services(namespace),
+		history.Deployments: kube.AppsV1().Deployments(namespace),
+	}
+	for resource, source := range sources {
+		// The namespace is new, so there is nothing that a watch could have missed.
+		stream, err := source.Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatalf("watching %s: %v", resource, err)
+		}
+		go r.follow(t.Context(), resource, stream)
+	}
+	return r
+}
+
+func (r *recorder) follow(ctx context.Context, resource string, stream watch.Interface) {
+	defer stream.Stop()
+	for event := range stream.ResultChan() {
+		object, ok := event.Object.(metav1.Object)
+		r.mu.Lock()
+		if ok {
+			r.versions = append(r.versions, history.Version{
+				At: time.Now(), Resource: resource, Deleted: event.Type == watch.Deleted, Object: object,
+			})
+		} else {
+			r.err = fmt.Errorf("the watch of %s ended with %v", resource, event.Object)
+		}
+		r.mu.Unlock()
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}
+	if ctx.Err() == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.err = fmt.Errorf("the watch of %s ended, so the history has a gap", resource)
+	}
+}
+
+// history returns all versions so far.
+func (r *recorder) history() ([]history.Version, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.versions), r.err
+}
+
+// readState reads from the server what a namespace holds.
+func readState(ctx context.Context, namespace string) (*history.State, error) {
+	rays, err := rays.RayV1().Rays(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	services, err := kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	deployments, err := kube.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return &history.State{Rays: rays.Items, Services: services.Items, Deployments: deployments.Items}, nil
+}
+
+// readEvents reads the events about Rays.
+func readEvents(ctx context.Context, namespace string, state *history.State) error {
+	events, err := kube.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Ray"})
+	if err == nil {
+		state.Events = events.Items
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// rayName is the name of every case's Ray.
+const rayName = "sample"
+
+// workload is something that users do to a Ray, while the operator is disturbed.
+type workload struct {
+	name string
+	// from is what there is before, nil for nothing; to is what shall be in the end, nil
+	// if the Ray is deleted.
+	from, to *rayv1.RaySpec
+	// act does it, in a namespace. If it is nil, the Ray is created, or its spec replaced.
+	act func(ctx context.Context, namespace string) error
+	// writes are what an undisturbed operator writes, in this order. More writes of the
+	// status may follow the first: they tell progress, if Pods are slow.
+	writes []string
+	// recoveries is how often a Ray gets healthy again without a new generation. Where there
+	// is a Pod too many for a moment, it is twice: when the Deployment is as wanted, and when
+	// that Pod has gone.
+	recoveries int
+	// waits says that the operator has to wait for somebody else, so that the order of its
+	// writes is not certain.
+	waits bool
+	// orphans says that children without an owner are left in the end.
+	orphans bool
+}
+
+// The writes of which all workloads are made.
+const (
+	createService = "create services/sample-head"
+	updateService = "update services/sample-head"
+	createHead    = "create deployments/sample-head"
+	updateHead    = "update deployments/sample-head"
+	createWorker  = "create deployments/sample-worker"
+	updateWorker  = "update deployments/sample-worker"
+	deleteWorker  = "delete deployments/sample-worker"
+	updateStatus  = "update rays/status/sample"
+)
+
+// workloads are all workloads.
+var workloads = []workload{
+	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "scale-up", from: newSpec(), to: newSpec(workers(4)), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "scale-down", from: newSpec(), to: newSpec(workers(1)), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "scale-to-zero", from: newSpec(), to: newSpec(workers(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: []string{updateHead, updateWorker, updateStatus, updateStatus}},
+	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
+	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: []string{updateHead, updateWorker, updateStatus, updateStatus}},
+	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
+	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
+	{name: "delete-background", from: newSpec(), act: deleteRay(metav1.DeletePropagationBackground)},
+	{name: "delete-foreground", from: newSpec(), act: deleteRay(metav1.DeletePropagationForeground)},
+	{name: "delete-orphan", from: newSpec(), act: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
+	{name: "recreate", from: newSpec(), to: newSpec(), act: recreateRay, waits: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "child-deleted", from: newSpec(), to: newSpec(), act: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
+	{name: "child-edited", from: newSpec(), to: newSpec(), act: editDeployment, recoveries: 2, writes: []string{updateWorker}},
+	{name: "service-edited", from: newSpec(), to: newSpec(), act: editService, writes: []string{updateService}},
+}
+
+// newSpec returns the spec of a Ray with a head and two workers, with changes.
+func newSpec(changes ...func(*rayv1.RaySpec)) *rayv1.RaySpec {
+	group := func(replicas int32, container string, ports ...corev1.ContainerPort) rayv1.GroupSpec {
+		return rayv1.GroupSpec{Replicas: &replicas, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			// Pods that are to go are gone at once.
+			TerminationGracePeriodSeconds: new(int64(0)),
+			Containers:                    []corev1.Container{{Name: container, Image: "rayproject/ray:1", Ports: ports}},
+		}}}
+	}
+	worker := group(2, "worker")
+	spec := &rayv1.RaySpec{
+		Head:   group(1, "head", corev1.ContainerPort{ContainerPort: 6379, Protocol: corev1.ProtocolTCP}),
+		Worker: &worker,
+	}
+	for _, change := range changes {
+		change(spec)
+	}
+	return spec
+}
+
+func workers(replicas int32) func(*rayv1.RaySpec) {
+	return func(spec *rayv1.RaySpec) { spec.Worker.Replicas = &replicas }
+}
+
+func image(name string) func(*rayv1.RaySpec) {
+	return func(spec *rayv1.RaySpec) {
+		spec.Head.Template.Spec.Containers[0].Image = name
+		spec.Worker.Template.Spec.Containers[0].Image = name
+	}
+}
+
+func port(spec *rayv1.RaySpec) {
+	head := &spec.Head.Template.Spec.Containers[0]
+	head.Ports = append(head.Ports, corev1.ContainerPort{ContainerPort: 8265, Protocol: corev1.ProtocolTCP})
+}
+
+func labelsAndEnv(spec *rayv1.RaySpec) {
+	for _, template := range []*corev1.PodTemplateSpec{&spec.Head.Template, &spec.Worker.Template} {
+		template.Labels = map[string]string{"team": "a"}
+		template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "GREETING", Value: "hello"}}
+	}
+}
+
+func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }
+
+// do does what a workload is about.
+func (w *workload) do(ctx context.Context, namespace string) error {
+	switch {
+	case w.act != nil:
+		return w.act(ctx, namespace)
+	case w.from == nil:
+		return createRay(ctx, namespace, w.to)
+	default:
+		return replaceSpec(ctx, namespace, w.to)
+	}
+}
+
+func createRay(ctx context.Context, namespace string, spec *rayv1.RaySpec) error {
+	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: rayName}, Spec: *spec}
+	_, err := rays.RayV1().Rays(namespace).Create(ctx, ray, metav1.CreateOptions{})
+	return err
+}
+
+func replaceSpec(ctx context.Context, namespace string, spec *rayv1.RaySpec) error {
+	value, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/spec","value":%s}]`, value)
+	_, err = rays.RayV1().Rays(namespace).Patch(ctx, rayName, types.JSONPatchType, patch, metav1.PatchOptions{})
+	return err
+}
+
+func deleteRay(policy metav1.DeletionPropagation) func(context.Context, string) error {
+	return func(ctx context.Context, namespace string) error {
+		return rays.RayV1().Rays(namespace).Delete(ctx, rayName, metav1.DeleteOptions{PropagationPolicy: &policy})
+	}
+}
+
+// recreateRay deletes a Ray and makes it anew before its children are gone.
+func recreateRay(ctx context.Context, namespace string) error {
+	if err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace); err != nil {
+		return err
+	}
+	return createRay(ctx, namespace, newSpec())
+}
+
+func deleteChild(ctx context.Context, namespace string) error {
+	return kube.AppsV1().Deployments(namespace).Delete(ctx, rayName+"-worker", metav1.DeleteOptions{})
+}
+
+func editDeployment(ctx context.Context, namespace string) error {
+	_, err := kube.AppsV1().Deployments(namespace).Patch(ctx, rayName+"-worker", types.MergePatchType,
+		[]byte(`{"spec":{"replicas":3}}`), metav1.PatchOptions{})
+	return err
+}
+
+func editService(ctx context.Context, namespace string) error {
+	_, err := kube.CoreV1().Services(namespace).Patch(ctx, rayName+"-head", types.MergePatchType,
+		[]byte(`{"spec":{"selector":{"ray.kubeflow.org/role":"worker"}}}`), metav1.PatchOptions{})
+	return err
+}
+
+// deleteAll removes a Ray and waits for nothing.
+func deleteAll(ctx context.Context, namespace string) error {
+	err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace)
+	if apierrors.IsNotFound(err) {
+		return kube.AppsV1().Deployments(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+	}
+	return err
+}
