@@ -77,7 +77,7 @@ test: test-unit test-e2e ## Run everything that decides whether a change may lan
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests.
-	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/...
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/faults/oracle
 	@for module in $(TOOL_MODULES); do (cd $$module && go test -trimpath ./...) || exit 1; done
 
 .PHONY: test-e2e

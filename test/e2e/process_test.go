@@ -60,6 +60,8 @@ func (p *process) start() error {
 	defer log.Close()
 	args := append([]string{"--kubeconfig", p.kubeconfig, "--health-bind-address", p.health, "-v=4"}, p.args...)
 	p.command = exec.Command(path("bin/ray-operator"), args...)
+	// With it, the process ends when it has changed an object of its caches.
+	p.command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")
 	p.command.Stdout, p.command.Stderr = log, log
 	if err := p.command.Start(); err != nil {
 		return err
