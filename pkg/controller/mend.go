@@ -1,10 +1,6 @@
 package controller
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -173,12 +169,4 @@ func recordIsValid(ray *rayv1.Ray, child metav1.Object) bool {
 }
 
 // difference identifies what a child has of what the operator sets, and what it should have.
-func difference(have, next any) string {
-	data, err := json.Marshal([]any{have, next})
-	if err != nil {
-		// API types come from JSON and go back to it: only a defect in them gets here.
-		panic(fmt.Sprintf("encoding a child: %v", err))
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
-}
+func difference(have, next any) string { return resources.Hash([]any{have, next}) }

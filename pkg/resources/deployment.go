@@ -21,8 +21,8 @@ func NewDeployment(ray *rayv1.Ray, role rayv1.Role) *appsv1.Deployment {
 	template := newPodTemplate(ray, role, &group.Template)
 
 	meta := newObjectMeta(ray, role, DeploymentName(ray, role))
-	meta.Annotations[rayv1.AnnotationInputs] = hash(&group.Template)
-	meta.Annotations[rayv1.AnnotationRendering] = hash(&template)
+	meta.Annotations[rayv1.AnnotationInputs] = Hash(&group.Template)
+	meta.Annotations[rayv1.AnnotationRendering] = Hash(&template)
 	// The API server starts to count at 1; an update has to count on from what exists.
 	meta.Annotations[rayv1.AnnotationGeneration] = "1"
 
@@ -100,12 +100,12 @@ func prependMissing(operators, users []corev1.EnvVar) []corev1.EnvVar {
 	return append(missing, users...)
 }
 
-// hash returns a short hash of a template, equal for equal templates.
-func hash(template *corev1.PodTemplateSpec) string {
-	data, err := json.Marshal(template)
+// Hash returns a short hash of a value that JSON can hold, equal for equal values.
+func Hash(value any) string {
+	data, err := json.Marshal(value)
 	if err != nil {
 		// API types come from JSON and go back to it: only a defect in them gets here.
-		panic(fmt.Sprintf("encoding a Pod template: %v", err))
+		panic(fmt.Sprintf("encoding a value to hash: %v", err))
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
