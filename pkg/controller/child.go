@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -92,7 +93,7 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 		// cache does not show yet. Or there is one that the cache does not show: it has
 		// lost its label, or is somebody else's; a quota would count an attempt to
 		// create it anyway.
-		if _, err := c.liveRay(ctx, ray); err != nil {
+		if err := c.checkLive(ctx, ray); err != nil {
 			return none, err
 		}
 		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
@@ -202,31 +203,26 @@ func (c *Controller) checkWritable(ctx context.Context, ray *rayv1.Ray, kind str
 	if have.GetDeletionTimestamp() != nil {
 		return waiting(reasonTerminating, "the %s %s is being deleted", kind, have.GetName())
 	}
-	recorded := recordedGeneration(have)
-	if recorded <= ray.Generation {
+	if recordedGeneration(have) <= ray.Generation {
 		return nil
 	}
 	// Either the child was written for a Ray that this cache has yet to see, or somebody
 	// changed the record. Only the server knows.
-	live, err := c.liveRay(ctx, ray)
-	if err != nil {
-		return err
-	}
-	if live.Generation < recorded {
-		return nil
-	}
-	return fmt.Errorf("the %s %s was written for generation %d of the Ray, here is %d: %w", kind, have.GetName(), recorded, ray.Generation, errBehind)
+	return c.checkLive(ctx, ray)
 }
 
-// liveRay reads a Ray from the server. It returns errBehind if that has another Ray of its
-// name, or none, or one that is being deleted.
-func (c *Controller) liveRay(ctx context.Context, ray *rayv1.Ray) (*rayv1.Ray, error) {
+// checkLive asks the server whether a Ray is still as its cache has it, as far as its
+// children go. It returns errBehind if the server has a newer generation of it, another Ray
+// of its name, none, or one that is being deleted.
+func (c *Controller) checkLive(ctx context.Context, ray *rayv1.Ray) error {
 	live, err := c.ray.RayV1().Rays(ray.Namespace).Get(ctx, ray.Name, metav1.GetOptions{})
 	if err != nil {
-		return nil, failed(reasonFailedGet, "get", "ray", ray.Name, err)
+		return failed(reasonFailedGet, "get", "ray", ray.Name, err)
 	}
-	if live.UID != ray.UID || live.DeletionTimestamp != nil {
-		return nil, fmt.Errorf("ray %q is another one by now: %w", ray.Name, errBehind)
+	if live.UID != ray.UID || live.DeletionTimestamp != nil || live.Generation != ray.Generation {
+		// Until the cache shows it, there is no use in asking again.
+		c.ownWrites.record(cache.MetaObjectToName(ray), rayResource, live.ResourceVersion)
+		return fmt.Errorf("ray %q is another one by now: %w", ray.Name, errBehind)
 	}
-	return live, nil
+	return nil
 }

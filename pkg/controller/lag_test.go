@@ -182,6 +182,24 @@ func TestConflicts(t *testing.T) {
 
 // TestUnseenChildren has children that exist, though the cache does not show them.
 func TestUnseenChildren(t *testing.T) {
+	t.Run("workers that a newer Ray does not have are not made for an older one", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		seen := len(f.server.history)
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
+		f.settle()
+		f.takeWrites()
+		f.takeEvents()
+
+		f.restartBehind(seen, rayResource)
+		f.checkSync(isBehind, nil, nil)
+		f.takeWrites()
+		f.checkSync(isBehind, nil, nil)
+		if len(f.server.reads) > 0 {
+			t.Errorf("reads %q before the cache has caught up", f.server.reads)
+		}
+		f.deliver()
+		f.checkRest(nil)
+	})
 	t.Run("a cache without Deployments leads to no second ones", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.restartBehind(0, deploymentResource, serviceResource)
