@@ -25,7 +25,10 @@ dir=$PWD/.cluster/${name}
 trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 
 go run -C hack/cluster . up --name "${name}" --dir "${dir}"
+# In part of the cases the operator looks for data races in itself.
+go build -race -trimpath -o "${dir}/ray-operator-race" ./cmd/ray-operator
 # Those without a cluster come first: what judges must be right before it judges.
 go test -trimpath ./test/faults/proxy ./test/faults/oracle
 go test -trimpath ./test/faults -count 1 -timeout 60m -parallel "${parallel}" "${flags[@]}" \
-  -args -root "$PWD" -operator "$PWD/bin/ray-operator" -kubeconfig "${dir}/kubeconfig" "${suite[@]}"
+  -args -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "${dir}/ray-operator-race" \
+  -kubeconfig "${dir}/kubeconfig" "${suite[@]}"

@@ -24,7 +24,7 @@ type faultCase struct {
 	name     string
 	workload *workload
 	faults   []proxy.Fault
-	// then is what happens once a watch is held and the operator has nothing more to do.
+	// then is what happens when the workload has begun, before its goal is awaited.
 	then func(context.Context, *scene, goal) error
 	env  []string
 	// prepare adds to the scene before the Ray is made.
@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 // allCases returns the cases of all families.
 func allCases() []testCase {
 	var all []testCase
-	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases()} {
+	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), takenNameCases()} {
 		for i := range family {
 			c := &family[i]
 			all = append(all, testCase{name: c.name, always: c.always, run: c.run})
@@ -125,7 +125,7 @@ func newScene(t *testing.T, env ...string) *scene {
 			t.Errorf("cleaning up: %v", err)
 		}
 	})
-	s.operator, err = newOperator("operator", s.namespace, t.ArtifactDir())
+	s.operator, err = newOperator(t, "operator", s.namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func (c *faultCase) run(t *testing.T) {
 		go operator.restartAfterCrashes(t, finished)
 	}
 	if c.then != nil {
-		if err := s.endHold(ctx, c.then, c.goal(want.Fresh)); err != nil {
+		if err := c.then(ctx, s, c.goal(want.Fresh)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -237,6 +237,9 @@ func (s *scene) finish(ctx context.Context, t *testing.T, goal goal) *history.Hi
 	if err == nil {
 		h.Converged = time.Now()
 		err = s.rest(ctx)
+	}
+	if err == nil {
+		h.Sizes, err = s.measure(ctx)
 	}
 	if err != nil {
 		t.Error(err)
@@ -348,6 +351,9 @@ func transcript(h *history.History) string {
 	var text strings.Builder
 	for i := range h.Writes {
 		fmt.Fprintf(&text, "%s %s\n", h.Writes[i].At.Format("05.000"), h.Writes[i].String())
+	}
+	for _, size := range h.Sizes {
+		fmt.Fprintf(&text, "in the end %d goroutines, %d KiB of heap\n", size.Goroutines, size.HeapBytes>>10)
 	}
 	return text.String()
 }

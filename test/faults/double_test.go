@@ -63,6 +63,9 @@ func doubleCases() []faultCase {
 							s.operator.stalled = func() { separation.lose(s.operator) }
 						},
 						then: func(ctx context.Context, s *scene, goal goal) error {
+							if err := s.awaitHold(ctx); err != nil {
+								return err
+							}
 							// The first write of a successor can come long after the last of its predecessor.
 							if err := s.await(ctx, goal); err != nil {
 								return err
@@ -106,7 +109,7 @@ func (s *scene) addStandby(t *testing.T) {
 	}
 
 	var err error
-	s.standby, err = newOperator("standby", s.namespace, t.ArtifactDir(), leaseArgs(s.namespace)...)
+	s.standby, err = newOperator(t, "standby", s.namespace, leaseArgs(s.namespace)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 var (
 	root       = flag.String("root", "../..", "root of the repository")
 	binary     = flag.String("operator", "../../bin/ray-operator", "the operator to run")
+	raceBinary = flag.String("race-operator", "", "the operator built with the race detector, for some of the cases; empty means none")
 	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
 	seed       = flag.Uint64("seed", 1, "the order of the cases follows from it")
 	only       = flag.String("case", "", "run this case only")

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -19,10 +20,11 @@ import (
 
 // operator is an operator behind a proxy. It outlives its processes.
 type operator struct {
-	proxy *proxy.Proxy
-	log   string
-	args  []string
-	env   []string
+	proxy  *proxy.Proxy
+	binary string
+	log    string
+	args   []string
+	env    []string
 
 	mu        sync.Mutex
 	command   *exec.Cmd
@@ -34,9 +36,15 @@ type operator struct {
 	stalled func()
 }
 
-// newOperator returns an operator that keeps the Rays of a namespace, with its files in dir.
-func newOperator(name, namespace, dir string, args ...string) (*operator, error) {
-	o := &operator{log: filepath.Join(dir, name+".log"), crashed: make(chan struct{}, 10)}
+// newOperator returns an operator of a name that keeps the Rays of a namespace. Every fifth
+// test has operators that were built with the race detector.
+func newOperator(t *testing.T, name, namespace string, args ...string) (*operator, error) {
+	t.Helper()
+	dir := t.ArtifactDir()
+	o := &operator{binary: *binary, log: filepath.Join(dir, name+".log"), crashed: make(chan struct{}, 10)}
+	if *raceBinary != "" && hash(t.Name())%5 == 0 {
+		o.binary = *raceBinary
+	}
 	var err error
 	o.proxy, err = proxy.New(name, operatorConfig, proxy.Hooks{
 		Crash: func() {
@@ -49,7 +57,7 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 		return nil, err
 	}
 	kubeconfig := filepath.Join(dir, name+".kubeconfig")
-	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=", "-v=4"}, args...)
+	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0", "--profiling", "-v=4"}, args...)
 	return o, clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: o.proxy.URL()}},
 		Contexts:       map[string]*clientcmdapi.Context{"proxy": {Cluster: "proxy"}},
@@ -66,7 +74,7 @@ func (o *operator) start() error {
 	defer log.Close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	command := exec.CommandContext(context.Background(), *binary, o.args...)
+	command := exec.CommandContext(context.Background(), o.binary, o.args...)
 	command.Stdout, command.Stderr = log, log
 	command.Env = append(os.Environ(), o.env...)
 	if err := command.Start(); err != nil {

@@ -45,7 +45,7 @@ func staleCases() []faultCase {
 						name:      fmt.Sprintf("stale/%s/write-%d/%s/%s", w.name, write, resource, ending.name),
 						workload:  w,
 						faults:    []proxy.Fault{{Write: write, Kind: proxy.Hold, Resource: resource}},
-						then:      func(ctx context.Context, s *scene, _ goal) error { return ending.then(ctx, s, resource) },
+						then:      afterHold(resource, ending.then),
 						env:       ending.env,
 						allowance: staleAllowance(ending.allowance),
 					})
@@ -70,7 +70,7 @@ func rewindCases() []faultCase {
 					name:     fmt.Sprintf("rewind/%s/write-%d/%s", w.name, write, resource),
 					workload: w,
 					faults:   []proxy.Fault{{Write: write, Kind: proxy.Rewind, Phase: proxy.AfterCommit, Resource: resource}},
-					then:     func(ctx context.Context, s *scene, _ goal) error { return catchUp(ctx, s, resource) },
+					then:     afterHold(resource, catchUp),
 					env:      withoutWatchList,
 					// Until it has caught up, the successor's status is that of a past state.
 					allowance: staleAllowance(oracle.Allowance{LostEvents: true, Recoveries: 1}),
@@ -112,16 +112,22 @@ func restartBlind(ctx context.Context, s *scene, resource string) error {
 	return nil
 }
 
-// endHold waits until a watch or a write is held and the operator has done what it can, and then
-// lets something happen.
-func (s *scene) endHold(ctx context.Context, then func(context.Context, *scene, goal) error, goal goal) error {
+// awaitHold waits until a watch or a write is held and the operator has done what it can.
+func (s *scene) awaitHold(ctx context.Context) error {
 	select {
 	case <-s.operator.proxy.Held():
+		return s.quiet(ctx, holdQuiet)
 	case <-ctx.Done():
 		return errors.New("nothing was held")
 	}
-	if err := s.quiet(ctx, holdQuiet); err != nil {
-		return err
+}
+
+// afterHold does something to a resource whose watch is held.
+func afterHold(resource string, then func(context.Context, *scene, string) error) func(context.Context, *scene, goal) error {
+	return func(ctx context.Context, s *scene, _ goal) error {
+		if err := s.awaitHold(ctx); err != nil {
+			return err
+		}
+		return then(ctx, s, resource)
 	}
-	return then(ctx, s, goal)
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Burst int
 	// HealthBindAddress is where /healthz and /readyz are served. Empty means nowhere.
 	HealthBindAddress string
+	// Profiling adds /debug/pprof/ to what is served there.
+	Profiling bool
 	// LeaderElection says whether and how replicas of the operator agree on who acts.
 	LeaderElection componentbaseconfig.LeaderElectionConfiguration
 	// Logging says how to log.
@@ -68,6 +70,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Requests to the API server per second, on average. Negative means no limit of the operator's own.")
 	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Requests to the API server at once, where --kube-api-qps limits them.")
 	fs.StringVar(&o.HealthBindAddress, "health-bind-address", o.HealthBindAddress, "Address on which /healthz and /readyz are served, over HTTP. Empty means nowhere.")
+	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve profiles at /debug/pprof/, on the address of --health-bind-address.")
 	fs.BoolVar(&o.ShowVersion, "version", o.ShowVersion, "Print the version and exit.")
 	configoptions.BindLeaderElectionFlags(&o.LeaderElection, fs)
 	logsapi.AddFlags(o.Logging, fs)
@@ -101,6 +104,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
 	case o.QPS == 0:
 		return errors.New("--kube-api-qps=0 would allow no request: use a negative number for no limit")
+	case o.Profiling && o.HealthBindAddress == "":
+		return errors.New("--profiling needs a --health-bind-address to serve profiles on")
 	case o.QPS > 0 && o.Burst < 1:
 		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
 	case !election.LeaderElect:

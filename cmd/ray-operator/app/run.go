@@ -64,7 +64,7 @@ func Run(ctx context.Context, options *Options) error {
 	informers.Start(background)
 
 	election := newElection(options.LeaderElection)
-	health, err := serveHealth(ctx, options.HealthBindAddress, election.check, informers.HasSynced)
+	health, err := serveHealth(ctx, options, election.check, informers.HasSynced)
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,13 @@ type Process struct {
 	ExitCode int
 }
 
+// Size is how big an operator's process was when it had nothing left to do.
+type Size struct {
+	Goroutines int
+	// HeapBytes is what its heap took after a garbage collection.
+	HeapBytes int64
+}
+
 // History is all that is known of a run.
 type History struct {
 	Versions []Version
@@ -99,4 +106,6 @@ type History struct {
 	// Log is what the operators have logged.
 	Log       string
 	Processes []Process
+	// Sizes has the processes that ran in the end.
+	Sizes []Size
 }

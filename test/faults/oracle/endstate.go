@@ -133,3 +133,11 @@ func Healthy(ray *rayv1.Ray) bool {
 			return c.Type == rayv1.RayHealth && c.Status == corev1.ConditionTrue
 		})
 }
+
+// Explains tells whether a Ray says that it is not well for a reason, in words that have a
+// text in them.
+func Explains(ray *rayv1.Ray, reason, text string) bool {
+	return slices.ContainsFunc(ray.Status.Conditions, func(c rayv1.RayCondition) bool {
+		return c.Type == rayv1.RayHealth && c.Status != corev1.ConditionTrue && c.Reason == reason && strings.Contains(c.Message, text)
+	})
+}

@@ -23,7 +23,15 @@ func checkRest(h *history.History, _ *Expectation) []string {
 	return problems
 }
 
-// checkProcesses wants no panic and no data race, and that the operators ended as they were told.
+// What an operator with one Ray takes at most when it has nothing to do. An undisturbed one has
+// 55 goroutines and a heap of 5 MiB.
+const (
+	maxGoroutines = 80
+	maxHeapBytes  = 10 << 20
+)
+
+// checkProcesses wants no panic and no data race, that the operators ended as they were told,
+// and that they kept nothing.
 func checkProcesses(h *history.History, want *Expectation) []string {
 	var problems []string
 	for line := range strings.Lines(h.Log) {
@@ -35,6 +43,11 @@ func checkProcesses(h *history.History, want *Expectation) []string {
 		lostLease := want.Allowance.LostLease && process.ExitCode == 1 && strings.Contains(h.Log, "the lease was lost")
 		if !process.Killed && process.ExitCode != 0 && !lostLease {
 			problems = append(problems, fmt.Sprintf("an operator exited with %d", process.ExitCode))
+		}
+	}
+	for _, size := range h.Sizes {
+		if size.Goroutines > maxGoroutines || size.HeapBytes > maxHeapBytes {
+			problems = append(problems, fmt.Sprintf("an operator at rest has %d goroutines and a heap of %d bytes", size.Goroutines, size.HeapBytes))
 		}
 	}
 	return problems

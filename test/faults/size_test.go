@@ -1,0 +1,79 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+var (
+	servingAddress = regexp.MustCompile(`Serving /healthz and /readyz" address="([^"]+)"`)
+	goroutineTotal = regexp.MustCompile(`^goroutine profile: total ([0-9]+)`)
+	heapInUse      = regexp.MustCompile(`# HeapInuse = ([0-9]+)`)
+)
+
+// measure measures all operators. One of them may just have been started anew.
+func (s *scene) measure(ctx context.Context) ([]history.Size, error) {
+	var sizes []history.Size
+	for _, operator := range s.operators() {
+		err := eventually(ctx, func() error {
+			size, err := operator.measure(ctx)
+			if err == nil {
+				sizes = append(sizes, size)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("measuring an operator: %w", err)
+		}
+	}
+	return sizes, nil
+}
+
+// measure asks a process how big it is.
+func (o *operator) measure(ctx context.Context) (history.Size, error) {
+	log, err := os.ReadFile(o.log)
+	if err != nil {
+		return history.Size{}, err
+	}
+	addresses := servingAddress.FindAllSubmatch(log, -1)
+	if len(addresses) == 0 {
+		return history.Size{}, errors.New("it does not serve profiles yet")
+	}
+	profiles := "http://" + string(addresses[len(addresses)-1][1]) + "/debug/pprof/"
+	goroutines, err := readNumber(ctx, profiles+"goroutine?debug=1", goroutineTotal)
+	if err != nil {
+		return history.Size{}, err
+	}
+	heap, err := readNumber(ctx, profiles+"heap?debug=1&gc=1", heapInUse)
+	return history.Size{Goroutines: int(goroutines), HeapBytes: heap}, err
+}
+
+// readNumber reads a page, and from it the number that a pattern finds.
+func readNumber(ctx context.Context, url string, pattern *regexp.Regexp) (int64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	match := pattern.FindSubmatch(page)
+	if match == nil {
+		return 0, fmt.Errorf("%s has nothing like %s: %s", url, pattern, response.Status)
+	}
+	return strconv.ParseInt(string(match[1]), 10, 64)
+}
