@@ -46,7 +46,7 @@ func TestRecordsAreKept(t *testing.T) {
 				}
 			})
 			f.deliver()
-			f.checkSync(nil, []string{updateWorker, updateStatus}, []string{test.wantEvent})
+			f.checkSync(nil, []string{updateWorker}, []string{test.wantEvent})
 
 			worker := f.deployment(rayv1.RoleWorker)
 			records[rayv1.AnnotationGeneration] = strconv.FormatInt(worker.Generation, 10)
@@ -97,7 +97,7 @@ func TestRecordsAreKept(t *testing.T) {
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
 			},
 			change:     changeWorker(func(d *appsv1.Deployment) { container(d).Image = "other" }),
-			wantWrites: []string{updateWorker, updateStatus},
+			wantWrites: []string{updateWorker},
 			wantEvents: restored("deployment sample-cluster-worker", "template"),
 		},
 		{
@@ -106,7 +106,7 @@ func TestRecordsAreKept(t *testing.T) {
 				delete(d.Annotations, rayv1.AnnotationRendering)
 				container(d).Image = "other"
 			}),
-			wantWrites: []string{updateWorker, updateStatus},
+			wantWrites: []string{updateWorker},
 			wantEvents: restored("deployment sample-cluster-worker", "template"),
 		},
 		{
@@ -115,7 +115,7 @@ func TestRecordsAreKept(t *testing.T) {
 				f.editService(func(s *corev1.Service) { s.Annotations = nil })
 				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Annotations = nil })
 			},
-			wantWrites: []string{updateWorker, updateService, updateStatus},
+			wantWrites: []string{updateWorker, updateService},
 			wantEvents: []string{
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations",
 				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: annotations",
@@ -204,7 +204,7 @@ func TestUpgrade(t *testing.T) {
 				renderedDifferently(f)
 				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(1)) })
 			},
-			wantWrites:   []string{updateWorker, updateStatus},
+			wantWrites:   []string{updateWorker},
 			wantEvents:   restored("deployment sample-cluster-worker", "replicas"),
 			wantChildren: func(c *children) { rerender(c.Worker) },
 		},

@@ -125,9 +125,9 @@ func TestDeploymentIsPutBack(t *testing.T) {
 			name:       test.name,
 			prepare:    withZeroValues,
 			change:     changeHead(test.change),
-			wantWrites: []string{updateHead, updateStatus},
+			wantWrites: []string{updateHead},
 			wantEvents: restored("deployment sample-cluster-head", test.part),
-			wantHealth: "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet",
+			wantHealth: healthy,
 		}})
 	}
 	runSyncTests(t, []syncTest{{
@@ -219,7 +219,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 				addOthers(d)
 				container(d).Image = "other"
 			}),
-			wantWrites:   []string{updateWorker, updateStatus},
+			wantWrites:   []string{updateWorker},
 			wantEvents:   restored("deployment sample-cluster-worker", "template"),
 			wantChildren: func(c *children) { addOthers(c.Worker); setDefaults(c.Worker) },
 		},
@@ -229,7 +229,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 				container(d).Env = append(container(d).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})
 				d.Spec.Template.Labels[rayv1.LabelName] = "other"
 			}),
-			wantWrites: []string{updateWorker, updateStatus},
+			wantWrites: []string{updateWorker},
 			wantEvents: restored("deployment sample-cluster-worker", "template"),
 			wantChildren: func(c *children) {
 				container(c.Worker).Env = append(container(c.Worker).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})

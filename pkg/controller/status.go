@@ -63,7 +63,7 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 		status.StartTime = &now
 	}
 
-	conditions := []rayv1.RayCondition{newHealth(observed)}
+	conditions := []rayv1.RayCondition{newHealth(observed, wasHealthy(ray))}
 	for _, group := range observed.groups {
 		if group.desired == nil {
 			continue
@@ -116,9 +116,19 @@ func newMirroredConditions(group groupState) []rayv1.RayCondition {
 	return conditions
 }
 
+// wasHealthy tells whether a Ray is known to have been healthy in its newest generation.
+func wasHealthy(ray *rayv1.Ray) bool {
+	health := findCondition(ray.Status.Conditions, rayv1.RayHealth)
+	return ray.Status.ObservedGeneration == ray.Generation && health != nil && health.Status == corev1.ConditionTrue
+}
+
 // newHealth returns the condition Health, whose message names in one line all that is
 // missing. The first problem gives the reason, else the first thing that is missing.
-func newHealth(observed observation) rayv1.RayCondition {
+//
+// A Ray that was healthy needs no observation to stay so: what the Deployment controller has
+// not seen has not changed any Pod. Otherwise each annotation that somebody sets at a
+// Deployment, which is a new generation of it, would make Health change twice.
+func newHealth(observed observation, wasHealthy bool) rayv1.RayCondition {
 	var reason string
 	var messages []string
 	if problems := observed.problems(); len(problems) > 0 {
@@ -130,7 +140,7 @@ func newHealth(observed observation) rayv1.RayCondition {
 	}
 	known := false
 	for _, group := range observed.groups {
-		groupReason, message := missing(group)
+		groupReason, message := missing(group, wasHealthy)
 		known = known || group.desired != nil && groupReason != reasonUnobserved
 		if groupReason == "" {
 			continue
@@ -155,7 +165,7 @@ func newHealth(observed observation) rayv1.RayCondition {
 }
 
 // missing returns what keeps a group from being healthy, or nothing.
-func missing(group groupState) (reason, message string) {
+func missing(group groupState, wasHealthy bool) (reason, message string) {
 	if group.err != nil {
 		return explain(group.err)
 	}
@@ -171,7 +181,7 @@ func missing(group groupState) (reason, message string) {
 	switch {
 	case deployment.Status.ObservedGeneration == 0:
 		return reasonUnobserved, "the Deployment has not been observed yet"
-	case deployment.Status.ObservedGeneration < deployment.Generation:
+	case deployment.Status.ObservedGeneration < deployment.Generation && !wasHealthy:
 		return reasonProgressing, "the Deployment's newest generation has not been observed yet"
 	case progress == "":
 		return "", ""

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,7 +173,7 @@ func TestHealth(t *testing.T) {
 			health := newHealth(observation{service: test.service, groups: []groupState{
 				availableGroup(rayv1.RoleHead, 1, test.head),
 				availableGroup(rayv1.RoleWorker, 3, test.worker),
-			}})
+			}}, false)
 			if got := string(health.Status) + " " + health.Reason + ": " + health.Message; got != test.want {
 				t.Errorf("got\n%s, want\n%s", got, test.want)
 			}
@@ -181,9 +182,70 @@ func TestHealth(t *testing.T) {
 }
 
 func TestNothingWantedIsHealthy(t *testing.T) {
-	health := newHealth(observation{groups: []groupState{availableGroup(rayv1.RoleHead, 0, nil)}})
+	health := newHealth(observation{groups: []groupState{availableGroup(rayv1.RoleHead, 0, nil)}}, false)
 	if health.Status != corev1.ConditionTrue {
 		t.Errorf("Health is %v, want True", health)
+	}
+}
+
+// TestHealthStays has Deployments of a healthy Ray that somebody else has changed.
+func TestHealthStays(t *testing.T) {
+	newGeneration := func(d *appsv1.Deployment) { d.Generation++ }
+	tests := []struct {
+		name string
+		// ray changes the Ray.
+		ray  func(*rayv1.Ray)
+		head func(*appsv1.Deployment)
+		want string
+	}{
+		{
+			name: "nobody has seen the change yet, so that it has changed no Pod",
+			head: newGeneration,
+			want: healthy,
+		},
+		{
+			name: "a Ray that was not healthy does not become so unseen",
+			ray: func(ray *rayv1.Ray) {
+				findCondition(ray.Status.Conditions, rayv1.RayHealth).Status = corev1.ConditionFalse
+			},
+			head: newGeneration,
+			want: "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet",
+		},
+		{
+			name: "nor does a new generation of it",
+			ray:  func(ray *rayv1.Ray) { ray.Generation++ },
+			head: newGeneration,
+			want: "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet",
+		},
+		{
+			name: "Pods are missing",
+			head: func(d *appsv1.Deployment) {
+				d.Generation++
+				d.Status.AvailableReplicas = 0
+			},
+			want: "False ReplicasMissing: head: 0 of 1 available",
+		},
+		{
+			name: "it is another Deployment",
+			head: func(d *appsv1.Deployment) { d.Status = appsv1.DeploymentStatus{} },
+			want: "Unknown DeploymentsUnobserved: head: the Deployment has not been observed yet",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ray := readSample(t)
+			ray.Generation, ray.Status.ObservedGeneration = 2, 2
+			ray.Status.Conditions = []rayv1.RayCondition{{Type: rayv1.RayHealth, Status: corev1.ConditionTrue}}
+			if test.ray != nil {
+				test.ray(ray)
+			}
+			head := availableGroup(rayv1.RoleHead, 1, func(group *groupState) { test.head(group.deployment) })
+			status := newStatus(ray, observation{groups: []groupState{head}}, metav1.Now())
+			health := findCondition(status.Conditions, rayv1.RayHealth)
+			if got := strings.TrimSuffix(string(health.Status)+" "+health.Reason+": "+health.Message, ": "); got != test.want {
+				t.Errorf("got\n%s, want\n%s", got, test.want)
+			}
+		})
 	}
 }
 
