@@ -30,6 +30,8 @@ type faultCase struct {
 	// prepare adds to the scene before the Ray is made.
 	prepare   func(*testing.T, *scene)
 	allowance oracle.Allowance
+	// patience is how long the Ray may take, if that is not as long as most do.
+	patience time.Duration
 	// always says that the fixed tenth has the case.
 	always bool
 }
@@ -74,7 +76,7 @@ func TestFaults(t *testing.T) {
 // allCases returns the cases of all families.
 func allCases() []testCase {
 	var all []testCase
-	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), takenNameCases()} {
+	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), takenNameCases(), rejectionCases(), foreignWriterCases()} {
 		for i := range family {
 			c := &family[i]
 			all = append(all, testCase{name: c.name, always: c.always, run: c.run})
@@ -118,6 +120,10 @@ func newScene(t *testing.T, env ...string) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Some Rays' Pods run as it, and it has to be there also where a Ray is deployed afresh.
+	if err := createServiceAccount(t.Context(), namespace.Name); err != nil {
+		t.Fatal(err)
+	}
 	s := &scene{namespace: namespace.Name, recorder: record(t, namespace.Name)}
 	t.Cleanup(func() {
 		// The namespace goes with the cluster: taking it down costs more than leaving it.
@@ -156,7 +162,7 @@ func (c *faultCase) run(t *testing.T) {
 	if c.prepare != nil {
 		c.prepare(t, s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	ctx, cancel := context.WithTimeout(t.Context(), max(c.patience, *patience))
 	defer cancel()
 	if c.workload.from != nil {
 		if err := createRay(ctx, s.namespace, c.workload.from); err != nil {

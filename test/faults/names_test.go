@@ -187,27 +187,32 @@ func deleteOtherRay(ctx context.Context, namespace string) error {
 }
 
 func createSquatter(ctx context.Context, namespace string, child child, claim func(context.Context, string, child, *metav1.ObjectMeta) error) error {
-	own := map[string]string{"app": "somebody-elses"}
-	meta := metav1.ObjectMeta{Name: child.name(), Labels: maps.Clone(own)}
+	const app = "somebody-elses"
+	meta := metav1.ObjectMeta{Name: child.name(), Labels: map[string]string{"app": app}}
 	if err := claim(ctx, namespace, child, &meta); err != nil {
 		return err
 	}
 	var err error
 	if child.resource == history.Services {
-		service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: own, Ports: []corev1.ServicePort{{Port: 80}}}}
+		service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": app}, Ports: []corev1.ServicePort{{Port: 80}}}}
 		_, err = kube.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{})
 	} else {
-		deployment := &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(0)),
-			Selector: &metav1.LabelSelector{MatchLabels: own},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: own},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "example.com/main"}}},
-			},
-		}}
-		_, err = kube.AppsV1().Deployments(namespace).Create(ctx, deployment, metav1.CreateOptions{})
+		_, err = kube.AppsV1().Deployments(namespace).Create(ctx, newDeployment(app, meta), metav1.CreateOptions{})
 	}
 	return err
+}
+
+// newDeployment returns a Deployment of an app that has nothing to do with Rays, without Pods.
+func newDeployment(app string, meta metav1.ObjectMeta) *appsv1.Deployment {
+	own := map[string]string{"app": app}
+	return &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+		Replicas: new(int32(0)),
+		Selector: &metav1.LabelSelector{MatchLabels: own},
+		Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: own},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "example.com/main"}}},
+		},
+	}}
 }
 
 func getSquatter(ctx context.Context, namespace string, child child) (metav1.Object, error) {

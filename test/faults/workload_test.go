@@ -27,9 +27,7 @@ type workload struct {
 	// writes are what an undisturbed operator writes, in this order. More writes of the
 	// status may follow the first: they tell progress, if Pods are slow.
 	writes []string
-	// recoveries is how often a Ray gets healthy again without a new generation. Where there
-	// is a Pod too many for a moment, it is twice: when the Deployment is as wanted, and when
-	// that Pod has gone.
+	// recoveries is how often a Ray gets healthy again without a new generation.
 	recoveries int
 	// waits says that the operator has to wait for somebody else, so that the order of its
 	// writes is not certain.
@@ -66,7 +64,7 @@ var workloads = []workload{
 	{name: "delete-orphan", from: newSpec(), act: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
 	{name: "recreate", from: newSpec(), to: newSpec(), act: recreateRay, waits: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
 	{name: "child-deleted", from: newSpec(), to: newSpec(), act: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
-	{name: "child-edited", from: newSpec(), to: newSpec(), act: editDeployment, recoveries: 2, writes: []string{updateWorker}},
+	{name: "child-edited", from: newSpec(), to: newSpec(), act: editDeployment, recoveries: 1, writes: []string{updateWorker}},
 	{name: "service-edited", from: newSpec(), to: newSpec(), act: editService, writes: []string{updateService}},
 }
 

@@ -29,7 +29,22 @@ func checkEndState(h *history.History, want *Expectation) []string {
 	if diff := Diff(&h.End, want.Fresh); diff != "" {
 		return []string{diff}
 	}
-	return nil
+	if want.Allowance.OldRecords {
+		return nil
+	}
+	return checkRecords(h.End.Deployments)
+}
+
+// checkRecords wants each Deployment to have the generation of the operator's last write.
+func checkRecords(deployments []appsv1.Deployment) []string {
+	var problems []string
+	for i := range deployments {
+		deployment := &deployments[i]
+		if recorded := deployment.Annotations[rayv1.AnnotationGeneration]; recorded != strconv.FormatInt(deployment.Generation, 10) {
+			problems = append(problems, fmt.Sprintf("Deployment %s has the generation %d, and %s is recorded", deployment.Name, deployment.Generation, recorded))
+		}
+	}
+	return problems
 }
 
 // Diff returns in what a state differs from that after a fresh deployment, or "". Times,
@@ -45,8 +60,8 @@ func Diff(state, fresh *history.State) string {
 	return strings.Join(problems, "; ")
 }
 
-// checkCurrent checks what normalize drops, since it depends on how often an object was
-// changed: that each record is of the newest generation.
+// checkCurrent checks what normalize drops: that the status is of the newest generation, and
+// that the Deployments are the Ray's.
 func checkCurrent(ray *rayv1.Ray, deployments []appsv1.Deployment) []string {
 	var problems []string
 	if ray.Status.ObservedGeneration != ray.Generation {
@@ -56,9 +71,6 @@ func checkCurrent(ray *rayv1.Ray, deployments []appsv1.Deployment) []string {
 		deployment := &deployments[i]
 		if !metav1.IsControlledBy(deployment, ray) {
 			problems = append(problems, fmt.Sprintf("Deployment %s does not belong to the Ray", deployment.Name))
-		}
-		if recorded := deployment.Annotations[rayv1.AnnotationGeneration]; recorded != strconv.FormatInt(deployment.Generation, 10) {
-			problems = append(problems, fmt.Sprintf("Deployment %s has the generation %d, and %s is recorded", deployment.Name, deployment.Generation, recorded))
 		}
 	}
 	return problems

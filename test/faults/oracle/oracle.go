@@ -63,6 +63,11 @@ type Allowance struct {
 	Warnings int
 	// Recoveries is how often Health may become True again in one generation of a Ray.
 	Recoveries int
+	// Undone is how often an update of a child may be needed that an undisturbed run lacks.
+	Undone int
+	// OldRecords says that somebody else's changes, which the operator leaves as they are,
+	// have made the records of generations old.
+	OldRecords bool
 	// LostLease says that an operator may end because its lease is another's.
 	LostLease bool
 }

@@ -1,0 +1,118 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
+)
+
+const (
+	// foreignRate is how often a foreign writer writes, per second.
+	foreignRate = 50
+	// foreignWrites is how often it does so in all.
+	foreignWrites = 10 * foreignRate
+	// foreignPatience is for one writer after the other.
+	foreignPatience = 5 * time.Minute
+	// calmDown is how long a Ray may take to be as wanted after the last one.
+	calmDown = 10 * time.Second
+)
+
+// foreignWriters are clients that do not know when to stop. The last write of each leaves
+// nothing behind that is not the operator's to undo.
+var foreignWriters = []struct {
+	name     string
+	resource string
+	object   string
+	// patch returns a patch of the object.
+	patch func(write int) string
+	// contested says that the operator has to undo what is written, or to follow it.
+	contested bool
+}{
+	{name: "ray/notes", resource: history.Rays, object: rayName, patch: note},
+	{name: "ray/scale", resource: history.Rays, object: rayName, contested: true, patch: func(write int) string {
+		return fmt.Sprintf(`{"spec":{"worker":{"replicas":%d}}}`, 2+(foreignWrites-write)%2)
+	}},
+	{name: "service/notes", resource: history.Services, object: rayName + "-head", patch: note},
+	{name: "service/selector", resource: history.Services, object: rayName + "-head", contested: true, patch: func(write int) string {
+		return fmt.Sprintf(`{"spec":{"selector":{"ray.kubeflow.org/role":"n%d"}}}`, write)
+	}},
+	{name: "head/notes", resource: history.Deployments, object: rayName + "-head", patch: note},
+	{name: "head/template", resource: history.Deployments, object: rayName + "-head", contested: true, patch: func(write int) string {
+		return fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"head","image":"example.com/%d"}]}}}}`, write)
+	}},
+	{name: "worker/notes", resource: history.Deployments, object: rayName + "-worker", patch: note},
+	{name: "worker/replicas", resource: history.Deployments, object: rayName + "-worker", contested: true, patch: func(write int) string {
+		return fmt.Sprintf(`{"spec":{"replicas":%d}}`, 3+write%2)
+	}},
+}
+
+// note is a patch that is no affair of the operator's.
+func note(write int) string {
+	if write == foreignWrites {
+		return `{"metadata":{"annotations":{"example.com/note":null}}}`
+	}
+	return fmt.Sprintf(`{"metadata":{"annotations":{"example.com/note":"%d"}}}`, write)
+}
+
+// foreignTurn lets one foreign writer write at a time, or none would reach its rate.
+var foreignTurn sync.Mutex
+
+// foreignWriterCases have somebody write to the Ray or a child of it all the time.
+func foreignWriterCases() []faultCase {
+	var cases []faultCase
+	for _, writer := range foreignWriters {
+		write := func(ctx context.Context, namespace string) error {
+			foreignTurn.Lock()
+			defer foreignTurn.Unlock()
+			tick := time.NewTicker(time.Second / foreignRate)
+			defer tick.Stop()
+			for i := range foreignWrites {
+				if err := patch(ctx, namespace, writer.resource, writer.object, writer.patch(i+1)); err != nil {
+					return fmt.Errorf("the foreign writer: %w", err)
+				}
+				<-tick.C
+			}
+			return nil
+		}
+		c := faultCase{
+			name:     "foreign-writer/" + writer.name,
+			patience: foreignPatience,
+			workload: &workload{name: "none", from: newSpec(), to: newSpec(), act: write},
+			then: func(ctx context.Context, s *scene, goal goal) error {
+				ctx, cancel := context.WithTimeout(ctx, calmDown)
+				defer cancel()
+				return s.await(ctx, goal)
+			},
+		}
+		switch {
+		case writer.contested:
+			// Each write of the other's may be answered by one, or make one fail.
+			c.allowance = oracle.Allowance{LostEvents: true, Undone: foreignWrites, Refused: foreignWrites, Recoveries: foreignWrites}
+		case writer.resource == history.Deployments:
+			c.allowance.OldRecords = true
+		}
+		cases = append(cases, c)
+	}
+	return cases
+}
+
+// patch patches an object of a resource.
+func patch(ctx context.Context, namespace, resource, name, patch string) error {
+	var err error
+	switch resource {
+	case history.Rays:
+		_, err = rays.RayV1().Rays(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	case history.Services:
+		_, err = kube.CoreV1().Services(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	case history.Deployments:
+		_, err = kube.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	}
+	return err
+}
