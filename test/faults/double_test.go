@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -25,28 +26,64 @@ var contested = map[string]bool{"create": true, "image": true, "ports": true, "w
 var separations = []struct {
 	name string
 	// lose happens when a write of the leader is on its way.
-	lose func(*operator)
+	lose func(*scene)
+	// wait waits until the leader must not act any more.
+	wait func(context.Context, *scene, goal) error
 	// wake lets the leader go on.
-	wake func(*operator) error
+	wake func(*scene) error
 }{
 	{
 		name: "paused",
-		lose: func(o *operator) { _ = o.signal(syscall.SIGSTOP) }, // if it failed, nobody would take over
-		wake: func(o *operator) error { return o.signal(syscall.SIGCONT) },
+		lose: func(s *scene) { _ = s.operator.signal(syscall.SIGSTOP) }, // if it failed, nobody would take over
+		wait: awaitSuccess,
+		wake: func(s *scene) error { return s.operator.signal(syscall.SIGCONT) },
 	},
 	{
 		name: "lease-unreachable",
-		lose: func(o *operator) { o.proxy.Break(history.Leases, true) },
-		wake: func(o *operator) error {
-			o.proxy.Break(history.Leases, false)
+		lose: func(s *scene) { s.operator.proxy.Break(history.Leases, true) },
+		wait: awaitSuccess,
+		wake: func(s *scene) error {
+			s.operator.proxy.Break(history.Leases, false)
+			return nil
+		},
+	},
+	{
+		// Nobody leads then, and nothing happens until somebody does.
+		name: "leases-down",
+		lose: func(s *scene) {
+			for _, operator := range s.operators() {
+				operator.proxy.Break(history.Leases, true)
+			}
+		},
+		wait: func(ctx context.Context, s *scene, _ goal) error { return s.operator.awaitEnd(ctx) },
+		wake: func(s *scene) error {
+			for _, operator := range s.operators() {
+				operator.proxy.Break(history.Leases, false)
+			}
 			return nil
 		},
 	},
 }
 
+// awaitSuccess waits until the successor of a leader has done all that it has to. Its first
+// write can come long after the last of its predecessor.
+func awaitSuccess(ctx context.Context, s *scene, goal goal) error { return s.await(ctx, goal) }
+
+// awaitEnd waits until a process of the operator has ended by itself.
+func (o *operator) awaitEnd(ctx context.Context) error {
+	return eventually(ctx, func() error {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if !slices.ContainsFunc(o.processes, func(p history.Process) bool { return !p.Killed }) {
+			return errors.New("the operator does not give up")
+		}
+		return nil
+	})
+}
+
 // doubleCases run two operators, of which one leads. At each of its writes the leader
-// loses its lease, while the write is still on its way, and the other takes over. When all
-// is as wanted, the write arrives.
+// loses its lease, while the write is still on its way, and the other takes over, if it can
+// have the lease. Then the write arrives.
 func doubleCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -60,18 +97,17 @@ func doubleCases() []faultCase {
 						faults:   []proxy.Fault{{Write: write, Kind: proxy.Stall, Phase: phase}},
 						prepare: func(t *testing.T, s *scene) {
 							s.addStandby(t)
-							s.operator.stalled = func() { separation.lose(s.operator) }
+							s.operator.stalled = func() { separation.lose(s) }
 						},
 						then: func(ctx context.Context, s *scene, goal goal) error {
 							if err := s.awaitHold(ctx); err != nil {
 								return err
 							}
-							// The first write of a successor can come long after the last of its predecessor.
-							if err := s.await(ctx, goal); err != nil {
+							if err := separation.wait(ctx, s, goal); err != nil {
 								return err
 							}
 							s.operator.proxy.Resume()
-							return separation.wake(s.operator)
+							return separation.wake(s)
 						},
 						// The write that arrives late is refused, and with it perhaps one more: a
 						// process that was woken may write once before it looks at its lease.
