@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	componentbaseconfig "k8s.io/component-base/config"
@@ -27,6 +28,7 @@ var errLeaseLost = errors.New("the lease was lost: another replica may act now")
 type election struct {
 	config   componentbaseconfig.LeaderElectionConfiguration
 	watchdog *leaderelection.HealthzAdaptor
+	elector  atomic.Pointer[leaderelection.LeaderElector]
 }
 
 func newElection(config componentbaseconfig.LeaderElectionConfiguration) *election {
@@ -36,17 +38,42 @@ func newElection(config componentbaseconfig.LeaderElectionConfiguration) *electi
 // check fails when this replica leads but could not renew its lease.
 func (e *election) check(request *http.Request) error { return e.watchdog.Check(request) }
 
+// fence wraps the transport of the clients that work needs. It lets no write pass once the
+// lease has run out. That can come as a surprise: a replica that was suspended for a while
+// has yet to notice it, and what it is about to write is what it knew before.
+func (e *election) fence(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if request.Method == http.MethodGet || e.leads() {
+			return next.RoundTrip(request)
+		}
+		if request.Body != nil {
+			request.Body.Close()
+		}
+		return nil, errLeaseLost
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// leads tells whether this replica holds the lease, and that has not run out.
+func (e *election) leads() bool {
+	elector := e.elector.Load()
+	return elector != nil && elector.IsLeader() && elector.Check(0) == nil
+}
+
 // run waits for the lease and then works while it holds it. When ctx is done it releases
 // the lease, but only once work has returned: a successor must not start while this
 // replica still writes. A lost lease is an error, after which the process must end.
-func (e *election) run(ctx context.Context, kube kubernetes.Interface, work func(context.Context) error) error {
+func (e *election) run(ctx context.Context, leases coordinationv1.LeasesGetter, work func(context.Context) error) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("finding a name for this replica: %w", err)
 	}
 	lock := &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: e.config.ResourceNamespace, Name: e.config.ResourceName},
-		Client:     kube.CoordinationV1(),
+		Client:     leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
 	}
 
@@ -77,6 +104,7 @@ func (e *election) run(ctx context.Context, kube kubernetes.Interface, work func
 	if err != nil {
 		return fmt.Errorf("setting up leader election: %w", err)
 	}
+	e.elector.Store(elector)
 	// A replica that never led has nothing to finish.
 	defer context.AfterFunc(ctx, func() {
 		if !elector.IsLeader() {

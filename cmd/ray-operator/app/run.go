@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -36,6 +37,14 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
+	leases, err := coordinationv1.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	election := newElection(options.LeaderElection)
+	if options.LeaderElection.LeaderElect {
+		config.Wrap(election.fence)
+	}
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -63,7 +72,6 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	informers.Start(background)
 
-	election := newElection(options.LeaderElection)
 	health, err := serveHealth(ctx, options, election.check, informers.HasSynced)
 	if err != nil {
 		return err
@@ -75,7 +83,7 @@ func Run(ctx context.Context, options *Options) error {
 		return rays.Run(ctx, options.Workers)
 	}
 	if options.LeaderElection.LeaderElect {
-		err = election.run(ctx, kube, work)
+		err = election.run(ctx, leases, work)
 	} else {
 		err = work(ctx)
 	}
