@@ -31,4 +31,4 @@ go build -race -trimpath -o "${dir}/ray-operator-race" ./cmd/ray-operator
 go test -trimpath ./test/faults/proxy ./test/faults/oracle
 go test -trimpath ./test/faults -count 1 -timeout 60m -parallel "${parallel}" "${flags[@]}" \
   -args -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "${dir}/ray-operator-race" \
-  -kubeconfig "${dir}/kubeconfig" "${suite[@]}"
+  -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"

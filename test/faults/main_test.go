@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	"github.com/kubeflow/ray-operator/test/audit"
 )
 
 // Where things are, as hack/faults.sh says, and which cases to run.
@@ -22,6 +23,7 @@ var (
 	binary     = flag.String("operator", "../../bin/ray-operator", "the operator to run")
 	raceBinary = flag.String("race-operator", "", "the operator built with the race detector, for some of the cases; empty means none")
 	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
+	auditLog   = flag.String("audit-log", "", "audit log of the cluster; empty means that nobody compares it with the proxies")
 	seed       = flag.Uint64("seed", 1, "the order of the cases follows from it")
 	only       = flag.String("case", "", "run this case only")
 	matching   = flag.String("cases", "", "run the cases whose name matches this regular expression only")
@@ -35,6 +37,9 @@ var (
 	rays           versioned.Interface
 	operatorConfig *rest.Config
 )
+
+// auditStart is where the audit log of the suite begins.
+var auditStart audit.Mark
 
 // quietWindow is how long an operator that has finished must not write. It is longer than
 // it puts off telling progress.
@@ -53,6 +58,12 @@ func TestMain(m *testing.M) {
 
 // setUp installs what an administrator would, and makes the clients.
 func setUp() error {
+	if *auditLog != "" {
+		var err error
+		if auditStart, err = audit.End(*auditLog); err != nil {
+			return err
+		}
+	}
 	kubectl := filepath.Join(*root, "bin", "cluster", "kubectl")
 	for _, args := range [][]string{
 		{"apply", "-k", filepath.Join(*root, "manifests", "crd")},

@@ -56,6 +56,7 @@ func newOperator(t *testing.T, name, namespace string, args ...string) (*operato
 	if err != nil {
 		return nil, err
 	}
+	enter(namespace, o.proxy)
 	kubeconfig := filepath.Join(dir, name+".kubeconfig")
 	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0", "--profiling", "-v=4"}, args...)
 	return o, clientcmd.WriteToFile(clientcmdapi.Config{

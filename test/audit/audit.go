@@ -1,0 +1,108 @@
+// Package audit reads the audit log of an API server: every request, at its end.
+package audit
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Request is one line of an audit log.
+type Request struct {
+	Verb      string `json:"verb"`
+	UserAgent string `json:"userAgent"`
+	// ObjectRef is nil for a request that is about no object, such as for /version.
+	ObjectRef *struct {
+		Resource, Subresource, Namespace, Name string
+	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+// Resource returns what the request is about, such as "rays/status", or "".
+func (r *Request) Resource() string {
+	switch {
+	case r.ObjectRef == nil:
+		return ""
+	case r.ObjectRef.Subresource == "":
+		return r.ObjectRef.Resource
+	default:
+		return r.ObjectRef.Resource + "/" + r.ObjectRef.Subresource
+	}
+}
+
+// IsWrite tells whether the request was to change an object.
+func (r *Request) IsWrite() bool {
+	return r.ObjectRef != nil && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+}
+
+// Committed tells whether the server did what was asked.
+func (r *Request) Committed() bool {
+	return r.ResponseStatus.Code >= 200 && r.ResponseStatus.Code < 300
+}
+
+// String says what a request about an object did, such as "update rays/status x of namespace
+// y: 200". The name of an object that is created is often not known.
+func (r *Request) String() string {
+	if r.ObjectRef == nil {
+		return fmt.Sprintf("%s: %d", r.Verb, r.ResponseStatus.Code)
+	}
+	return fmt.Sprintf("%s %s %s of namespace %s: %d", r.Verb, r.Resource(), r.ObjectRef.Name, r.ObjectRef.Namespace, r.ResponseStatus.Code)
+}
+
+// Mark is a place in an audit log.
+type Mark int64
+
+// End returns the end of an audit log as it is now.
+func End(path string) (Mark, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, fmt.Errorf("finding the end of the audit log: %w", err)
+	}
+	return Mark(info.Size()), nil
+}
+
+// maxLine is how long a line may be. Those of the policy of hack/cluster have no objects, and
+// so about two kilobytes.
+const maxLine = 1 << 20
+
+// Since returns the requests of clients whose user agent begins with agent, from a mark on. It
+// ends after an error.
+func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
+	return func(yield func(*Request, error) bool) {
+		file, err := os.Open(path)
+		if err == nil {
+			defer file.Close()
+			_, err = file.Seek(int64(mark), io.SeekStart)
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("reading the audit log: %w", err))
+			return
+		}
+		lines := bufio.NewScanner(file)
+		lines.Buffer(nil, maxLine)
+		for lines.Scan() {
+			// Most lines are of others, and decoding takes most of the time.
+			if !strings.Contains(lines.Text(), `"`+agent) {
+				continue
+			}
+			request := &Request{}
+			if err := json.Unmarshal(lines.Bytes(), request); err != nil {
+				yield(nil, fmt.Errorf("reading the audit log: %w", err))
+				return
+			}
+			if strings.HasPrefix(request.UserAgent, agent) && !yield(request, nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(nil, fmt.Errorf("reading the audit log: %w", err))
+		}
+	}
+}

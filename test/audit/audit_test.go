@@ -1,0 +1,78 @@
+package audit
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+const log = `{"verb":"create","userAgent":"ray-operator/v1","objectRef":{"resource":"events","namespace":"a","name":"x"},"responseStatus":{"code":201}}
+{"verb":"update","userAgent":"kubectl/v1 \"ray-operator/v1\"","objectRef":{"resource":"rays","namespace":"a","name":"x"},"responseStatus":{"code":200}}
+{"verb":"update","userAgent":"ray-operator/v1","objectRef":{"resource":"rays","subresource":"status","namespace":"a","name":"x"},"responseStatus":{"code":409}}
+{"verb":"get","userAgent":"ray-operator/v1","responseStatus":{"code":200}}
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestSince(t *testing.T) {
+	path := write(t, log)
+	var got, writes, committed []string
+	for request, err := range Since(path, 0, "ray-operator/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, request.String())
+		if request.IsWrite() {
+			writes = append(writes, request.Resource())
+		}
+		if request.Committed() {
+			committed = append(committed, request.Verb)
+		}
+	}
+	if want := []string{"create events x of namespace a: 201", "update rays/status x of namespace a: 409", "get: 200"}; !slices.Equal(got, want) {
+		t.Errorf("the requests are %q, want %q", got, want)
+	}
+	if want := []string{"events", "rays/status"}; !slices.Equal(writes, want) {
+		t.Errorf("the writes are to %q, want %q", writes, want)
+	}
+	if want := []string{"create", "get"}; !slices.Equal(committed, want) {
+		t.Errorf("those done are %q, want %q", committed, want)
+	}
+}
+
+func TestMark(t *testing.T) {
+	path := write(t, log)
+	mark, err := End(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request := range Since(path, mark, "ray-operator/") {
+		t.Errorf("%v came before the mark", request)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for name, path := range map[string]string{
+		"no log":                 filepath.Join(t.TempDir(), "absent"),
+		"a line that is no JSON": write(t, `"ray-operator/`),
+	} {
+		failed := false
+		for _, err := range Since(path, 0, "ray-operator/") {
+			failed = failed || err != nil
+		}
+		if !failed {
+			t.Errorf("%s: there is no error", name)
+		}
+	}
+	if _, err := End("absent"); err == nil {
+		t.Error("the end of no log: there is no error")
+	}
+}
