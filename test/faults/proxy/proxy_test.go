@@ -1,0 +1,343 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+const (
+	namespace   = "/apis/apps/v1/namespaces/a/"
+	rayStatus   = "/apis/ray.kubeflow.org/v1/namespaces/a/rays/x/status"
+	deployment  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"x-head","uid":"u"}}`
+	deployments = namespace + "deployments"
+)
+
+// upstream is what stands for the API server: it answers each write with what was sent, each
+// list with resourceVersion 7, and a watch with the lines of frames.
+type upstream struct {
+	frames chan string
+
+	mu   sync.Mutex
+	seen []string
+}
+
+func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	u.mu.Lock()
+	u.seen = append(u.seen, r.Method+" "+r.URL.RequestURI())
+	u.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case r.URL.Query().Get("watch") != "":
+		http.NewResponseController(w).Flush()
+		for {
+			select {
+			case frame := <-u.frames:
+				fmt.Fprintln(w, frame)
+				http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	case r.Method == http.MethodGet:
+		fmt.Fprint(w, `{"metadata":{"resourceVersion":"7"}}`)
+	default:
+		w.WriteHeader(http.StatusCreated)
+		w.Write(body)
+	}
+}
+
+// requests returns the requests that have arrived, but for the proxy's own.
+func (u *upstream) requests() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(u.seen), func(request string) bool { return strings.HasSuffix(request, "?limit=1") })
+}
+
+// fixture is a proxy between a client and an upstream.
+type fixture struct {
+	t        *testing.T
+	upstream *upstream
+	proxy    *Proxy
+	client   *http.Client
+	crashes  atomic.Int32
+}
+
+func newFixture(t *testing.T, faults ...Fault) *fixture {
+	t.Helper()
+	f := &fixture{t: t, upstream: &upstream{frames: make(chan string, 10)}, client: &http.Client{Transport: &http.Transport{}}}
+	server := httptest.NewServer(f.upstream)
+	var err error
+	f.proxy, err = New("operator", &rest.Config{Host: server.URL}, Hooks{Crash: func() { f.crashes.Add(1) }, Stalled: func() {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.proxy.Close()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	if err := f.proxy.Arm(t.Context(), faults); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// do sends a request, and returns the status code, or 0 if there is no answer.
+func (f *fixture) do(method, path, body string) int {
+	f.t.Helper()
+	code, _ := f.answer(method, path, body)
+	return code
+}
+
+func (f *fixture) answer(method, path, body string) (int, http.Header) {
+	f.t.Helper()
+	response, err := f.send(f.t.Context(), method, path, body)
+	if err != nil {
+		return 0, nil
+	}
+	response.Body.Close()
+	return response.StatusCode, response.Header
+}
+
+func (f *fixture) send(ctx context.Context, method, path, body string) (*http.Response, error) {
+	f.t.Helper()
+	request, err := http.NewRequestWithContext(ctx, method, f.proxy.URL()+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	request.GetBody = nil // so that the client does not try again by itself
+	request.Header.Set("Content-Type", "application/json")
+	return f.client.Do(request)
+}
+
+// watch starts a watch and returns its lines.
+func (f *fixture) watch(path string) <-chan string {
+	f.t.Helper()
+	response, err := f.send(f.t.Context(), http.MethodGet, path, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer response.Body.Close()
+		defer close(lines)
+		for scanner := bufio.NewScanner(response.Body); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
+}
+
+// expect reads a line that is on its way.
+func (f *fixture) expect(lines <-chan string, want string) {
+	f.t.Helper()
+	select {
+	case line := <-lines:
+		if line != want {
+			f.t.Errorf("the watch has %q, want %q", line, want)
+		}
+	case <-time.After(10 * time.Second):
+		f.t.Fatalf("%q does not come", want)
+	}
+}
+
+func TestWritesAreRecorded(t *testing.T) {
+	f := newFixture(t)
+	f.do(http.MethodPost, deployments, deployment)
+	f.do(http.MethodPost, "/api/v1/namespaces/a/events", `{"apiVersion":"v1","kind":"Event","metadata":{"name":"e"}}`)
+	f.do(http.MethodPut, rayStatus, `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"x","uid":"r"}}`)
+	f.do(http.MethodDelete, deployments+"/x-worker", `{"apiVersion":"v1","kind":"DeleteOptions","preconditions":{"uid":"w"}}`)
+	f.do(http.MethodGet, deployments+"/x-head", "")
+
+	var got []string
+	for _, write := range f.proxy.Writes() {
+		got = append(got, fmt.Sprintf("%v of UID %q", write.String(), write.Target))
+	}
+	want := []string{
+		`write 1 create deployments/x-head: 201 of UID "u"`,
+		`write 1 create events/e: 201 of UID ""`,
+		`write 2 update rays/status/x: 201 of UID "r"`,
+		`write 3 delete deployments/x-worker: 201 of UID "w"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the writes are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestFaults has what a fault makes of the second write, of three.
+func TestFaults(t *testing.T) {
+	tests := []struct {
+		fault Fault
+		// wantCode is what the client sees, wantSeen how many writes the server does.
+		wantCode, wantSeen, wantCrashes int
+	}{
+		{Fault{Write: 2, Kind: Crash, Phase: BeforeCommit}, 0, 2, 1},
+		{Fault{Write: 2, Kind: Crash, Phase: AfterCommit}, 0, 3, 1},
+		{Fault{Write: 2, Kind: Crash, Phase: AfterResponse}, 201, 3, 1},
+		{Fault{Write: 2, Kind: Fail, Code: 409, Phase: BeforeCommit}, 409, 2, 0},
+		{Fault{Write: 2, Kind: Fail, Code: 503, Phase: AfterCommit}, 503, 3, 0},
+		{Fault{Write: 2, Kind: Fail, Code: Reset, Phase: BeforeCommit}, 0, 2, 0},
+		{Fault{Write: 2, Kind: Fail, Code: Reset, Phase: AfterCommit}, 0, 3, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.fault.String(), func(t *testing.T) {
+			f := newFixture(t, test.fault)
+			codes := []int{
+				f.do(http.MethodPost, deployments, deployment),
+				f.do(http.MethodPost, deployments, deployment),
+			}
+			// The next process has connections of its own.
+			f.client.CloseIdleConnections()
+			codes = append(codes, f.do(http.MethodPost, deployments, deployment))
+			if want := []int{201, test.wantCode, 201}; !slices.Equal(codes, want) {
+				t.Errorf("the client sees %v, want %v", codes, want)
+			}
+			if got := len(f.upstream.requests()); got != test.wantSeen {
+				t.Errorf("the server does %d writes, want %d", got, test.wantSeen)
+			}
+			if got := int(f.crashes.Load()); got != test.wantCrashes {
+				t.Errorf("there are %d crashes, want %d", got, test.wantCrashes)
+			}
+			if pending := f.proxy.Pending(); len(pending) > 0 {
+				t.Errorf("still to come: %v", pending)
+			}
+		})
+	}
+}
+
+func TestTooManyRequestsSaysWhen(t *testing.T) {
+	f := newFixture(t, Fault{Write: 1, Kind: Fail, Code: http.StatusTooManyRequests, Phase: BeforeCommit})
+	code, header := f.answer(http.MethodPost, deployments, deployment)
+	if code != http.StatusTooManyRequests || header.Get("Retry-After") != "1" {
+		t.Errorf("the answer is %d with Retry-After %q", code, header.Get("Retry-After"))
+	}
+}
+
+// TestProcesses has a connection of a process that was killed.
+func TestProcesses(t *testing.T) {
+	f := newFixture(t)
+	f.do(http.MethodPost, deployments, deployment)
+	f.proxy.Kill()
+	if code := f.do(http.MethodPost, deployments, deployment); code != 0 {
+		t.Errorf("a process that is no more is answered with %d", code)
+	}
+	if got := len(f.upstream.requests()); got != 1 {
+		t.Errorf("the server does %d writes, want 1", got)
+	}
+}
+
+func TestHold(t *testing.T) {
+	watch := deployments + "?watch=true&resourceVersion=5"
+	endings := map[string]func(*fixture, <-chan string){
+		"catching up has all that was kept back, in order": func(f *fixture, lines <-chan string) {
+			f.proxy.Release(history.Deployments)
+			f.expect(lines, "two")
+			f.expect(lines, "three")
+		},
+		"what has expired ends, and cannot be resumed": func(f *fixture, lines <-chan string) {
+			f.proxy.Expire(history.Deployments)
+			if line, more := <-lines; more {
+				f.t.Errorf("the watch goes on with %q", line)
+			}
+			if code := f.do(http.MethodGet, watch, ""); code != http.StatusGone {
+				f.t.Errorf("resuming is answered with %d", code)
+			}
+			f.upstream.frames <- "four"
+			f.expect(f.watch(watch), "four")
+		},
+		"a list has the state at which the watch is": func(f *fixture, _ <-chan string) {
+			f.do(http.MethodGet, deployments+"?resourceVersion=0", "")
+			requests := f.upstream.requests()
+			if last, want := requests[len(requests)-1], "GET "+deployments+"?resourceVersion=7&resourceVersionMatch=Exact"; last != want {
+				f.t.Errorf("the server is asked %q, want %q", last, want)
+			}
+		},
+	}
+	for name, end := range endings {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, Fault{Write: 1, Kind: Hold, Resource: history.Deployments})
+			lines := f.watch(watch)
+			f.upstream.frames <- "one"
+			f.expect(lines, "one")
+			f.do(http.MethodPost, deployments, deployment)
+			<-f.proxy.Held()
+			f.upstream.frames <- "two"
+			f.upstream.frames <- "three"
+			select {
+			case line := <-lines:
+				t.Errorf("%q was not kept back", line)
+			case <-time.After(100 * time.Millisecond):
+			}
+			end(f, lines)
+		})
+	}
+}
+
+func TestStall(t *testing.T) {
+	for phase, before := range map[Phase]int{BeforeCommit: 0, AfterCommit: 1} {
+		t.Run(string(phase), func(t *testing.T) {
+			f := newFixture(t, Fault{Write: 1, Kind: Stall, Phase: phase})
+			answered := make(chan int)
+			go func() { answered <- f.do(http.MethodPost, deployments, deployment) }()
+			<-f.proxy.Held()
+			if got := len(f.upstream.requests()); got != before {
+				t.Errorf("the server has done %d writes, want %d", got, before)
+			}
+			f.proxy.Resume()
+			if code := <-answered; code != http.StatusCreated {
+				t.Errorf("the write is answered with %d", code)
+			}
+		})
+	}
+}
+
+func TestRewind(t *testing.T) {
+	f := newFixture(t, Fault{Write: 1, Kind: Rewind, Phase: AfterCommit, Resource: history.Rays})
+	f.do(http.MethodPost, deployments, deployment)
+	if got := f.crashes.Load(); got != 1 {
+		t.Errorf("there are %d crashes, want 1", got)
+	}
+	rays := "/apis/ray.kubeflow.org/v1/namespaces/a/rays"
+	f.client.CloseIdleConnections()
+	f.do(http.MethodGet, rays, "")
+	f.proxy.Release(history.Rays)
+	f.do(http.MethodGet, rays, "")
+	want := []string{"POST " + deployments, "GET " + rays + "?resourceVersion=7&resourceVersionMatch=Exact", "GET " + rays}
+	if got := f.upstream.requests(); !slices.Equal(got, want) {
+		t.Errorf("the server is asked %q, want %q", got, want)
+	}
+}
+
+func TestBreak(t *testing.T) {
+	f := newFixture(t)
+	leases := "/apis/coordination.k8s.io/v1/namespaces/a/leases"
+	f.proxy.Break(history.Leases, true)
+	if code := f.do(http.MethodPut, leases+"/l", "{}"); code != http.StatusServiceUnavailable {
+		t.Errorf("a broken resource is answered with %d", code)
+	}
+	f.proxy.Break(history.Leases, false)
+	if code := f.do(http.MethodPut, leases+"/l", "{}"); code != http.StatusCreated {
+		t.Errorf("a mended resource is answered with %d", code)
+	}
+	if active := f.proxy.LastActive(); !active.IsZero() {
+		t.Error("a lease counts as activity")
+	}
+}
