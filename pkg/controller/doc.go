@@ -11,6 +11,7 @@
 //	status.go      the status, pure
 //	write.go       the only writes to the API server
 //	ownwrites.go   whether the caches show these writes yet
+//	unreadable.go  the client, and Rays that the types cannot hold
 //	problem.go     what can keep a child from being as wanted
 //	events.go      the words of events
 //

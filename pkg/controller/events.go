@@ -30,6 +30,8 @@ const (
 	// reasonReplicaFailure says that a Deployment cannot make Pods.
 	reasonReplicaFailure = "ReplicaFailure"
 
+	// reasonUnreadable says that the Ray has a spec that the types cannot hold.
+	reasonUnreadable = "Unreadable"
 	// reasonFailedCreate says that the API server refused a child.
 	reasonFailedCreate = "FailedCreate"
 	// reasonFailedUpdate says that the API server refused a change of a child.

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 )
 
@@ -35,6 +36,8 @@ type fakeServer struct {
 	// refuse returns the error with which a write fails, if it is to. It gets the write as
 	// it is recorded in writes.
 	refuse func(write string) *apierrors.StatusError
+	// mangle makes of a Ray what the types cannot hold, before anybody reads it.
+	mangle func(ray map[string]any)
 
 	mu       sync.Mutex
 	objects  map[objectID]object
@@ -62,14 +65,14 @@ func newFakeServer() *fakeServer {
 }
 
 // clients returns clientsets whose requests go to the server.
-func (s *fakeServer) clients(t testing.TB) (*kubernetes.Clientset, *versioned.Clientset) {
+func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Interface) {
 	t.Helper()
 	config := &rest.Config{Host: "http://fake", Transport: s, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}}
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ray, err := versioned.NewForConfig(config)
+	ray, err := NewRayClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,10 +89,31 @@ func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		response.WriteHeader(int(failure.ErrStatus.Code))
 		result = &failure.ErrStatus
 	}
-	if err := json.NewEncoder(response).Encode(result); err != nil {
-		return nil, fmt.Errorf("encoding a response: %w", err)
+	if _, err := response.Write(s.encode(result)); err != nil {
+		return nil, fmt.Errorf("writing a response: %w", err)
 	}
 	return response.Result(), nil
+}
+
+// encode returns an object as the server would send it.
+func (s *fakeServer) encode(o runtime.Object) []byte {
+	if ray, ok := o.(*rayv1.Ray); ok && s.mangle != nil {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(ray)
+		if err != nil {
+			panic(err)
+		}
+		s.mangle(content)
+		return mustEncode(content)
+	}
+	return mustEncode(o)
+}
+
+func mustEncode(value any) []byte {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 // serve answers a request for /…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]].

@@ -133,7 +133,11 @@ func (f *fixture) deliverNext(resource string) bool {
 // apply does to a cache what an informer does on a watch event.
 func (f *fixture) apply(event watchEvent) {
 	f.t.Helper()
-	stripped, err := strip(clone(event.object))
+	object := clone(event.object)
+	if event.resource == rayResource {
+		object = decodeRay(f.t, f.server.encode(object))
+	}
+	stripped, err := strip(object)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 
 // observation is what a sync learned about the children of a Ray.
 type observation struct {
+	// ray is what keeps the Ray from being read. Then nothing else was observed.
+	ray error
 	// service is what keeps the Service from being as wanted.
 	service error
 	// groups has the head first, then the workers.
@@ -61,6 +63,11 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 	}
 	if status.StartTime == nil {
 		status.StartTime = &now
+	}
+
+	if observed.ray != nil {
+		// The counts are as they were last seen. The conditions would have to be kept true.
+		status.Head, status.Worker = old.Head, old.Worker
 	}
 
 	conditions := []rayv1.RayCondition{newHealth(observed, wasHealthy(ray))}
@@ -134,9 +141,11 @@ func newHealth(observed observation, wasHealthy bool) rayv1.RayCondition {
 	if problems := observed.problems(); len(problems) > 0 {
 		reason, _ = explain(problems[0])
 	}
-	if observed.service != nil {
-		_, message := explain(observed.service)
-		messages = append(messages, message)
+	for _, err := range []error{observed.ray, observed.service} {
+		if err != nil {
+			_, message := explain(err)
+			messages = append(messages, message)
+		}
 	}
 	known := false
 	for _, group := range observed.groups {
@@ -221,10 +230,18 @@ func explain(err error) (reason, message string) {
 // the random end that differs each time the ReplicaSet controller tries to create one.
 var podName = regexp.MustCompile(`((?i:pods?) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
 
+// maxMessage is how many bytes a message about one thing may have, as in an event. The API
+// server quotes what it refuses in full, and that may be as large as the whole Ray.
+const maxMessage = 1024
+
 // settle takes out of a message what varies while its cause stays, since each change of a
-// message is a write.
+// message is a write, and cuts it if it is too long.
 func settle(message string) string {
-	return podName.ReplaceAllString(message, `${1}*"`)
+	message = podName.ReplaceAllString(message, `${1}*"`)
+	if len(message) > maxMessage {
+		message = message[:maxMessage-len("…")] + "…"
+	}
+	return strings.ToValidUTF8(message, "")
 }
 
 // setTimes sets the times of a condition: those it had, as far as it has not changed.

@@ -29,6 +29,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	ray, err := c.rays.Rays(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
 		c.ownWrites.forget(key)
+		c.untellable.Delete(key)
 		return nil
 	}
 	if err != nil {
@@ -40,6 +41,9 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	}
 	if !c.ownWrites.visible(key) {
 		return errBehind
+	}
+	if why, found := ray.Annotations[annotationUnreadable]; found {
+		return c.syncUnreadable(ctx, ray, &problem{reason: reasonUnreadable, message: why})
 	}
 
 	// A webhook that hangs must not hold a worker for long, nor the status back.
@@ -58,6 +62,27 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		return err
 	}
 	return errors.Join(err, c.syncStatus(ctx, ray, observed))
+}
+
+// syncUnreadable tells that a Ray cannot be read. Nobody knows what it asks for, so its
+// children stay as they are.
+//
+// Rules of the schema may fail on such a spec, and then the API server refuses any status.
+// That is told in an event alone, and nothing more is tried until the Ray changes.
+func (c *Controller) syncUnreadable(ctx context.Context, ray *rayv1.Ray, why error) error {
+	key := cache.MetaObjectToName(ray)
+	if version, found := c.untellable.Load(key); found && version == ray.ResourceVersion {
+		return nil
+	}
+	err := c.syncStatus(ctx, ray, observation{ray: why})
+	if apierrors.IsInvalid(err) {
+		klog.FromContext(ctx).Info("The API server refuses a status, since the spec is invalid", "reason", err)
+		c.untellable.Store(key, ray.ResourceVersion)
+		reason, message := explain(why)
+		c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
+		return nil
+	}
+	return err
 }
 
 // syncChildren makes the children of a Ray as it asks. A failure on one does not stop the
@@ -147,9 +172,9 @@ func urgent(ray *rayv1.Ray, status rayv1.RayStatus) bool {
 		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
 }
 
-// problems returns what went wrong with each child.
+// problems returns what went wrong with the Ray and each child.
 func (o observation) problems() []error {
-	errs := []error{o.service}
+	errs := []error{o.ray, o.service}
 	for _, group := range o.groups {
 		errs = append(errs, group.err)
 	}

@@ -64,7 +64,10 @@ func remove[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 
 // updateStatus writes the status of a Ray.
 func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status rayv1.RayStatus) error {
+	// Of what is sent, the API server reads the status alone. A spec that cannot be read need
+	// not be sent for it to stay.
 	next := ray.DeepCopy()
+	delete(next.Annotations, annotationUnreadable)
 	next.Status = status
 	updated, err := c.ray.RayV1().Rays(ray.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {

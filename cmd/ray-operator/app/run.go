@@ -13,7 +13,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
@@ -49,9 +48,9 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	ray, err := versioned.NewForConfig(config)
+	ray, err := controller.NewRayClient(config)
 	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
+		return err
 	}
 	if err := checkServer(ctx, config.Host, kube, ray, options); err != nil {
 		return err
