@@ -104,7 +104,9 @@ func rayText(name string, version int, spec string) string {
 	return fmt.Sprintf(`{"kind":"Ray","apiVersion":"ray.kubeflow.org/v1","metadata":{"name":%q,"namespace":"default","resourceVersion":"%d"},"spec":%s}`, name, version, spec)
 }
 
-func frame(kind, object string) string { return fmt.Sprintf(`{"type":%q,"object":%s}`, kind, object) + "\n" }
+func frame(kind, object string) string {
+	return fmt.Sprintf(`{"type":%q,"object":%s}`, kind, object) + "\n"
+}
 
 // end is the bookmark that ends the list in a watch.
 func end(version int) string {

@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"unicode/utf8"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/yaml"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// FuzzRay makes of any bytes what the operator would make of them if the API server sent
+// them as a Ray: its children, and a status.
+//
+//	go test ./pkg/controller -run '^$' -fuzz '^FuzzRay$' -fuzzminimizetime 5x -fuzztime 10000000x
+func FuzzRay(f *testing.F) {
+	for _, pattern := range []string{"../../manifests/samples/*-*.yaml", "../resources/testdata/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			// The API server sends JSON. YAML would only make this slower.
+			if data, err = yaml.YAMLToJSON(data); err == nil {
+				f.Add(data)
+			}
+		}
+	}
+	for _, seed := range malformedSeeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		object, err := decode(data)
+		if err != nil {
+			return
+		}
+		switch object := object.(type) {
+		case *rayv1.Ray:
+			checkRay(t, object, data)
+		case *rayv1.RayList:
+			for i := range object.Items {
+				checkRay(t, &object.Items[i], data)
+			}
+		}
+	})
+}
+
+var malformedSeeds = []string{
+	`{"metadata":{"name":"a","namespace":"b","uid":"c","generation":2},"spec":{"head":{"replicas":"two"}}}`,
+	`{"metadata":{"name":"a"},"spec":{"head":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}}}},"status":[]}`,
+	`{"metadata":{"name":"a"},"spec":{"head":[{}],"worker":null},"status":{"conditions":[{"type":"Health","status":"Maybe"},{"type":"Health"}]}}`,
+	`{"metadata":{"name":"-head"},"spec":{"head":{"replicas":-1,"template":{"metadata":{"creationTimestamp":"2026-01-02T03:04:05.6Z","labels":{"a":""},"annotations":{}},"spec":{"containers":[{"name":"h","ports":[{"containerPort":99999999},{"name":"gcs","containerPort":-1,"protocol":"X"}],"env":[{"name":"RAY_NODE_IP"},{"name":"a"},{"name":"a"}],"livenessProbe":{"httpGet":{"port":"http"}}},{"name":"h"}],"volumes":[{"name":"v","emptyDir":{}},{"name":"v"}],"securityContext":{},"tolerations":[{}]}}}}}`,
+	`{"kind":"RayList","items":[{"spec":7,"status":{"worker":{"replicas":3}}},{"spec":{"head":{}}}]}`,
+}
+
+// checkRay checks what becomes of one Ray. Noise is what others say of its children.
+func checkRay(t *testing.T, ray *rayv1.Ray, noise []byte) {
+	ray.Generation = max(ray.Generation, 1) // the API server's
+	before := ray.DeepCopy()
+	observed := observation{}
+	if why, found := ray.Annotations[annotationUnreadable]; found {
+		observed.ray = &problem{reason: reasonUnreadable, message: why}
+	} else {
+		observed = checkChildren(t, ray, string(noise[:min(len(noise), 100)]))
+	}
+	checkStatus(t, ray, observed)
+	if !reflect.DeepEqual(before, ray) {
+		t.Errorf("the Ray was changed\nfrom %v\nto   %v", before, ray)
+	}
+}
+
+// checkChildren checks the children of a Ray, and returns what could be observed of them.
+func checkChildren(t *testing.T, ray *rayv1.Ray, noise string) observation {
+	service := resources.NewService(ray)
+	checkChild(t, ray, service, resources.NewService(ray))
+	checkMend(t, service, func(have *corev1.Service) (*corev1.Service, []string) { return mendService(ray, have, false) })
+
+	observed := observation{service: failed(reasonFailedCreate, "create", "service", service.Name, errors.New(noise))}
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		group := resources.Group(ray, role)
+		if group == nil {
+			observed.groups = append(observed.groups, groupState{role: role})
+			continue
+		}
+		deployment := resources.NewDeployment(ray, role)
+		checkChild(t, ray, deployment, resources.NewDeployment(ray, role))
+		checkMend(t, deployment, func(have *appsv1.Deployment) (*appsv1.Deployment, []string) { return mendDeployment(ray, role, have) })
+		deployment.Status.ObservedGeneration = 1
+		deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: noise}}
+		observed.groups = append(observed.groups, groupState{role: role, desired: new(resources.Replicas(group)), deployment: deployment})
+	}
+	return observed
+}
+
+// checkChild checks a rendered child, which was rendered once again.
+func checkChild(t *testing.T, ray *rayv1.Ray, child, again metav1.Object) {
+	if !reflect.DeepEqual(child, again) {
+		t.Errorf("rendered first as %v\nand then as %v", child, again)
+	}
+	want := []metav1.OwnerReference{{
+		APIVersion: "ray.kubeflow.org/v1", Kind: "Ray", Name: ray.Name, UID: ray.UID,
+		Controller: new(true), BlockOwnerDeletion: new(true),
+	}}
+	if !reflect.DeepEqual(child.GetOwnerReferences(), want) || child.GetNamespace() != ray.Namespace {
+		t.Errorf("%s/%s has the owners %v", child.GetNamespace(), child.GetName(), child.GetOwnerReferences())
+	}
+	if resources.RayName(child.GetName()) != ray.Name {
+		t.Errorf("a change of %s would wake up the Ray %q", child.GetName(), resources.RayName(child.GetName()))
+	}
+}
+
+// checkMend checks that a child needs to be mended once at most: as it was created, after
+// somebody else has touched it, and after somebody has taken much of it away.
+func checkMend[T object](t *testing.T, want T, compare func(T) (T, []string)) {
+	created := stored(t, want, want)
+	if _, changed := compare(created); len(changed) > 0 {
+		t.Errorf("%v differ as it was created:\n%v", changed, created)
+	}
+	touched := clone(created)
+	touched.SetGeneration(created.GetGeneration() + 1)
+	emptied := newObject(idOf(want).resource).(T) //nolint:errcheck,forcetypeassert // of the same resource
+	emptied.SetGeneration(1)
+	for _, have := range []T{touched, emptied} {
+		next, changed := compare(have)
+		if len(changed) == 0 {
+			continue
+		}
+		next = stored(t, have, next)
+		if _, changed := compare(next); len(changed) > 0 {
+			t.Errorf("%v differ again after they were mended:\n%v", changed, next)
+		}
+	}
+}
+
+// stored returns what the API server makes of a child that is written.
+func stored[T object](t *testing.T, old, next T) T {
+	data, err := json.Marshal(next)
+	if err != nil {
+		t.Fatalf("encoding %v: %v", next, err)
+	}
+	result := newObject(idOf(next).resource).(T) //nolint:errcheck,forcetypeassert // of the same resource
+	if err := json.Unmarshal(data, result); err != nil {
+		t.Fatalf("decoding %s: %v", data, err)
+	}
+	if idOf(next).resource == deploymentResource {
+		result.SetGeneration(old.GetGeneration() + 1)
+	}
+	return result
+}
+
+// checkStatus checks the status of a Ray, and that it stands still.
+func checkStatus(t *testing.T, ray *rayv1.Ray, observed observation) {
+	status := newStatus(ray, observed, earlier)
+	seen := sets.New[rayv1.RayConditionType]()
+	for _, condition := range status.Conditions {
+		switch {
+		case seen.Has(condition.Type):
+			t.Errorf("%s is there twice", condition.Type)
+		case condition.Status != corev1.ConditionTrue && condition.Status != corev1.ConditionFalse && condition.Status != corev1.ConditionUnknown:
+			t.Errorf("%s is %q", condition.Type, condition.Status)
+		case len(condition.Message) > 4*maxMessage || !utf8.ValidString(condition.Message):
+			t.Errorf("%s has the message %q", condition.Type, condition.Message)
+		case condition.LastTransitionTime.IsZero() && condition.LastUpdateTime.IsZero():
+			t.Errorf("%s has no time", condition.Type)
+		}
+		seen.Insert(condition.Type)
+	}
+	if !seen.Has(rayv1.RayHealth) || status.ObservedGeneration != ray.Generation {
+		t.Errorf("the status is not of the Ray's generation %d: %v", ray.Generation, status)
+	}
+
+	data, err := json.Marshal(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := &rayv1.Ray{ObjectMeta: ray.ObjectMeta, Spec: ray.Spec}
+	if err := json.Unmarshal(data, &next.Status); err != nil {
+		t.Fatal(err)
+	}
+	if again := newStatus(next, observed, later); !equality.Semantic.DeepEqual(next.Status, again) {
+		t.Errorf("the status does not stand still:\n%v\n%v", next.Status, again)
+	}
+}
