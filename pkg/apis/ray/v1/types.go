@@ -79,7 +79,7 @@ type GroupSpec struct {
 
 	// The Pods of the group. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="has(self.spec) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
+	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
 	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or left out: the nodes run in Deployments"
 	Template corev1.PodTemplateSpec `json:"template"`
 }
