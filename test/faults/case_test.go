@@ -48,6 +48,11 @@ type testCase struct {
 // inTenth tells whether the fixed tenth of all cases has this one.
 func (c *testCase) inTenth() bool { return c.always || hash(c.name)%10 == 0 }
 
+// selected tells whether the flags ask for the case.
+func (c *testCase) selected() bool {
+	return (*only == "" || c.name == *only) && (!*tenth || c.inTenth()) && regexp.MustCompile(*matching).MatchString(c.name)
+}
+
 func hash(text string) uint64 {
 	sum := fnv.New64a()
 	sum.Write([]byte(text))
@@ -58,12 +63,11 @@ func TestFaults(t *testing.T) {
 	if *kubeconfig == "" {
 		t.Skip("needs a cluster: run make test-faults")
 	}
-	wanted := regexp.MustCompile(*matching)
 	cases := allCases()
 	// The order decides which cases meet on the machine.
 	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 	for _, c := range cases {
-		if *only != "" && c.name != *only || *tenth && !c.inTenth() || !wanted.MatchString(c.name) {
+		if !c.selected() {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -82,7 +86,7 @@ func allCases() []testCase {
 			all = append(all, testCase{name: c.name, always: c.always, run: c.run})
 		}
 	}
-	return all
+	return append(all, malformedCases()...)
 }
 
 // undisturbedCases are the workloads without any fault. All others are compared with them.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,7 +54,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := stopMalformed(); err != nil {
+		fmt.Fprintln(os.Stderr, "the operator of malformed Rays:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // setUp installs what an administrator would, and makes the clients.
@@ -96,5 +102,12 @@ func setUp() error {
 		return fmt.Errorf("making a kubeconfig for the operator: %w", err)
 	}
 	operatorConfig, err = clientcmd.RESTConfigFromKubeConfig(data)
-	return err
+	if err != nil {
+		return err
+	}
+	malformed := malformedCases()
+	if slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
+		return storeMalformed()
+	}
+	return nil
 }

@@ -92,6 +92,10 @@ func workers(replicas int32) func(*rayv1.RaySpec) {
 	return func(spec *rayv1.RaySpec) { spec.Worker.Replicas = &replicas }
 }
 
+func headReplicas(replicas int32) func(*rayv1.RaySpec) {
+	return func(spec *rayv1.RaySpec) { spec.Head.Replicas = &replicas }
+}
+
 func image(name string) func(*rayv1.RaySpec) {
 	return func(spec *rayv1.RaySpec) {
 		spec.Head.Template.Spec.Containers[0].Image = name

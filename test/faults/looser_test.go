@@ -1,0 +1,135 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rays.ray.kubeflow.org"
+
+// storeMalformed stores the malformed Rays, as an earlier and looser schema would have let
+// them in, and then puts the shipped schema in force again. Since that is the whole
+// cluster's, it comes before any case.
+func storeMalformed() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	namespace, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "faults-malformed-"}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	malformed.namespace = namespace.Name
+	malformed.start = sync.OnceValues(startMalformedOperator)
+
+	shipped, err := kube.CoreV1().RESTClient().Get().AbsPath(crdPath).Do(ctx).Raw()
+	if err != nil {
+		return err
+	}
+	var crd struct {
+		Spec struct {
+			Versions []json.RawMessage `json:"versions"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(shipped, &crd); err != nil {
+		return err
+	}
+	// Without subresources the status is stored as it is sent.
+	const loose = `{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
+	if err := replaceVersion(ctx, []byte(loose)); err != nil {
+		return err
+	}
+	probe := &malformedRay{name: "probe", content: map[string]any{"spec": 7, "status": "x"}}
+	if err := await(ctx, func() error { return probe.store(ctx) }); err != nil {
+		return fmt.Errorf("the looser schema: %w", err)
+	}
+	neighbour := &malformedRay{name: "neighbour", content: map[string]any{"spec": healedSpec}}
+	if err := neighbour.store(ctx); err != nil {
+		return err
+	}
+	for i := range malformedCount {
+		if err := newMalformed(i).store(ctx); err != nil {
+			return err
+		}
+	}
+
+	if err := replaceVersion(ctx, crd.Spec.Versions[0]); err != nil {
+		return err
+	}
+	probe.name = "late-probe"
+	return await(ctx, func() error {
+		err := probe.store(ctx)
+		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+			return nil
+		}
+		probe.name += "-x"
+		return fmt.Errorf("the shipped schema is not in force: %w", err)
+	})
+}
+
+// replaceVersion replaces the only version of the CustomResourceDefinition.
+func replaceVersion(ctx context.Context, version []byte) error {
+	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/spec/versions/0","value":%s}]`, version)
+	return kube.CoreV1().RESTClient().Patch(types.JSONPatchType).AbsPath(crdPath).Body(patch).Do(ctx).Error()
+}
+
+// store creates the Ray.
+func (m *malformedRay) store(ctx context.Context) error {
+	body := map[string]any{"apiVersion": "ray.kubeflow.org/v1", "kind": "Ray", "metadata": map[string]any{"name": m.name}}
+	maps.Copy(body, m.content)
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	err = rays.RayV1().RESTClient().Post().Namespace(malformed.namespace).Resource("rays").Body(data).Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("storing %s: %w", m.name, err)
+	}
+	return nil
+}
+
+// startMalformedOperator starts the operator that keeps all malformed Rays.
+func startMalformedOperator() (*operator, error) {
+	dir, err := os.MkdirTemp("", "malformed")
+	if err != nil {
+		return nil, err
+	}
+	o, err := newOperator("malformed", malformed.namespace, dir)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(os.Stderr, "the log of the operator of malformed Rays:", filepath.Join(dir, "malformed.log"))
+	malformed.operator = o
+	if err := o.start(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// stopMalformed ends the operator of malformed Rays, if it runs, and says what was wrong with it.
+func stopMalformed() error {
+	o := malformed.operator
+	if o == nil {
+		return nil
+	}
+	h := &history.History{}
+	if err := o.close(h); err != nil {
+		return err
+	}
+	if len(h.Processes) != 1 || h.Processes[0].ExitCode != 0 || strings.Contains(strings.ToLower(h.Log), "panic") {
+		return fmt.Errorf("it panicked, or ended by itself: %v, see %s", h.Processes, o.log)
+	}
+	return os.RemoveAll(filepath.Dir(o.log))
+}
