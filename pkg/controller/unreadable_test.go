@@ -146,9 +146,6 @@ func TestUnreadableSpec(t *testing.T) {
 	if !cmp.Equal(status.Worker, before.Worker) || status.Head != before.Head || !status.StartTime.Equal(before.StartTime) {
 		t.Errorf("the status lost what was known: %v, want %v", status, before)
 	}
-	if _, found := f.ray().Annotations[annotationUnreadable]; found {
-		t.Error("the mark was sent to the server")
-	}
 
 	t.Run("nothing is repeated, also by another process", func(t *testing.T) {
 		f.rollOut()
