@@ -62,9 +62,8 @@ type Controller struct {
 	recorder  record.EventRecorder
 	clock     clock.WithTickerAndDelayedExecution
 	ownWrites *ownWrites
-	// untellable has the resourceVersions of Rays that cannot be read, and whose status
-	// cannot be written either.
-	untellable sync.Map
+	// refused has, per Ray, the resourceVersion at which the API server accepts no status.
+	refused sync.Map
 }
 
 // New returns a controller that reads from informers and writes with the two clients.

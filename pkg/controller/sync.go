@@ -29,7 +29,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	ray, err := c.rays.Rays(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
 		c.ownWrites.forget(key)
-		c.untellable.Delete(key)
+		c.refused.Delete(key)
 		return nil
 	}
 	if err != nil {
@@ -43,7 +43,8 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		return errBehind
 	}
 	if why, found := ray.Annotations[annotationUnreadable]; found {
-		return c.syncUnreadable(ctx, ray, &problem{reason: reasonUnreadable, message: why})
+		// Nobody knows what it asks for, so its children stay as they are.
+		return c.syncStatus(ctx, ray, observation{ray: &problem{reason: reasonUnreadable, message: why}})
 	}
 
 	// A webhook that hangs must not hold a worker for long, nor the status back.
@@ -62,27 +63,6 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		return err
 	}
 	return errors.Join(err, c.syncStatus(ctx, ray, observed))
-}
-
-// syncUnreadable tells that a Ray cannot be read. Nobody knows what it asks for, so its
-// children stay as they are.
-//
-// Rules of the schema may fail on such a spec, and then the API server refuses any status.
-// That is told in an event alone, and nothing more is tried until the Ray changes.
-func (c *Controller) syncUnreadable(ctx context.Context, ray *rayv1.Ray, why error) error {
-	key := cache.MetaObjectToName(ray)
-	if version, found := c.untellable.Load(key); found && version == ray.ResourceVersion {
-		return nil
-	}
-	err := c.syncStatus(ctx, ray, observation{ray: why})
-	if apierrors.IsInvalid(err) {
-		klog.FromContext(ctx).Info("The API server refuses a status, since the spec is invalid", "reason", err)
-		c.untellable.Store(key, ray.ResourceVersion)
-		reason, message := explain(why)
-		c.recorder.Event(ray, corev1.EventTypeWarning, reason, message)
-		return nil
-	}
-	return err
 }
 
 // syncChildren makes the children of a Ray as it asks. A failure on one does not stop the
@@ -135,11 +115,27 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 			return nil
 		}
 	}
+	key := cache.MetaObjectToName(ray)
+	if version, found := c.refused.Load(key); found && version == ray.ResourceVersion {
+		return nil
+	}
 	status.LastReconcileTime = &now
-	if err := c.updateStatus(ctx, ray, status); err != nil {
+	switch err := c.updateStatus(ctx, ray, status); {
+	case apierrors.IsInvalid(err):
+		// The Ray was stored under another schema, of which rules fail on its spec now.
+		// Until it changes no status can be written, and the events have to do.
+		klog.FromContext(ctx).Info("The API server refuses any status, since the spec is invalid", "reason", err)
+		c.refused.Store(key, ray.ResourceVersion)
+	case err != nil:
 		return err
 	}
-	for _, problem := range news {
+	c.tellProblems(ray, news)
+	return nil
+}
+
+// tellProblems emits an event for each problem.
+func (c *Controller) tellProblems(ray *rayv1.Ray, problems []error) {
+	for _, problem := range problems {
 		reason, message := explain(problem)
 		kind := corev1.EventTypeWarning
 		if reason == reasonTerminating {
@@ -147,7 +143,6 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 		}
 		c.recorder.Event(ray, kind, reason, message)
 	}
-	return nil
 }
 
 // unknownProblems returns those problems that the status does not name yet. The status
