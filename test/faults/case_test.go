@@ -135,18 +135,11 @@ func newScene(t *testing.T, env ...string) *scene {
 			t.Errorf("cleaning up: %v", err)
 		}
 	})
-	s.operator, err = newOperator(t, "operator", s.namespace)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.operator = newOperatorOf(t, "operator", s.namespace)
 	s.operator.env = env
 	if err := s.operator.start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.operator.kill()
-		s.operator.proxy.Close()
-	})
 	return s
 }
 

@@ -144,18 +144,10 @@ func (s *scene) addStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var err error
-	s.standby, err = newOperator(t, "standby", s.namespace, leaseArgs(s.namespace)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.standby = newOperatorOf(t, "standby", s.namespace, leaseArgs(s.namespace)...)
 	if err := s.standby.start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.standby.kill()
-		s.standby.proxy.Close()
-	})
 }
 
 // allowLease gives operators the right to a lease in a namespace, as they have it in their own.

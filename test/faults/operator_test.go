@@ -36,15 +36,9 @@ type operator struct {
 	stalled func()
 }
 
-// newOperator returns an operator of a name that keeps the Rays of a namespace. Every fifth
-// test has operators that were built with the race detector.
-func newOperator(t *testing.T, name, namespace string, args ...string) (*operator, error) {
-	t.Helper()
-	dir := t.ArtifactDir()
+// newOperator returns an operator that keeps the Rays of a namespace, with its files in dir.
+func newOperator(name, namespace, dir string, args ...string) (*operator, error) {
 	o := &operator{binary: *binary, log: filepath.Join(dir, name+".log"), crashed: make(chan struct{}, 10)}
-	if *raceBinary != "" && hash(t.Name())%5 == 0 {
-		o.binary = *raceBinary
-	}
 	var err error
 	o.proxy, err = proxy.New(name, operatorConfig, proxy.Hooks{
 		Crash: func() {
@@ -64,6 +58,24 @@ func newOperator(t *testing.T, name, namespace string, args ...string) (*operato
 		Contexts:       map[string]*clientcmdapi.Context{"proxy": {Cluster: "proxy"}},
 		CurrentContext: "proxy",
 	}, kubeconfig)
+}
+
+// newOperatorOf returns an operator for a test. Those of every fifth test look for data races
+// in themselves.
+func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operator {
+	t.Helper()
+	o, err := newOperator(name, namespace, t.ArtifactDir(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *raceBinary != "" && hash(t.Name())%5 == 0 {
+		o.binary = *raceBinary
+	}
+	t.Cleanup(func() {
+		o.kill()
+		o.proxy.Close()
+	})
+	return o
 }
 
 // start starts a process.

@@ -20,13 +20,17 @@ trap 'rm -rf "${dir}"' EXIT
 go test -c -o "${dir}/faults.test" ./test/faults
 
 # build NAME builds the operator with a defect. The tree stays as it is: the compiler is
-# told to read the one file that differs elsewhere.
+# told to read the files that differ elsewhere.
 build() {
-  local patch=test/faults/mutants/$1.patch file
-  file=$(sed -n 's|^+++ b/||p' "${patch}")
-  patch --quiet --output "${dir}/$1.go" "${file}" "${patch}"
-  printf '{"Replace": {"%s": "%s"}}' "${PWD}/${file}" "${dir}/$1.go" >"${dir}/$1.json"
-  CGO_ENABLED=0 go build -trimpath -overlay "${dir}/$1.json" -o "${dir}/$1" ./cmd/ray-operator
+  local patch=$PWD/test/faults/mutants/$1.patch tree=${dir}/$1.tree file replaced=()
+  mkdir "${tree}"
+  while read -r file; do
+    install -D "${file}" "${tree}/${file}"
+    replaced+=("\"${PWD}/${file}\": \"${tree}/${file}\"")
+  done < <(sed -n 's|^+++ b/||p' "${patch}")
+  patch --quiet --strip 1 --directory "${tree}" <"${patch}"
+  (IFS=, && printf '{"Replace": {%s}}' "${replaced[*]}") >"${tree}.json"
+  CGO_ENABLED=0 go build -trimpath -overlay "${tree}.json" -o "${dir}/$1" ./cmd/ray-operator
 }
 
 missed=0
