@@ -113,7 +113,10 @@ func (f *fixture) answer(method, path, body string) (int, http.Header) {
 	if err != nil {
 		return 0, nil
 	}
-	response.Body.Close()
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil { // so that the connection stays
+		f.t.Errorf("reading an answer: %v", err)
+	}
 	return response.StatusCode, response.Header
 }
 
@@ -126,6 +129,18 @@ func (f *fixture) send(ctx context.Context, method, path, body string) (*http.Re
 	request.GetBody = nil // so that the client does not try again by itself
 	request.Header.Set("Content-Type", "application/json")
 	return f.client.Do(request)
+}
+
+// checkCrashes checks how often the proxy has killed the operator. It may do so a moment after
+// it has passed on an answer.
+func (f *fixture) checkCrashes(want int) {
+	f.t.Helper()
+	for end := time.Now().Add(10 * time.Second); int(f.crashes.Load()) < want && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if got := int(f.crashes.Load()); got != want {
+		f.t.Errorf("there are %d crashes, want %d", got, want)
+	}
 }
 
 // watch starts a watch and returns its lines.
@@ -204,7 +219,8 @@ func TestFaults(t *testing.T) {
 				f.do(http.MethodPost, deployments, deployment),
 				f.do(http.MethodPost, deployments, deployment),
 			}
-			// The next process has connections of its own.
+			// The next process starts after that, and has connections of its own.
+			f.checkCrashes(test.wantCrashes)
 			f.client.CloseIdleConnections()
 			codes = append(codes, f.do(http.MethodPost, deployments, deployment))
 			if want := []int{201, test.wantCode, 201}; !slices.Equal(codes, want) {
@@ -212,9 +228,6 @@ func TestFaults(t *testing.T) {
 			}
 			if got := len(f.upstream.requests()); got != test.wantSeen {
 				t.Errorf("the server does %d writes, want %d", got, test.wantSeen)
-			}
-			if got := int(f.crashes.Load()); got != test.wantCrashes {
-				t.Errorf("there are %d crashes, want %d", got, test.wantCrashes)
 			}
 			if pending := f.proxy.Pending(); len(pending) > 0 {
 				t.Errorf("still to come: %v", pending)
@@ -312,9 +325,7 @@ func TestStall(t *testing.T) {
 func TestRewind(t *testing.T) {
 	f := newFixture(t, Fault{Write: 1, Kind: Rewind, Phase: AfterCommit, Resource: history.Rays})
 	f.do(http.MethodPost, deployments, deployment)
-	if got := f.crashes.Load(); got != 1 {
-		t.Errorf("there are %d crashes, want 1", got)
-	}
+	f.checkCrashes(1)
 	rays := "/apis/ray.kubeflow.org/v1/namespaces/a/rays"
 	f.client.CloseIdleConnections()
 	f.do(http.MethodGet, rays, "")
