@@ -38,6 +38,8 @@ type fakeServer struct {
 	refuse func(write string) *apierrors.StatusError
 	// mangle makes of a Ray what the types cannot hold, before anybody reads it.
 	mangle func(ray map[string]any)
+	// told is told of every write of a client's that was not refused, once it is done.
+	told func(fakeWrite)
 
 	mu       sync.Mutex
 	objects  map[objectID]object
@@ -55,6 +57,18 @@ type watchEvent struct {
 	// object is as it is after the event, or was before it was deleted.
 	object  object
 	deleted bool
+}
+
+// fakeWrite is a write by a client, as it was sent, and what it came to.
+type fakeWrite struct {
+	verb, subresource string
+	id                objectID
+	// uid and resourceVersion say which state of which object is meant.
+	uid             types.UID
+	resourceVersion string
+	// before and after are nil where there was, or is, nothing. They are the same if the
+	// write failed, or changed nothing.
+	before, after object
 }
 
 // serverTime is when everything on the server was created.
@@ -81,9 +95,13 @@ func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Inte
 
 // RoundTrip makes the server the transport of a client.
 func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	return s.respond(s.serve(r))
+}
+
+// respond returns an answer as it is on the wire.
+func (s *fakeServer) respond(result runtime.Object, failure *apierrors.StatusError) (*http.Response, error) {
 	response := httptest.NewRecorder()
 	response.Header().Set("Content-Type", runtime.ContentTypeJSON)
-	result, failure := s.serve(r)
 	if failure != nil {
 		failure.ErrStatus.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		response.WriteHeader(int(failure.ErrStatus.Code))
@@ -142,7 +160,22 @@ func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusEr
 	if err := s.record(r.Method, id, subresource); err != nil {
 		return nil, err
 	}
-	switch r.Method {
+	write := fakeWrite{verb: verbs[r.Method], subresource: subresource, id: id, uid: body.GetUID(), resourceVersion: body.GetResourceVersion(), before: s.objects[id]}
+	if p := options.Preconditions; p != nil && p.UID != nil {
+		write.uid = *p.UID
+	}
+	result, failure := s.write(id, body, subresource, r.Method, options)
+	if s.told != nil {
+		write.after = s.objects[id]
+		s.told(write)
+	}
+	return result, failure
+}
+
+var verbs = map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}
+
+func (s *fakeServer) write(id objectID, body object, subresource, method string, options *metav1.DeleteOptions) (runtime.Object, *apierrors.StatusError) {
+	switch method {
 	case http.MethodPost:
 		return s.create(id, body)
 	case http.MethodPut:
@@ -154,7 +187,7 @@ func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusEr
 
 // record records a write, and returns the error with which it is refused, if it is.
 func (s *fakeServer) record(method string, id objectID, subresource string) *apierrors.StatusError {
-	verb := map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}[method]
+	verb := verbs[method]
 	resource := id.resource
 	if subresource != "" {
 		resource += "/" + subresource
@@ -238,7 +271,10 @@ func (s *fakeServer) delete(id objectID, options *metav1.DeleteOptions) (runtime
 		}
 	}
 	next := clone(old)
-	if len(old.GetFinalizers()) == 0 {
+	if finalizer := finalizerOf(options); finalizer != "" && old.GetDeletionTimestamp() == nil {
+		next.SetFinalizers(append(next.GetFinalizers(), finalizer))
+	}
+	if len(next.GetFinalizers()) == 0 {
 		return s.remove(id, next), nil
 	}
 	if old.GetDeletionTimestamp() == nil {
@@ -249,6 +285,19 @@ func (s *fakeServer) delete(id objectID, options *metav1.DeleteOptions) (runtime
 		return s.store(id, next), nil
 	}
 	return old, nil
+}
+
+// finalizerOf returns what the garbage collector has to do before an object is gone, if it
+// is deleted with these options. Without any, children are taken after their owner.
+func finalizerOf(options *metav1.DeleteOptions) string {
+	switch policy := options.PropagationPolicy; {
+	case policy != nil && *policy == metav1.DeletePropagationForeground:
+		return metav1.FinalizerDeleteDependents
+	case policy != nil && *policy == metav1.DeletePropagationOrphan:
+		return metav1.FinalizerOrphanDependents
+	default:
+		return ""
+	}
 }
 
 // complete does to a written object what the server and its webhooks do.
