@@ -95,19 +95,20 @@ func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Inte
 
 // RoundTrip makes the server the transport of a client.
 func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
-	return s.respond(s.serve(r))
+	result, failure := s.serve(r)
+	return respond(s.encode(result), failure)
 }
 
 // respond returns an answer as it is on the wire.
-func (s *fakeServer) respond(result runtime.Object, failure *apierrors.StatusError) (*http.Response, error) {
+func respond(body []byte, failure *apierrors.StatusError) (*http.Response, error) {
 	response := httptest.NewRecorder()
 	response.Header().Set("Content-Type", runtime.ContentTypeJSON)
 	if failure != nil {
 		failure.ErrStatus.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		response.WriteHeader(int(failure.ErrStatus.Code))
-		result = &failure.ErrStatus
+		body = mustEncode(&failure.ErrStatus)
 	}
-	if _, err := response.Write(s.encode(result)); err != nil {
+	if _, err := response.Write(body); err != nil {
 		return nil, fmt.Errorf("writing a response: %w", err)
 	}
 	return response.Result(), nil

@@ -127,7 +127,7 @@ func checkChild(t *testing.T, ray *rayv1.Ray, child, again metav1.Object) {
 // checkMend checks that a child needs to be mended once at most: as it was created, after
 // somebody else has touched it, and after somebody has taken much of it away.
 func checkMend[T object](t *testing.T, want T, compare func(T) (T, []string)) {
-	created := stored(t, want, want)
+	created := storedAs(t, want, want)
 	if _, changed := compare(created); len(changed) > 0 {
 		t.Errorf("%v differ as it was created:\n%v", changed, created)
 	}
@@ -140,15 +140,15 @@ func checkMend[T object](t *testing.T, want T, compare func(T) (T, []string)) {
 		if len(changed) == 0 {
 			continue
 		}
-		next = stored(t, have, next)
+		next = storedAs(t, have, next)
 		if _, changed := compare(next); len(changed) > 0 {
 			t.Errorf("%v differ again after they were mended:\n%v", changed, next)
 		}
 	}
 }
 
-// stored returns what the API server makes of a child that is written.
-func stored[T object](t *testing.T, old, next T) T {
+// storedAs returns what the API server makes of a child that is written.
+func storedAs[T object](t *testing.T, old, next T) T {
 	data, err := json.Marshal(next)
 	if err != nil {
 		t.Fatalf("encoding %v: %v", next, err)
