@@ -203,7 +203,7 @@ func (c *Controller) checkWritable(ctx context.Context, ray *rayv1.Ray, kind str
 	if have.GetDeletionTimestamp() != nil {
 		return waiting(reasonTerminating, "the %s %s is being deleted", kind, have.GetName())
 	}
-	if recordedGeneration(have) <= ray.Generation {
+	if recordIsValid(ray, have) {
 		return nil
 	}
 	// Either the child was written for a Ray that this cache has yet to see, or somebody

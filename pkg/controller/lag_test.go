@@ -114,6 +114,64 @@ func TestOlderGenerations(t *testing.T) {
 	}
 }
 
+// TestOlderGenerationsUnrecorded has a new leader whose cache of Rays is behind, and children
+// that do not say so.
+func TestOlderGenerationsUnrecorded(t *testing.T) {
+	tests := []struct {
+		name          string
+		change        func(*rayv1.Ray)
+		after         func(*fixture)
+		knowsNoStatus bool
+	}{
+		{
+			name:   "workers that a newer Ray does not have are not created again",
+			change: func(ray *rayv1.Ray) { ray.Spec.Worker = nil },
+		},
+		{
+			name: "a Service whose record somebody removed does not get older ports",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Head.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 1}}
+			},
+			after: changeService(func(s *corev1.Service) { s.Annotations = nil }),
+		},
+		{
+			name:   "nor do workers get an older scale, also if the cache shows no status yet",
+			change: func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) },
+			after:  changeWorker(func(d *appsv1.Deployment) { delete(d.Annotations, rayv1.AnnotationRayGeneration) }),
+
+			knowsNoStatus: true,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			seen := len(f.server.history)
+			f.makeHealthy()
+			if !test.knowsNoStatus {
+				seen = len(f.server.history)
+			}
+			f.editRay(test.change)
+			f.makeHealthy()
+			if test.after != nil {
+				test.after(f)
+			}
+			want := f.children()
+
+			f.restartBehind(seen, rayResource)
+			f.checkSync(isBehind, nil, nil)
+			if diff := cmp.Diff(want, f.children()); diff != "" {
+				t.Errorf("children (-before +after):\n%s", diff)
+			}
+			f.server.reads = nil
+			f.checkSync(isBehind, nil, nil)
+			if len(f.server.reads) > 0 {
+				t.Errorf("reads %q, though the cache is known to be behind", f.server.reads)
+			}
+			f.settle()
+		})
+	}
+}
+
 // TestConflicts has writes that are based on a child, or a Ray, which has changed since. They
 // are no failure, so nobody is told of them.
 func TestConflicts(t *testing.T) {
