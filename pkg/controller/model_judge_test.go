@@ -78,6 +78,9 @@ func (j *judge) judgeWrite(write fakeWrite) {
 	if write.verb == "update" && write.resourceVersion == "" {
 		w.violate("an update does not say which version it is based on")
 	}
+	if write.verb == "update" && !j.late && w.operator.written[write.id] > atoi(write.resourceVersion) {
+		w.violate("an update is based on what was there before the same process wrote it")
+	}
 	if write.verb == "delete" && write.uid == "" {
 		w.violate("a deletion does not say which object is meant")
 	}
@@ -127,8 +130,12 @@ func (j *judge) judgeChild(write *fakeWrite) {
 	// Nobody can call a creation back that is on its way. And for a Ray that is new to it,
 	// the operator does not ask whether there was a child once.
 	unknowing := write.verb == "create" && (j.late || w.operator.syncing.ray.Status.StartTime == nil)
-	if !unknowing && generation < j.newest[at] {
-		w.violate("a child is written for generation %d, after %d", generation, j.newest[at])
+	newest := j.newest[at]
+	if ray := j.world.ray(); ray != nil && write.before != nil && recordIsValid(ray, write.before) {
+		newest = recordedGeneration(write.before) // which others may have changed to an older one
+	}
+	if !unknowing && generation < newest {
+		w.violate("a child is written for generation %d, after %d", generation, newest)
 	}
 	j.newest[at] = max(j.newest[at], generation)
 	if deployment, ok := write.after.(*appsv1.Deployment); ok {

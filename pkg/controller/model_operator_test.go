@@ -328,11 +328,14 @@ func (s logSink) WithValues(...any) klog.LogSink { return s }
 // WithName implements logr.LogSink.
 func (s logSink) WithName(string) klog.LogSink { return s }
 
-// version returns a resourceVersion as a number.
-func version(o metav1.Object) int64 {
-	number, err := strconv.ParseInt(o.GetResourceVersion(), 10, 64)
+// atoi returns a resourceVersion as a number.
+func atoi(resourceVersion string) int64 {
+	number, err := strconv.ParseInt(resourceVersion, 10, 64)
 	if err != nil {
 		return 0
 	}
 	return number
 }
+
+// version returns the resourceVersion of an object as a number.
+func version(o metav1.Object) int64 { return atoi(o.GetResourceVersion()) }
