@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -284,6 +285,23 @@ func TestUnseenChildren(t *testing.T) {
 		f.deliver()
 		f.checkSync(nil, []string{deleteWorker, updateStatus},
 			[]string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"})
+		f.checkRest(nil)
+	})
+	t.Run("also if that fails at first", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Labels = nil })
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
+		f.deliver()
+		f.refuse(overQuota(), deleteWorker)
+		f.checkSync(apierrors.IsForbidden, []string{deleteWorker, updateStatus},
+			[]string{"Warning FailedDelete could not delete the deployment sample-cluster-worker: " + overQuotaMessage})
+		f.server.refuse = nil
+		f.deliver()
+		f.checkSync(nil, []string{deleteWorker, updateStatus},
+			[]string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"})
+		if worker := f.ray().Status.Worker; worker != nil {
+			t.Errorf("the status still has workers: %v", worker)
+		}
 		f.checkRest(nil)
 	})
 	t.Run("a child that is gone between two requests is no failure", func(t *testing.T) {

@@ -73,6 +73,11 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 	conditions := []rayv1.RayCondition{newHealth(observed, wasHealthy(ray))}
 	for _, group := range observed.groups {
 		if group.desired == nil {
+			if group.err != nil {
+				// There still are workers. If they have lost their label, nothing else
+				// tells the next sync to look for them.
+				status.Worker = old.Worker
+			}
 			continue
 		}
 		conditions = append(conditions, newMirroredConditions(group)...)
