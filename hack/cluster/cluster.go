@@ -120,7 +120,7 @@ func (c cluster) down(ctx context.Context) error {
 }
 
 // stop kills all processes of the cluster, even when ctx has ended. They get no
-// time to save anything, as a cluster isn't started again with its old data.
+// time to save anything, as a cluster that is down isn't started again with its old data.
 func (c cluster) stop(ctx context.Context) error {
 	return kill(context.WithoutCancel(ctx), c.binDir())
 }
@@ -250,7 +250,7 @@ func (c cluster) watched(ctx context.Context, work func(context.Context) error) 
 func (c cluster) findEnded(ctx context.Context) error {
 	var started []string
 	for _, component := range components {
-		if _, err := os.Stat(filepath.Join(c.workDir(), "pids", component+".pid")); err == nil {
+		if _, err := os.Stat(c.pidFile(component)); err == nil {
 			started = append(started, component)
 		}
 	}

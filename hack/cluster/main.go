@@ -26,6 +26,12 @@ Commands:
   up     compile what is missing and start a cluster
   down   stop a cluster and remove its directory
 
+These disturb a cluster that is up:
+  kill    end the components that are named, as a crash does
+  start   bring back what has ended, with the data that it left
+  pause   stop the components that are named, without ending them
+  resume  let them go on
+
 "go run . <command> -h" lists the flags of a command.
 `
 
@@ -63,6 +69,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runUp(ctx, mod, flags, args[1:], p, stdout)
 	case "down":
 		return runDown(ctx, mod, flags, args[1:], stdout)
+	case "kill", "pause", "resume":
+		return runSignal(ctx, mod, flags, args[1:], signals[args[0]])
+	case "start":
+		return runStart(ctx, mod, flags, args[1:])
 	default:
 		fmt.Fprint(stderr, usage)
 		return fmt.Errorf("unknown command %q", args[0])
@@ -153,6 +163,50 @@ func runDown(ctx context.Context, mod module, flags *flag.FlagSet, args []string
 	}
 	fmt.Fprintf(stdout, "no process or file of cluster %q is left\n", *name)
 	return nil
+}
+
+func runSignal(ctx context.Context, mod module, flags *flag.FlagSet, args []string, signal syscall.Signal) error {
+	name, dir := addClusterFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // the mistake has been printed, with the usage
+	}
+	if err := checkComponents(flags.Args()); err != nil {
+		return err
+	}
+	c, err := findCluster(mod, *name, *dir)
+	if err != nil {
+		return err
+	}
+	return c.signal(ctx, flags.Args(), signal)
+}
+
+func runStart(ctx context.Context, mod module, flags *flag.FlagSet, args []string) error {
+	bin := addBinFlag(flags, mod)
+	name, dir := addClusterFlags(flags)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	c, err := findCluster(mod, *name, *dir)
+	if err != nil {
+		return err
+	}
+	if c.bin, err = filepath.Abs(*bin); err != nil {
+		return fmt.Errorf("resolving the directory of the binaries: %w", err)
+	}
+	return c.startAgain(ctx)
+}
+
+// findCluster opens a cluster that has been started before.
+func findCluster(mod module, name, dir string) (cluster, error) {
+	path, err := clusterDir(mod, name, dir)
+	if err != nil {
+		return cluster{}, err
+	}
+	c, err := openCluster(name, path)
+	if err == nil && !c.exists() {
+		err = fmt.Errorf("there is no cluster %q in %s", name, path)
+	}
+	return c, err
 }
 
 // parse is flags.Parse for commands which take flags only.

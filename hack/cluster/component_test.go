@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestCheckComponents(t *testing.T) {
+	if err := checkComponents([]string{"etcd", "kube-apiserver"}); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range [][]string{nil, {"kubelet"}, {"etcd", "kubelet"}} {
+		if err := checkComponents(wrong); err == nil {
+			t.Errorf("no error for %q", wrong)
+		}
+	}
+}
+
+// startComponent starts a process that looks like etcd of a cluster.
+func startComponent(t *testing.T) (cluster, *exec.Cmd) {
+	t.Helper()
+	c := cluster{name: "a", dir: t.TempDir()}
+	program := filepath.Join(c.binDir(), "etcd")
+	for _, dir := range []string{c.binDir(), filepath.Dir(c.pidFile("etcd"))} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(sleep, program); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.pidFile("etcd"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t.Context(), program, "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may be gone
+	return c, cmd
+}
+
+func TestKillComponent(t *testing.T) {
+	c, cmd := startComponent(t)
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // that it was killed
+		close(ended)
+	}()
+	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if _, err := os.Stat(c.pidFile("etcd")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file of its process is still there: %v", err)
+	}
+	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGKILL); err == nil || !strings.Contains(err.Error(), "etcd isn't running") {
+		t.Errorf("killing it twice: %v", err)
+	}
+}
+
+func TestPauseComponent(t *testing.T) {
+	c, cmd := startComponent(t)
+	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Errorf("it goes on: %v, %v", status, err)
+	}
+	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
