@@ -27,6 +27,10 @@ const (
 	Order Name = "order"
 	// Rest wants no write once all is as it should be.
 	Rest Name = "rest"
+	// Deletions wants nothing deleted but what has to go.
+	Deletions Name = "deletions"
+	// ObservedHealth wants no Ray to be called healthy before its Deployments are.
+	ObservedHealth Name = "observed-health"
 	// Processes wants no panic, no data race, and the exit codes that were asked for.
 	Processes Name = "processes"
 )
@@ -48,6 +52,9 @@ type Expectation struct {
 	// Writes are the writes of an undisturbed run, in the words of history.Write.What,
 	// those that only tell progress aside.
 	Writes []string
+	// ObservedHealth says that the operator always sees the present, so that Health must be
+	// true of it.
+	ObservedHealth bool
 	// Allowance is what the faults excuse.
 	Allowance Allowance
 }
@@ -57,6 +64,8 @@ type Allowance struct {
 	// LostEvents says that events may be missing: those of a process that was killed, and
 	// those of writes whose success the operator was not told.
 	LostEvents bool
+	// Unanswered says that the server may have done writes of which it did not say so.
+	Unanswered bool
 	// Refused is how many writes the server may refuse.
 	Refused int
 	// Warnings is how many warnings the events may have.
@@ -84,6 +93,8 @@ func Check(h *history.History, want *Expectation) []Violation {
 		{Ownership, checkOwnership},
 		{Order, checkOrder},
 		{Rest, checkRest},
+		{Deletions, checkDeletions},
+		{ObservedHealth, checkObservedHealth},
 		{Processes, checkProcesses},
 	} {
 		for _, text := range oracle.check(h, want) {
