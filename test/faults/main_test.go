@@ -29,6 +29,7 @@ var (
 	only       = flag.String("case", "", "run this case only")
 	matching   = flag.String("cases", "", "run the cases whose name matches this regular expression only")
 	patience   = flag.Duration("patience", 60*time.Second, "how long a Ray may take to be as wanted; it takes seconds on an idle machine")
+	breakable  = flag.String("breakable", "", "name of the cluster of hack/cluster, if its components may be killed; its kubeconfig is in its directory")
 	tenth      = flag.Bool("tenth", false, "run a fixed tenth of the cases")
 )
 
@@ -92,6 +93,12 @@ func setUp() error {
 	}
 	if rays, err = versioned.NewForConfig(config); err != nil {
 		return err
+	}
+
+	if *breakable != "" {
+		if store, err = findEtcd(filepath.Dir(*kubeconfig), *breakable); err != nil {
+			return fmt.Errorf("finding etcd: %w", err)
+		}
 	}
 
 	// The operators have the rights that they ship with.

@@ -26,6 +26,9 @@ type recorder struct {
 // record records what happens in a namespace from now on, until the test ends.
 func record(t *testing.T, namespace string) *recorder {
 	t.Helper()
+	if store != nil {
+		return store.record(t, namespace)
+	}
 	r := &recorder{changed: make(chan struct{}, 1)}
 	sources := map[string]interface {
 		Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
@@ -48,26 +51,39 @@ func record(t *testing.T, namespace string) *recorder {
 func (r *recorder) follow(ctx context.Context, resource string, stream watch.Interface) {
 	defer stream.Stop()
 	for event := range stream.ResultChan() {
-		object, ok := event.Object.(metav1.Object)
-		r.mu.Lock()
-		if ok {
-			r.versions = append(r.versions, history.Version{
-				At: time.Now(), Resource: resource, Deleted: event.Type == watch.Deleted, Object: object,
-			})
+		if object, ok := event.Object.(metav1.Object); ok {
+			r.add(history.Version{At: time.Now(), Resource: resource, Deleted: event.Type == watch.Deleted, Object: object})
 		} else {
-			r.err = fmt.Errorf("the watch of %s ended with %v", resource, event.Object)
-		}
-		r.mu.Unlock()
-		select {
-		case r.changed <- struct{}{}:
-		default:
+			r.fail(fmt.Errorf("the watch of %s ended with %v", resource, event.Object))
 		}
 	}
 	if ctx.Err() == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.err = fmt.Errorf("the watch of %s ended, so the history has a gap", resource)
+		r.fail(fmt.Errorf("the watch of %s ended, so the history has a gap", resource))
 	}
+}
+
+// add adds a version, and tells whoever waits for one.
+func (r *recorder) add(version history.Version) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.versions = append(r.versions, version)
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// fail notes why the history is not to be relied on.
+func (r *recorder) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
+func (r *recorder) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
 }
 
 // history returns all versions so far.

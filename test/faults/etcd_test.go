@@ -1,0 +1,236 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	kubescheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+
+	rayscheme "github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
+	"github.com/kubeflow/ray-operator/test/faults/history"
+)
+
+// etcd is the store behind the API server, by its JSON gateway.
+type etcd struct{ url string }
+
+// findEtcd finds the etcd of a cluster of hack/cluster.
+func findEtcd(dir, name string) (*etcd, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "clusters", name, "kwok.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var config struct{ Options struct{ EtcdPort int } }
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		return nil, err
+	}
+	return &etcd{url: fmt.Sprintf("http://127.0.0.1:%d", config.Options.EtcdPort)}, nil
+}
+
+// post sends a request. The caller closes the body of the response.
+func (e *etcd) post(ctx context.Context, path string, request any) (*http.Response, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(sent)
+}
+
+// call sends a request and reads the answer.
+func (e *etcd) call(ctx context.Context, path string, request, answer any) error {
+	response, err := e.post(ctx, path, request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		var failure struct{ Message string }
+		_ = json.NewDecoder(response.Body).Decode(&failure) // the path and the code say enough
+		return fmt.Errorf("etcd: %s: %s: %s", path, response.Status, failure.Message)
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+// storeStatus is how much is in the store.
+type storeStatus struct {
+	Header struct {
+		Member   string `json:"member_id"`
+		Revision int64  `json:",string"`
+	}
+	Size  int64 `json:"dbSize,string"`
+	Quota int64 `json:"dbSizeQuota,string"`
+}
+
+func (e *etcd) status(ctx context.Context) (*storeStatus, error) {
+	status := &storeStatus{}
+	return status, e.call(ctx, "/v3/maintenance/status", struct{}{}, status)
+}
+
+// compact forgets all revisions but the newest.
+func (e *etcd) compact(ctx context.Context) error {
+	status, err := e.status(ctx)
+	if err != nil {
+		return err
+	}
+	request := map[string]any{"revision": strconv.FormatInt(status.Header.Revision, 10), "physical": true}
+	return e.call(ctx, "/v3/kv/compaction", request, &struct{}{})
+}
+
+// errFull is that etcd accepts no more.
+var errFull = errors.New("etcd is full")
+
+// fillUntil writes until the store has a size, or is full.
+func (e *etcd) fillUntil(ctx context.Context, size int64) error {
+	const step = 1 << 20 // a request may have half as much again
+	request := map[string]any{"key": []byte("/ballast"), "value": make([]byte, step)}
+	for {
+		status, err := e.status(ctx)
+		if err != nil || status.Size >= size {
+			return err
+		}
+		err = e.call(ctx, "/v3/kv/put", request, &struct{}{})
+		if err != nil && strings.Contains(err.Error(), "database space exceeded") {
+			return errFull
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// free makes room again as an administrator does, and lifts the alarm.
+func (e *etcd) free(ctx context.Context) error {
+	if err := e.compact(ctx); err != nil {
+		return err
+	}
+	if err := e.call(ctx, "/v3/maintenance/defragment", struct{}{}, &struct{}{}); err != nil {
+		return err
+	}
+	status, err := e.status(ctx)
+	if err != nil {
+		return err
+	}
+	lift := map[string]any{"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": status.Header.Member}
+	return e.call(ctx, "/v3/maintenance/alarm", lift, &struct{}{})
+}
+
+// stored is where the API server keeps the objects of a resource, and how to read them.
+var stored = map[string]struct {
+	prefix  string
+	decoder runtime.Decoder
+}{
+	history.Rays:        {"/registry/ray.kubeflow.org/rays/", rayscheme.Codecs.UniversalDeserializer()},
+	history.Services:    {"/registry/services/specs/", kubescheme.Codecs.UniversalDeserializer()},
+	history.Deployments: {"/registry/deployments/", kubescheme.Codecs.UniversalDeserializer()},
+}
+
+// record records what happens in a namespace from now on, until the test ends. Unlike the
+// watches of the API server those of etcd are resumed where they broke off, whoever was
+// killed meanwhile. So the history has no gap.
+func (e *etcd) record(t *testing.T, namespace string) *recorder {
+	t.Helper()
+	status, err := e.status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{changed: make(chan struct{}, 1)}
+	for resource := range stored {
+		go func() {
+			from := status.Header.Revision + 1
+			for t.Context().Err() == nil && r.failure() == nil {
+				from = e.follow(t.Context(), r, resource, namespace, from)
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+	}
+	return r
+}
+
+// storeEvents is one message of a watch.
+type storeEvents struct {
+	Result struct {
+		Canceled     bool
+		CancelReason string `json:"cancel_reason"`
+		Events       []storeEvent
+	}
+}
+
+type storeEvent struct {
+	Type     string
+	KV       keyValue
+	Previous keyValue `json:"prev_kv"`
+}
+
+type keyValue struct {
+	Revision int64 `json:"mod_revision,string"`
+	Value    []byte
+}
+
+// follow records from a revision on, and returns from which one to go on when the watch
+// has broken off.
+func (e *etcd) follow(ctx context.Context, r *recorder, resource, namespace string, from int64) int64 {
+	prefix := stored[resource].prefix + namespace
+	response, err := e.post(ctx, "/v3/watch", map[string]any{"create_request": map[string]any{
+		"key": []byte(prefix + "/"), "range_end": []byte(prefix + "0"), // the character after the slash
+		"start_revision": strconv.FormatInt(from, 10), "prev_kv": true,
+	}})
+	if err != nil {
+		return from
+	}
+	defer response.Body.Close()
+	for messages := json.NewDecoder(response.Body); ; {
+		var message storeEvents
+		if err := messages.Decode(&message); err != nil {
+			return from
+		}
+		if message.Result.Canceled {
+			r.fail(fmt.Errorf("the history of %s has a gap: %s", resource, message.Result.CancelReason))
+			return from
+		}
+		for i := range message.Result.Events {
+			version, err := message.Result.Events[i].version(resource)
+			if err != nil {
+				r.fail(err)
+				return from
+			}
+			r.add(version)
+			from = message.Result.Events[i].KV.Revision + 1
+		}
+	}
+}
+
+// version returns what a watch of the API server would show.
+func (e *storeEvent) version(resource string) (history.Version, error) {
+	version := history.Version{At: time.Now(), Resource: resource, Deleted: e.Type == "DELETE"}
+	value := e.KV.Value
+	if version.Deleted {
+		value = e.Previous.Value
+	}
+	decoded, _, err := stored[resource].decoder.Decode(value, nil, nil)
+	if err != nil {
+		return version, fmt.Errorf("reading one of %s from etcd: %w", resource, err)
+	}
+	object, ok := decoded.(metav1.Object)
+	if !ok {
+		return version, fmt.Errorf("one of %s in etcd is a %T", resource, decoded)
+	}
+	object.SetResourceVersion(strconv.FormatInt(e.KV.Revision, 10))
+	version.Object = object
+	return version, nil
+}
