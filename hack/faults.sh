@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fault-injection suite on a local cluster of its own, which goes afterwards.
+# Runs the fault-injection suite on local clusters of its own, which go afterwards.
 #
 #   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [go test flags...]
 #
@@ -8,27 +8,56 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 parallel=8 # A case mostly waits.
+only=
 flags=()
 suite=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --tenth) suite+=(-tenth) && shift ;;
     --seed) suite+=(-seed "$2") && shift 2 ;;
-    --case) suite+=(-case "$2") && shift 2 ;;
+    --case) only=$2 && suite+=(-case "$2") && shift 2 ;;
     --parallel) parallel=$2 && shift 2 ;;
     *) flags+=("$1") && shift ;;
   esac
 done
 
-name=faults
-dir=$PWD/.cluster/${name}
-trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
+name=
+dir=
+down() {
+  if [[ -n ${name} ]]; then go run -C hack/cluster . down --name "${name}" --dir "${dir}"; fi
+}
+trap down EXIT
 
-go run -C hack/cluster . up --name "${name}" --dir "${dir}"
+# up NAME [flags of hack/cluster...] takes the cluster before down, and starts one.
+up() {
+  down
+  name=$1 dir=$PWD/.cluster/$1
+  go run -C hack/cluster . up --name "${name}" --dir "${dir}" "${@:2}"
+}
+
+# run FLAG... runs tests on the cluster.
+run() {
+  go test -trimpath ./test/faults -count 1 -timeout 60m "$@" "${flags[@]}" \
+    -args -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
+    -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"
+}
+
 # In part of the cases the operator looks for data races in itself.
-go build -race -trimpath -o "${dir}/ray-operator-race" ./cmd/ray-operator
+go build -race -trimpath -o bin/ray-operator-race ./cmd/ray-operator
 # Those without a cluster come first: what judges must be right before it judges.
 go test -trimpath ./test/faults/proxy ./test/faults/oracle
-go test -trimpath ./test/faults -count 1 -timeout 60m -parallel "${parallel}" "${flags[@]}" \
-  -args -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "${dir}/ray-operator-race" \
-  -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"
+if [[ ${only} != infrastructure/* ]]; then
+  up faults
+  run -parallel "${parallel}"
+fi
+if [[ -z ${only} || ${only} == infrastructure/* ]]; then
+  # A small etcd that can be filled. Controllers that were killed go on at once: nobody
+  # waits for a lease of theirs.
+  up breakable \
+    --extra-arg etcd=quota-backend-bytes=$((128 << 20)) \
+    --extra-arg kube-controller-manager=leader-elect=false \
+    --extra-arg kube-scheduler=leader-elect=false \
+    --extra-arg kwok-controller=node-lease-duration-seconds=0
+  suite+=(-breakable "${name}")
+  run -run TestInfrastructure -parallel 16
+fi
