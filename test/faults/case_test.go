@@ -63,6 +63,7 @@ func TestFaults(t *testing.T) {
 	if *kubeconfig == "" {
 		t.Skip("needs a cluster: run make test-faults")
 	}
+	t.Cleanup(func() { fields.close(t) })
 	cases := allCases()
 	// The order decides which cases meet on the machine.
 	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
@@ -86,7 +87,8 @@ func allCases() []testCase {
 			all = append(all, testCase{name: c.name, always: c.always, run: c.run})
 		}
 	}
-	return append(all, malformedCases()...)
+	all = append(all, malformedCases()...)
+	return append(all, fieldsCases()...)
 }
 
 // undisturbedCases are the workloads without any fault. All others are compared with them.

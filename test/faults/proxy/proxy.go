@@ -39,7 +39,7 @@ type Proxy struct {
 	armed   bool
 	faults  []Fault
 	numbers map[string]int
-	writes  []history.Write
+	writes  []*history.Write
 	active  time.Time
 	held    chan struct{}
 	resumed chan struct{}
@@ -137,7 +137,28 @@ func (p *Proxy) Pending() []Fault {
 func (p *Proxy) Writes() []history.Write {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.writes)
+	writes := make([]history.Write, 0, len(p.writes))
+	for _, write := range p.writes {
+		writes = append(writes, *write)
+	}
+	return writes
+}
+
+// Take returns what the operator has written of what matches, and forgets it. So a proxy
+// that serves many cases does not remember all of them.
+func (p *Proxy) Take(matches func(*history.Write) bool) []history.Write {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var taken []history.Write
+	p.writes = slices.DeleteFunc(p.writes, func(write *history.Write) bool {
+		// Without a code it is on its way.
+		if write.Code == 0 || !matches(write) {
+			return false
+		}
+		taken = append(taken, *write)
+		return true
+	})
+	return taken
 }
 
 // LastActive returns when the operator last made a request or was answered, its lease aside.
@@ -232,7 +253,7 @@ func (p *Proxy) relay(w http.ResponseWriter, r *request) {
 
 // write passes a write on, with the fault that is meant for it.
 func (p *Proxy) write(w http.ResponseWriter, r *request) {
-	index, fault := p.begin(r)
+	record, fault := p.begin(r)
 	if fault.Kind == Hold {
 		// The server must not know the write before the watch is held.
 		p.mu.Lock()
@@ -253,7 +274,7 @@ func (p *Proxy) write(w http.ResponseWriter, r *request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	p.end(index, answer)
+	p.end(record, answer)
 	if fault.Kind == Stall && fault.Phase == AfterCommit {
 		p.stall()
 	} else if fault.Phase == AfterCommit {
@@ -271,13 +292,13 @@ func (p *Proxy) write(w http.ResponseWriter, r *request) {
 }
 
 // begin numbers a write and finds its fault.
-func (p *Proxy) begin(r *request) (index int, fault Fault) {
+func (p *Proxy) begin(r *request) (record *history.Write, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.Context().Value(processKey{}) != p.process {
 		panic(http.ErrAbortHandler)
 	}
-	record := r.record()
+	record = r.record()
 	record.At, record.Operator = time.Now(), p.name
 	if p.armed {
 		counter := r.resource
@@ -293,16 +314,16 @@ func (p *Proxy) begin(r *request) (index int, fault Fault) {
 		record.Number = p.numbers[counter]
 	}
 	p.writes = append(p.writes, record)
-	return len(p.writes) - 1, fault
+	return record, fault
 }
 
 // end notes what the server answered.
-func (p *Proxy) end(index int, answer *answer) {
+func (p *Proxy) end(record *history.Write, answer *answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.writes[index].Code = answer.code
+	record.Code = answer.code
 	if result, ok := decode(answer.body).(metav1.Object); ok {
-		p.writes[index].Result = result
+		record.Result = result
 	}
 }
 

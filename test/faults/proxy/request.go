@@ -77,8 +77,8 @@ func (r *request) isStart() bool {
 }
 
 // record returns the record of a write.
-func (r *request) record() history.Write {
-	write := history.Write{Verb: r.verb, Resource: r.resource, Name: r.name}
+func (r *request) record() *history.Write {
+	write := &history.Write{Verb: r.verb, Resource: r.resource, Name: r.name}
 	switch sent := decode(r.body).(type) {
 	case *metav1.DeleteOptions:
 		if sent.Preconditions != nil && sent.Preconditions.UID != nil {
