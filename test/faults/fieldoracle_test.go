@@ -25,15 +25,28 @@ type unreachableLeaf struct {
 	why string
 }
 
-// unreachable are all of them. A leaf that is not here must be taken with some value, and
-// one that is here must not.
+// unreachable are all of them. A leaf that is not here must be taken and kept with some
+// value, and one that is here must not. What is behind a
+// feature gate that is off, the server drops.
 var unreachable = []unreachableLeaf{
 	{regexp.MustCompile(`^template/spec/ephemeralContainers/`), "a template has no ephemeral containers"},
+	{regexp.MustCompile(`^template/spec/activeDeadlineSeconds$`), "a Deployment has no deadline"},
+	{regexp.MustCompile(`/readinessProbe/terminationGracePeriodSeconds$`), "nothing ends by not being ready"},
+	{regexp.MustCompile(`^template/spec/resources/claims/`), "claims are for containers"},
+	{regexp.MustCompile(`/volumeClaimTemplate/metadata/(finalizers|name|namespace)$`), "a claim has these from its Pod"},
+	{regexp.MustCompile(`/(httpGet/protocol|grpc/mode)$`), "a feature gate"},
+	{regexp.MustCompile(`/lifecycle/stopSignal$`), "a feature gate"},
+	{regexp.MustCompile(`/volumeMounts/bindMountOptions$`), "a feature gate"},
+	{regexp.MustCompile(`^template/spec/(evictionResponders|schedulingGroup)/`), "a feature gate"},
+	{regexp.MustCompile(`^template/spec/volumes/.+/(items/user|defaultUser)$`), "a feature gate"},
+	{regexp.MustCompile(`^template/spec/volumes/projected/sources/(clusterTrustBundle|podCertificate|serviceAccountToken)/user$`), "a feature gate"},
+	{regexp.MustCompile(`^template/spec/volumes/emptyDir/mode$`), "a feature gate"},
 }
 
 // dryRun asks the API server what it makes of a Deployment of a group, without the operator.
 // It returns its replicas and its template, or why the server refuses it.
-func dryRun(ctx context.Context, name string, group map[string]any) (made map[string]any, refusal string, err error) {
+func dryRun(ctx context.Context, group map[string]any) (made map[string]any, refusal string, err error) {
+	const name = "without-operator"
 	labels := map[string]any{rayv1.LabelName: name}
 	template := object(group, "template")
 	object(object(template, "metadata"), "labels")[rayv1.LabelName] = name
@@ -43,13 +56,13 @@ func dryRun(ctx context.Context, name string, group map[string]any) (made map[st
 		"spec":     map[string]any{"replicas": group["replicas"], "template": template, "selector": map[string]any{"matchLabels": labels}},
 	})
 	deployment := &appsv1.Deployment{}
-	// Another namespace than the Rays', since there the name is taken.
 	result := kube.AppsV1().RESTClient().Post().Namespace(metav1.NamespaceDefault).Resource(history.Deployments).
 		Param("dryRun", metav1.DryRunAll).Param("fieldValidation", metav1.FieldValidationStrict).
 		SetHeader("Content-Type", "application/json").Body(body).Do(ctx)
 	err = result.Into(deployment)
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code == http.StatusUnprocessableEntity {
-		return nil, status.Status().Message, nil
+		_, causes, _ := strings.Cut(status.Status().Message, " is invalid: ")
+		return nil, causes, nil
 	}
 	return replicasAndTemplate(deployment), "", err
 }

@@ -30,11 +30,25 @@ type fieldCase struct {
 	values []schema.Value
 
 	scene *sharedScene
+	// ray is changed to all values. start is its first spec, and first its first state.
 	ray   *trackedRay
-	// base is the state after the Ray was created without the leaf.
-	base *history.State
-	// reached says that there was a value that Kubernetes takes and keeps.
-	reached bool
+	start map[string]any
+	first *history.State
+}
+
+// accepted is a value that Kubernetes takes, and what it makes of it.
+type accepted struct {
+	schema.Value
+	want map[string]any
+	// ray was created with the value, and fresh is its state then.
+	ray   *trackedRay
+	fresh *history.State
+}
+
+// declined is a value that Kubernetes takes in no Deployment, and what it says then.
+type declined struct {
+	schema.Value
+	refusal string
 }
 
 // fieldsCases has a case for every leaf of both groups.
@@ -70,36 +84,62 @@ func (c *fieldCase) run(t *testing.T) {
 		}
 	}()
 	c.scene = fields.open(t)
-	c.begin(t)
-	var invalid []schema.Value
-	refusals := map[string]string{}
+	valid, invalid, reached := c.classify(t)
+	if why := whyUnreachable(c.leaf); reached == (why != "") {
+		t.Errorf("Kubernetes takes and keeps a value: %t; the table of leaves that it never takes says %q", reached, why)
+	}
+	for i := range valid {
+		c.createFresh(t, &valid[i])
+	}
+	if len(valid) == 0 {
+		c.begin(t)
+	} else {
+		c.ray, c.start, c.first = valid[0].ray, c.spec(c.leaf.Group(valid[0].Value)), valid[0].fresh
+		c.changesToBase(t)
+		for _, value := range valid[1:] {
+			c.changesTo(t, value)
+		}
+		c.goesBack(t, 0)
+	}
 	for _, value := range c.values {
 		if value.Refused {
 			c.isRefused(t, value)
-			continue
-		}
-		want, refusal, err := dryRun(t.Context(), c.ray.name+"-"+string(c.role), c.leaf.Group(value))
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case refusal != "":
-			invalid = append(invalid, value)
-			refusals[value.Name+value.String()] = refusal
-		default:
-			_, kept := c.leaf.In(want)
-			c.reached = c.reached || kept
-			c.converges(t, value, want)
 		}
 	}
-	c.goesBack(t, 0)
 	for _, value := range invalid {
-		c.isKeptOut(t, value, refusals[value.Name+value.String()])
+		c.isKeptOut(t, value)
 	}
 	c.goesBack(t, maxRefusals)
-	if why := whyUnreachable(c.leaf); c.reached == (why != "") {
-		t.Errorf("Kubernetes took and kept a value: %t; the table of leaves that it never takes says %q", c.reached, why)
-	}
 }
+
+// classify asks Kubernetes about all values that the schema allows. Of those of which it
+// makes the same, one is enough. reached says that it keeps one of them.
+func (c *fieldCase) classify(t *testing.T) (valid []accepted, invalid []declined, reached bool) {
+	known := map[string]bool{}
+	for _, value := range c.values {
+		if value.Refused {
+			continue
+		}
+		want, refusal, err := dryRun(t.Context(), c.leaf.Group(value))
+		if err != nil {
+			t.Fatalf("%s in a Deployment: %v", value, err)
+		}
+		_, kept := c.leaf.In(want)
+		reached = reached || kept
+		made := string(mustJSON(want))
+		switch {
+		case refusal != "":
+			invalid = append(invalid, declined{Value: value, refusal: refusal})
+		case !known[made] || value.Unset || value.Name == "default": // these are the Ray's schema's
+			known[made] = true
+			valid = append(valid, accepted{Value: value, want: want})
+		}
+	}
+	return valid, invalid, reached
+}
+
+// rayName is the same whenever the case runs.
+func (c *fieldCase) rayName() string { return fmt.Sprintf("f%016x", hash(c.name)) }
 
 // spec returns a spec whose group under test is the given one.
 func (c *fieldCase) spec(group map[string]any) map[string]any {
@@ -109,67 +149,79 @@ func (c *fieldCase) spec(group map[string]any) map[string]any {
 	return map[string]any{"head": schema.Base(), string(c.role): group}
 }
 
-// begin creates the Ray without the leaf.
+// begin creates the Ray without the leaf, for want of a value that could be there.
 func (c *fieldCase) begin(t *testing.T) {
-	ray, err := c.scene.create(t, fmt.Sprintf("f%016x", hash(c.name)), c.spec(schema.Base()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.ray = ray
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
-	defer cancel()
-	if c.base, err = ray.await(ctx, healthy); err != nil {
-		t.Fatalf("the base: %v", err)
-	}
-	c.checkWrites(t, "the base", ray, allowed{creates: len(c.base.Deployments) + 1})
+	base := accepted{Value: schema.Value{Name: "the base"}}
+	c.start = c.spec(schema.Base())
+	c.createHealthy(t, &base, c.start)
+	c.ray, c.first = base.ray, base.fresh
 }
 
-// converges checks that the Ray comes to be as one that was created with the value.
-func (c *fieldCase) converges(t *testing.T, value schema.Value, want map[string]any) {
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
-	defer cancel()
-	name := fmt.Sprintf("%s-%x", c.ray.name, hash(value.Name+value.String()))
-	spec := c.spec(c.leaf.Group(value))
-	created, err := c.scene.create(t, name, spec)
-	if err != nil {
-		t.Fatalf("%s: Kubernetes takes it, but a Ray with it is refused: %v", value, err)
-	}
-	fresh, err := created.await(ctx, healthy)
-	if err != nil {
-		t.Fatalf("%s: a Ray that is created with it: %v", value, err)
-	}
-	c.checkWrites(t, value.String()+" from the start", created, allowed{creates: len(c.base.Deployments) + 1})
-	deployment := &fresh.Deployments[len(fresh.Deployments)-1]
-	if diff := templateDiff(want, deployment); diff != "" {
+// createFresh creates a Ray with a value, whose Deployment has to be as one without the operator.
+func (c *fieldCase) createFresh(t *testing.T, value *accepted) {
+	c.createHealthy(t, value, c.spec(c.leaf.Group(value.Value)))
+	deployment := &value.fresh.Deployments[len(value.fresh.Deployments)-1]
+	if diff := templateDiff(value.want, deployment); diff != "" {
 		t.Errorf("%s: the Deployment differs from one without the operator (-want +got):\n%s", value, diff)
 	}
+}
 
-	if err := c.ray.change(ctx, spec); err != nil {
-		t.Fatalf("%s: changing a Ray to it: %v", value, err)
+// createHealthy creates a Ray with a value, and waits for it.
+func (c *fieldCase) createHealthy(t *testing.T, value *accepted, spec map[string]any) {
+	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	defer cancel()
+	var err error
+	if value.ray, err = c.scene.create(t, fmt.Sprintf("%s-%x", c.rayName(), hash(value.String())), spec); err != nil {
+		t.Fatalf("creating a Ray with %s, which Kubernetes takes: %v", value, err)
 	}
-	if fresh, err = renamed(fresh, name, c.ray.name); err != nil {
-		t.Fatal(err)
+	if value.fresh, err = value.ray.await(ctx, healthy); err != nil {
+		t.Fatalf("creating a Ray with %s: %v", value, err)
 	}
-	if _, err := c.ray.await(ctx, likeRenamed(fresh)); err != nil {
-		t.Fatalf("%s: a Ray that is changed to it: %v", value, err)
+	c.checkWrites(t, "creating a Ray with "+value.String(), value.ray, allowed{creates: len(value.fresh.Deployments) + 1})
+}
+
+// changesTo checks that the Ray comes to be as one that was created with the value.
+func (c *fieldCase) changesTo(t *testing.T, value accepted) {
+	c.becomes(t, "changing to "+value.String(), c.spec(c.leaf.Group(value.Value)), value.fresh, 0)
+}
+
+// changesToBase checks that the Ray comes to be as one that was created without the leaf.
+func (c *fieldCase) changesToBase(t *testing.T) {
+	base, err := c.scene.base(t, c.role, c.spec(schema.Base()))
+	if err != nil {
+		t.Fatalf("a Ray without the leaf: %v", err)
 	}
-	c.checkWrites(t, "changing to "+value.String(), c.ray, c.oneUpdate())
+	c.becomes(t, "dropping the leaf", c.spec(schema.Base()), base, 0)
 }
 
 // goesBack gives the Ray the first spec again. What was refused before may have been tried
 // once more in the meantime.
 func (c *fieldCase) goesBack(t *testing.T, refusals int) {
+	c.becomes(t, "changing back", c.start, c.first, refusals)
+}
+
+// becomes changes the spec, and waits until all is as in the state of another Ray, or of
+// this one.
+func (c *fieldCase) becomes(t *testing.T, what string, spec map[string]any, fresh *history.State, refusals int) {
 	ctx, cancel := context.WithTimeout(t.Context(), *patience)
 	defer cancel()
-	if err := c.ray.change(ctx, c.spec(schema.Base())); err != nil {
-		t.Fatalf("changing back: %v", err)
+	wanted := like(fresh)
+	if name := fresh.Rays[0].Name; name != c.ray.name {
+		other, err := renamed(fresh, name, c.ray.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted = likeRenamed(other)
 	}
-	if _, err := c.ray.await(ctx, like(c.base)); err != nil {
-		t.Fatalf("changing back: %v", err)
+	if err := c.ray.change(ctx, spec); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if _, err := c.ray.await(ctx, wanted); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 	limits := c.oneUpdate()
 	limits.refusals = refusals
-	c.checkWrites(t, "changing back", c.ray, limits)
+	c.checkWrites(t, what, c.ray, limits)
 }
 
 // isRefused checks that no Ray can have a value, and that the message says where it is.
@@ -177,7 +229,7 @@ func (c *fieldCase) isRefused(t *testing.T, value schema.Value) {
 	ctx, cancel := context.WithTimeout(t.Context(), *patience)
 	defer cancel()
 	spec := c.spec(c.leaf.Group(value))
-	_, err := c.scene.create(t, c.ray.name+"-refused", spec)
+	_, err := c.scene.create(t, c.rayName()+"-refused", spec)
 	c.checkRefusal(t, "creating a Ray with "+value.String(), err)
 	generation := c.ray.last.Generation
 	c.checkRefusal(t, "changing a Ray to "+value.String(), c.ray.change(ctx, spec))
@@ -214,7 +266,7 @@ func (c *fieldCase) checkRefusal(t *testing.T, what string, err error) {
 
 // isKeptOut checks that a value that Kubernetes refuses in a Deployment does nothing to one:
 // either the Ray is refused, too, or it says why it is not healthy.
-func (c *fieldCase) isKeptOut(t *testing.T, value schema.Value, refusal string) {
+func (c *fieldCase) isKeptOut(t *testing.T, value declined) {
 	ctx, cancel := context.WithTimeout(t.Context(), *patience)
 	defer cancel()
 	before, err := c.ray.read(ctx)
@@ -222,11 +274,11 @@ func (c *fieldCase) isKeptOut(t *testing.T, value schema.Value, refusal string) 
 		t.Fatal(err)
 	}
 	what := "changing a Ray to " + value.String()
-	if err := c.ray.change(ctx, c.spec(c.leaf.Group(value))); err != nil {
+	if err := c.ray.change(ctx, c.spec(c.leaf.Group(value.Value))); err != nil {
 		c.checkRefusal(t, what, err)
 		return
 	}
-	after, err := c.ray.await(ctx, unhealthy(refusal))
+	after, err := c.ray.await(ctx, unhealthy(value.refusal))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -260,63 +312,6 @@ func likeRenamed(fresh *history.State) goal {
 		return nil
 	}
 }
-
-// allowed is how much may be written in one step.
-type allowed struct {
-	creates, deployments, services, refusals int
-}
-
-const (
-	// maxStatuses is for the new generation, for the end, and for progress between them.
-	maxStatuses = 3
-	// maxRefusals is what is tried again, at intervals that double, until a case goes on.
-	maxRefusals = 16
-)
-
-// oneUpdate allows what one change of the leaf takes.
-func (c *fieldCase) oneUpdate() allowed {
-	limits := allowed{deployments: 1}
-	if c.role == rayv1.RoleHead && strings.HasPrefix(c.leaf.Name(), "template/spec/containers/ports/") {
-		limits.services = 1
-	}
-	return limits
-}
-
-// checkWrites checks how much was written for a Ray since the last check.
-func (c *fieldCase) checkWrites(t *testing.T, what string, ray *trackedRay, limits allowed) {
-	t.Helper()
-	counts := map[string]int{}
-	var all []string
-	for _, write := range ray.writes() {
-		if write.Resource == history.Events {
-			continue
-		}
-		all = append(all, write.String())
-		switch {
-		case !write.Committed():
-			counts["refused"]++
-		case write.Verb == "create":
-			counts["create"]++
-		default:
-			counts[write.Verb+" "+write.Resource]++
-		}
-	}
-	for kind, limit := range map[string]int{
-		"create": limits.creates, "refused": limits.refusals + conflicts, "update " + history.RayStatus: maxStatuses,
-		"update " + history.Deployments: limits.deployments, "update " + history.Services: limits.services,
-	} {
-		if counts[kind] > limit {
-			t.Errorf("%s: %d times %s, allowed are %d:\n%s", what, counts[kind], kind, limit, strings.Join(all, "\n"))
-		}
-		delete(counts, kind)
-	}
-	if len(counts) > 0 {
-		t.Errorf("%s: there are writes of another kind:\n%s", what, strings.Join(all, "\n"))
-	}
-}
-
-// conflicts is how many writes may meet one of the Deployment controller's.
-const conflicts = 2
 
 // whyUnreachable says why Kubernetes takes no value of a leaf, if it does not.
 func whyUnreachable(leaf schema.Leaf) string {

@@ -32,6 +32,10 @@ type sharedScene struct {
 	operator  *operator
 	// ended is closed when the operator's process has ended by itself.
 	ended chan struct{}
+
+	mu sync.Mutex
+	// bases are the states after Rays without any leaf were created, one for each group.
+	bases map[rayv1.Role]*history.State
 }
 
 // fields is the scene of the family fields.
@@ -54,7 +58,7 @@ func (s *sharedScene) start() error {
 	if err != nil {
 		return err
 	}
-	s.namespace, s.ended = namespace.Name, make(chan struct{})
+	s.namespace, s.ended, s.bases = namespace.Name, make(chan struct{}), map[rayv1.Role]*history.State{}
 	if s.dir, err = os.MkdirTemp("", "faults-fields-"); err != nil {
 		return err
 	}
@@ -88,6 +92,28 @@ func (s *sharedScene) close(t *testing.T) {
 	if err := os.RemoveAll(s.dir); err != nil {
 		t.Error(err)
 	}
+}
+
+// base returns the state after a Ray was created with a spec, which it is the first time.
+func (s *sharedScene) base(t *testing.T, role rayv1.Role, spec any) (*history.State, error) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if base, found := s.bases[role]; found {
+		return base, nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	defer cancel()
+	ray, err := s.create(t, "base-of-"+string(role), spec)
+	if err != nil {
+		return nil, err
+	}
+	base, err := ray.await(ctx, healthy)
+	if err != nil {
+		return nil, err
+	}
+	s.bases[role] = base
+	return base, nil
 }
 
 // trackedRay is a Ray that is followed from its creation on.

@@ -45,7 +45,7 @@ var groupRules = []rule{
 // containerRules are about containers of any kind.
 var containerRules = []rule{
 	{at: `initContainers`, with: `{"image": "a"}`},
-	{at: `initContainers/(lifecycle|\w+Probe)`, beside: `{"restartPolicy": "Always"}`},
+	{at: `initContainers/(lifecycle|\w+Probe|resizePolicy)`, beside: `{"restartPolicy": "Always"}`},
 	{at: `env/valueFrom/fieldRef`, with: `{"fieldPath": "metadata.name"}`},
 	picked(`fieldRef/fieldPath`, "status.podIP"),
 	picked(`fieldRef/apiVersion`, "v1"),
