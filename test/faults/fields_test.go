@@ -177,7 +177,7 @@ func (c *fieldCase) createHealthy(t *testing.T, value *accepted, spec map[string
 	if value.fresh, err = value.ray.await(ctx, healthy); err != nil {
 		t.Fatalf("creating a Ray with %s: %v", value, err)
 	}
-	c.checkWrites(t, "creating a Ray with "+value.String(), value.ray, allowed{creates: len(value.fresh.Deployments) + 1})
+	value.ray.checkWrites(t, "creating a Ray with "+value.String(), allowed{creates: len(value.fresh.Deployments) + 1})
 }
 
 // changesTo checks that the Ray comes to be as one that was created with the value.
@@ -221,7 +221,7 @@ func (c *fieldCase) becomes(t *testing.T, what string, spec map[string]any, fres
 	}
 	limits := c.oneUpdate()
 	limits.refusals = refusals
-	c.checkWrites(t, what, c.ray, limits)
+	c.ray.checkWrites(t, what, limits)
 }
 
 // isRefused checks that no Ray can have a value, and that the message says where it is.
@@ -285,7 +285,7 @@ func (c *fieldCase) isKeptOut(t *testing.T, value declined) {
 	if diff := childrenDiff(before, after); diff != "" {
 		t.Errorf("%s changed the children:\n%s", what, diff)
 	}
-	c.checkWrites(t, what, c.ray, allowed{refusals: maxRefusals})
+	c.ray.checkWrites(t, what, allowed{refusals: maxRefusals})
 }
 
 // unhealthy is the goal that a Ray says why the API server has refused something.

@@ -165,16 +165,19 @@ func (r *trackedRay) change(ctx context.Context, spec any) error {
 func (r *trackedRay) await(ctx context.Context, goal goal) (*history.State, error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	var missing error
+	missing := errors.New("the operator has not observed the spec")
 	for {
-		// Children are worth a look only when their Ray says that all is well, or not to be.
+		// Until the Ray is observed, its children are still as they were.
 		if r.last.Status.ObservedGeneration == r.last.Generation {
 			state, err := r.read(ctx)
-			if missing = err; err == nil {
-				missing = goal(state)
+			if err == nil {
+				err = goal(state)
 			}
-			if missing == nil {
+			if err == nil {
 				return state, nil
+			}
+			if ctx.Err() == nil { // else it says no more than that
+				missing = err
 			}
 		}
 		select {

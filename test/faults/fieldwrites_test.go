@@ -29,12 +29,12 @@ func (c *fieldCase) oneUpdate() allowed {
 	return limits
 }
 
-// checkWrites checks how much was written for a Ray since the last check.
-func (c *fieldCase) checkWrites(t *testing.T, what string, ray *trackedRay, limits allowed) {
+// checkWrites checks how much was written for the Ray since the last check.
+func (r *trackedRay) checkWrites(t *testing.T, what string, limits allowed) {
 	t.Helper()
 	counts := map[string]int{}
 	var all []string
-	for _, write := range ray.writes() {
+	for _, write := range r.writes() {
 		if write.Resource == history.Events {
 			continue
 		}

@@ -39,7 +39,7 @@ func (l Leaf) Group(value Value) map[string]any {
 	for _, rule := range l.rules() {
 		apply(rule, group, parent, parent)
 	}
-	for i := len(objects) - 1; i >= 0; i-- {
+	for i := range slices.Backward(objects) {
 		l.complete(objects, i)
 	}
 	if value.Unset {
