@@ -32,10 +32,8 @@ func TestLedger(t *testing.T) {
 	surplus := map[string]int{}
 	for namespace, proxies := range ledger {
 		for _, p := range proxies {
-			for _, write := range p.Writes() {
-				if write.Committed() {
-					surplus[fmt.Sprintf("%s %s in namespace %s", write.Verb, write.Resource, namespace)]--
-				}
+			for what, count := range p.Done() {
+				surplus[what+" in namespace "+namespace] -= count
 			}
 		}
 	}

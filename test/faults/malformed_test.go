@@ -52,8 +52,8 @@ type malformedRay struct {
 	content map[string]any
 }
 
-// stored is a Ray as the server has it, in which nothing need be what it should be.
-type stored struct {
+// storedRay is a Ray as the server has it, in which nothing need be what it should be.
+type storedRay struct {
 	Metadata metav1.ObjectMeta `json:"metadata"`
 	Spec     json.RawMessage   `json:"spec"`
 	Status   json.RawMessage   `json:"status"`
@@ -137,7 +137,7 @@ func (m *malformedRay) checkVerdict(ctx context.Context, operator *operator) err
 	return nil
 }
 
-func (m *malformedRay) checkUnreadable(ctx context.Context, operator *operator, ray *stored) error {
+func (m *malformedRay) checkUnreadable(ctx context.Context, operator *operator, ray *storedRay) error {
 	for _, name := range []string{m.name + "-head", m.name + "-worker"} {
 		if _, err := kube.AppsV1().Deployments(malformed.namespace).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the Deployment %s: %w", name, errors.Join(err, errors.New("it should not exist")))
@@ -256,7 +256,7 @@ func checkGone(ctx context.Context, name string) error {
 }
 
 // healthOf returns the condition Health of a Ray, nil if it has none, and the generation that it is about.
-func healthOf(ray *stored) (*rayv1.RayCondition, int64) {
+func healthOf(ray *storedRay) (*rayv1.RayCondition, int64) {
 	var status rayv1.RayStatus
 	if json.Unmarshal(ray.Status, &status) != nil {
 		return nil, 0
@@ -270,12 +270,12 @@ func healthOf(ray *stored) (*rayv1.RayCondition, int64) {
 }
 
 // read reads a Ray without a client that would have to understand it.
-func read(ctx context.Context, name string) (*stored, error) {
+func read(ctx context.Context, name string) (*storedRay, error) {
 	data, err := raw(ctx, "GET", name, nil)
 	if err != nil {
 		return nil, err
 	}
-	ray := &stored{}
+	ray := &storedRay{}
 	return ray, json.Unmarshal(data, ray)
 }
 

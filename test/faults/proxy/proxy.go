@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -40,6 +41,7 @@ type Proxy struct {
 	faults  []Fault
 	numbers map[string]int
 	writes  []*history.Write
+	done    map[string]int
 	active  time.Time
 	held    chan struct{}
 	resumed chan struct{}
@@ -79,6 +81,7 @@ func New(name string, config *rest.Config, hooks Hooks) (*Proxy, error) {
 		hooks:     hooks,
 		gates:     map[string]*gate{history.Rays: newGate(), history.Services: newGate(), history.Deployments: newGate()},
 		numbers:   map[string]int{},
+		done:      map[string]int{},
 		held:      make(chan struct{}),
 		resumed:   make(chan struct{}),
 		broken:    map[string]bool{},
@@ -159,6 +162,14 @@ func (p *Proxy) Take(matches func(*history.Write) bool) []history.Write {
 		return true
 	})
 	return taken
+}
+
+// Done returns how many writes the server has done, by verb and resource, such as
+// "update rays/status".
+func (p *Proxy) Done() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.done)
 }
 
 // LastActive returns when the operator last made a request or was answered, its lease aside.
@@ -322,6 +333,9 @@ func (p *Proxy) end(record *history.Write, answer *answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	record.Code = answer.code
+	if record.Committed() {
+		p.done[record.Verb+" "+record.Resource]++
+	}
 	if result, ok := decode(answer.body).(metav1.Object); ok {
 		record.Result = result
 	}
