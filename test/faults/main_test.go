@@ -113,7 +113,7 @@ func setUp() error {
 		return err
 	}
 	malformed := malformedCases()
-	if slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
+	if *breakable == "" && slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
 		return storeMalformed()
 	}
 	return nil

@@ -135,10 +135,16 @@ var bad = []struct {
 
 	{"a child written twice", Counts, "update deployments/x-head was done +1", func(h *history.History, _ *Expectation) { h.Writes = append(h.Writes, h.Writes[2]) }},
 	{"a child not written", Counts, "create deployments/x-head was done -1", func(h *history.History, _ *Expectation) { h.Writes = h.Writes[1:] }},
-	{"refused in a loop", Counts, "refused 3 writes", func(h *history.History, _ *Expectation) {
-		for range 3 {
+	{"refused in a loop", Counts, "refused 9 writes", func(h *history.History, _ *Expectation) {
+		for range conflicts + 1 {
 			h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
 		}
+	}},
+	{"too many goroutines", Processes, "81 goroutines", func(h *history.History, _ *Expectation) {
+		h.Sizes = []history.Size{{Goroutines: maxGoroutines + 1}}
+	}},
+	{"a heap that grows", Processes, "at rest has", func(h *history.History, _ *Expectation) {
+		h.Sizes = []history.Size{{HeapBytes: maxHeapBytes + 1}}
 	}},
 	{"a status with new times alone", Counts, "lastReconcileTime alone", func(h *history.History, _ *Expectation) {
 		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 2, corev1.ConditionTrue, 8, 12)})
@@ -221,7 +227,7 @@ func TestBad(t *testing.T) {
 func TestAllowances(t *testing.T) {
 	h, want := good()
 	h.End.Events = []corev1.Event{event(corev1.EventTypeWarning, "could not")}
-	for range 3 {
+	for range conflicts + 1 {
 		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
 	}
 	want.Allowance = Allowance{LostEvents: true, Warnings: 1, Refused: 1}
