@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,9 @@ type testCase struct {
 	name string
 	// always says that the fixed tenth has the case.
 	always bool
-	run    func(*testing.T)
+	// long says that the case takes minutes, so that it had better begin early.
+	long bool
+	run  func(*testing.T)
 }
 
 // inTenth tells whether the fixed tenth of all cases has this one.
@@ -67,6 +70,16 @@ func TestFaults(t *testing.T) {
 	cases := allCases()
 	// The order decides which cases meet on the machine.
 	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
+	slices.SortStableFunc(cases, func(a, b testCase) int {
+		switch {
+		case a.long == b.long:
+			return 0
+		case a.long:
+			return -1
+		default:
+			return 1
+		}
+	})
 	for _, c := range cases {
 		if !c.selected() {
 			continue
@@ -84,7 +97,7 @@ func allCases() []testCase {
 	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), takenNameCases(), rejectionCases(), foreignWriterCases()} {
 		for i := range family {
 			c := &family[i]
-			all = append(all, testCase{name: c.name, always: c.always, run: c.run})
+			all = append(all, testCase{name: c.name, always: c.always, long: c.patience > 0, run: c.run})
 		}
 	}
 	all = append(all, malformedCases()...)

@@ -100,7 +100,7 @@ func doubleCases() []faultCase {
 							s.operator.stalled = func() { separation.lose(s) }
 						},
 						then: func(ctx context.Context, s *scene, goal goal) error {
-							if err := s.awaitHold(ctx); err != nil {
+							if err := s.awaitHeld(ctx); err != nil {
 								return err
 							}
 							if err := separation.wait(ctx, s, goal); err != nil {

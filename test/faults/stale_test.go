@@ -114,9 +114,17 @@ func restartBlind(ctx context.Context, s *scene, resource string) error {
 
 // awaitHold waits until a watch or a write is held and the operator has done what it can.
 func (s *scene) awaitHold(ctx context.Context) error {
+	if err := s.awaitHeld(ctx); err != nil {
+		return err
+	}
+	return s.quiet(ctx, holdQuiet)
+}
+
+// awaitHeld waits until a watch or a write is held.
+func (s *scene) awaitHeld(ctx context.Context) error {
 	select {
 	case <-s.operator.proxy.Held():
-		return s.quiet(ctx, holdQuiet)
+		return nil
 	case <-ctx.Done():
 		return errors.New("nothing was held")
 	}
