@@ -74,10 +74,11 @@ lint: ## Lint all modules.
 
 .PHONY: test
 test: test-unit test-e2e ## Run everything that decides whether a change may land.
+	$(MAKE) test-faults TENTH=1
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests.
-	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/faults/oracle
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/audit ./test/faults/...
 	@for module in $(TOOL_MODULES); do (cd $$module && go test -trimpath ./...) || exit 1; done
 
 .PHONY: test-e2e

@@ -3,23 +3,31 @@
 #
 #   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [go test flags...]
 #
-# --tenth runs a fixed tenth of the cases, with every crash point of create and update.
+# --tenth runs a fixed tenth of it, with every crash point of create and update. The case
+# "model" is the schedule of the model that has the seed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-parallel=8 # A case mostly waits.
+parallel=16 # A case mostly waits.
+schedules=100000
+fuzz=10m
+seed=1
 only=
 flags=()
 suite=()
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --tenth) suite+=(-tenth) && shift ;;
-    --seed) suite+=(-seed "$2") && shift 2 ;;
+    --tenth) suite+=(-tenth) && schedules=10000 fuzz= && shift ;;
+    --seed) seed=$2 && suite+=(-seed "$2") && shift 2 ;;
     --case) only=$2 && suite+=(-case "$2") && shift 2 ;;
     --parallel) parallel=$2 && shift 2 ;;
     *) flags+=("$1") && shift ;;
   esac
 done
+
+if [[ ${only} == model ]]; then
+  exec go test -trimpath ./pkg/controller -count 1 -run '^TestModel$' "${flags[@]}" -args -model.seed "${seed}"
+fi
 
 name=
 dir=
@@ -44,11 +52,12 @@ run() {
 
 # In part of the cases the operator looks for data races in itself.
 go build -race -trimpath -o bin/ray-operator-race ./cmd/ray-operator
-# Those without a cluster come first: what judges must be right before it judges.
-go test -trimpath ./test/faults/proxy ./test/faults/oracle
+# What judges must be right before it judges.
+go test -trimpath ./test/faults/proxy ./test/faults/oracle ./test/faults/schema ./test/audit
+
 if [[ ${only} != infrastructure/* ]]; then
   up faults
-  run -parallel "${parallel}"
+  run -run 'TestFaults|TestLedger' -parallel "${parallel}"
 fi
 if [[ -z ${only} || ${only} == infrastructure/* ]]; then
   # A small etcd that can be filled. Controllers that were killed go on at once: nobody
@@ -60,4 +69,12 @@ if [[ -z ${only} || ${only} == infrastructure/* ]]; then
     --extra-arg kwok-controller=node-lease-duration-seconds=0
   suite+=(-breakable "${name}")
   run -run TestInfrastructure -parallel 16
+  down
+  name=
+fi
+if [[ -z ${only} ]]; then
+  go test -trimpath ./pkg/controller -count 1 -timeout 60m -run '^TestModel$' "${flags[@]}" -args -model.schedules "${schedules}"
+  if [[ -n ${fuzz} ]]; then
+    go test -trimpath ./pkg/controller -run '^$' -fuzz '^FuzzRay$' -fuzzminimizetime 5x -fuzztime "${fuzz}"
+  fi
 fi
