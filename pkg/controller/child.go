@@ -166,8 +166,9 @@ func (c *Controller) tellUpdate(ctx context.Context, ray *rayv1.Ray, kind string
 func (c *Controller) removeDeployment(ctx context.Context, ray *rayv1.Ray, role rayv1.Role) error {
 	kind := c.deploymentsOf(ray)
 	have, err := kind.cache.Get(resources.DeploymentName(ray, role))
-	if apierrors.IsNotFound(err) && ray.Status.Worker != nil {
-		// There was one, which the cache does not show if it has lost its label.
+	if apierrors.IsNotFound(err) && (ray.Status.Worker != nil || ray.Status.ObservedGeneration < ray.Generation-1) {
+		// There was one, or may have been for a generation of which no status was written.
+		// The cache does not show it if it has lost its label.
 		have, err = kind.client.Get(ctx, resources.DeploymentName(ray, role), metav1.GetOptions{})
 	}
 	if apierrors.IsNotFound(err) || err == nil && !metav1.IsControlledBy(have, ray) {

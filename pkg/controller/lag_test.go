@@ -239,6 +239,27 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// checkTakesUnseenWorkers creates children, of which no status is written, and removes the
+// workers when they have lost their label.
+func (f *fixture) checkTakesUnseenWorkers() {
+	f.t.Helper()
+	if err := f.sync(); !apierrors.IsForbidden(err) {
+		f.t.Errorf("the sync returned %v, want that its status was refused", err)
+	}
+	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Labels = nil })
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
+	f.refuse(overQuota(), deleteWorker)
+	f.deliver()
+	if err := f.sync(); !apierrors.IsForbidden(err) {
+		f.t.Errorf("the sync returned %v, want that the deletion was refused", err)
+	}
+	f.server.refuse = nil
+	f.settle()
+	if f.deployment(rayv1.RoleWorker) != nil {
+		f.t.Error("the workers are left")
+	}
+}
+
 // TestUnseenChildren has children that exist, though the cache does not show them.
 func TestUnseenChildren(t *testing.T) {
 	t.Run("workers that a newer Ray does not have are not made for an older one", func(t *testing.T) {
@@ -303,6 +324,11 @@ func TestUnseenChildren(t *testing.T) {
 			t.Errorf("the status still has workers: %v", worker)
 		}
 		f.checkRest(nil)
+	})
+	t.Run("also if no status ever told of them, and it fails at first", func(t *testing.T) {
+		f := newFixture(t)
+		f.refuse(overQuota(), updateStatus)
+		f.checkTakesUnseenWorkers()
 	})
 	t.Run("a child that is gone between two requests is no failure", func(t *testing.T) {
 		f := newHealthyFixture(t)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -74,9 +75,9 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 	for _, group := range observed.groups {
 		if group.desired == nil {
 			if group.err != nil {
-				// There still are workers. If they have lost their label, nothing else
+				// There still may be workers. If they have lost their label, nothing else
 				// tells the next sync to look for them.
-				status.Worker = old.Worker
+				status.Worker = cmp.Or(old.Worker, &rayv1.WorkerStatus{Selector: resources.Selector(ray, group.role)})
 			}
 			continue
 		}
