@@ -33,7 +33,7 @@ func NewRayClient(config *rest.Config) (versioned.Interface, error) {
 	config.NegotiatedSerializer = codecs
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
 	return versioned.New(client), nil
 }

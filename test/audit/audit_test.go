@@ -54,8 +54,8 @@ func TestMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for request := range Since(path, mark, "ray-operator/") {
-		t.Errorf("%v came before the mark", request)
+	for request, err := range Since(path, mark, "ray-operator/") {
+		t.Errorf("%v came before the mark (%v)", request, err)
 	}
 }
 

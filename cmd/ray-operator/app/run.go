@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
@@ -36,21 +37,10 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
-	leases, err := coordinationv1.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
-	}
 	election := newElection(options.LeaderElection)
-	if options.LeaderElection.LeaderElect {
-		config.Wrap(election.fence)
-	}
-	kube, err := kubernetes.NewForConfig(config)
+	leases, kube, ray, err := newClients(config, election)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
-	}
-	ray, err := controller.NewRayClient(config)
-	if err != nil {
-		return err
 	}
 	if err := checkServer(ctx, config.Host, kube, ray, options); err != nil {
 		return err
@@ -91,6 +81,23 @@ func Run(ctx context.Context, options *Options) error {
 		return nil
 	}
 	return err
+}
+
+// newClients returns a client for leases, and those for all else.
+func newClients(config *rest.Config, election *election) (coordinationv1.LeasesGetter, kubernetes.Interface, versioned.Interface, error) {
+	leases, err := coordinationv1.NewForConfig(config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if election.config.LeaderElect {
+		config.Wrap(election.fence)
+	}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ray, err := controller.NewRayClient(config)
+	return leases, kube, ray, err
 }
 
 // newClientConfig returns how to reach the API server.

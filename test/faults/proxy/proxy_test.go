@@ -60,7 +60,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"metadata":{"resourceVersion":"7"}}`)
 	default:
 		w.WriteHeader(http.StatusCreated)
-		w.Write(body)
+		w.Write(body) //nolint:errcheck // The client's test sees what is missing.
 	}
 }
 
@@ -146,7 +146,7 @@ func (f *fixture) checkCrashes(want int) {
 // watch starts a watch and returns its lines.
 func (f *fixture) watch(path string) <-chan string {
 	f.t.Helper()
-	response, err := f.send(f.t.Context(), http.MethodGet, path, "")
+	response, err := f.send(f.t.Context(), http.MethodGet, path, "") //nolint:bodyclose // It is closed when the watch ends.
 	if err != nil {
 		f.t.Fatal(err)
 	}
