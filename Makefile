@@ -89,6 +89,10 @@ test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of the
 test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
+.PHONY: test-mutants
+test-mutants: ## Show that test-faults finds defects that were made on purpose.
+	hack/mutants.sh
+
 .PHONY: clean
 clean: ## Remove what was built.
 	rm -rf bin

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Proves that the suite finds defects: it builds the operator with each defect of this
-# directory, and fails unless the oracle that the patch names objects in one of the cases
-# that it names.
+# Proves that the fault-injection suite finds defects: it builds the operator with each defect
+# of test/faults/mutants, and fails unless the oracle that the patch names objects in one of
+# the cases that it names.
 #
-#   test/faults/mutants/run.sh KUBECONFIG [NAME...]
+#   hack/mutants.sh [NAME...]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
-kubeconfig=$1
-shift
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 names=("$@")
 if [[ ${#names[@]} -eq 0 ]]; then
   for patch in test/faults/mutants/*.patch; do
@@ -15,8 +13,11 @@ if [[ ${#names[@]} -eq 0 ]]; then
   done
 fi
 
+name=mutants
+cluster=$PWD/.cluster/${name}
 dir=$(mktemp -d)
-trap 'rm -rf "${dir}"' EXIT
+trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${cluster}"' EXIT
+go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
 go test -c -o "${dir}/faults.test" ./test/faults
 
 # build NAME builds the operator with a defect. The tree stays as it is: the compiler is
@@ -34,18 +35,18 @@ build() {
 }
 
 missed=0
-for name in "${names[@]}"; do
-  patch=test/faults/mutants/${name}.patch
+for mutant in "${names[@]}"; do
+  patch=test/faults/mutants/${mutant}.patch
   oracle=$(sed -n 's/^Oracle: //p' "${patch}")
   cases=$(sed -n 's/^Cases: //p' "${patch}")
-  build "${name}"
-  log=${dir}/${name}.log
+  build "${mutant}"
+  log=${dir}/${mutant}.log
   "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
-    -root "${PWD}" -operator "${dir}/${name}" -kubeconfig "${kubeconfig}" >"${log}" 2>&1 || true
+    -root "${PWD}" -operator "${dir}/${mutant}" -kubeconfig "${cluster}/kubeconfig" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
-    printf 'caught  %-26s %s\n' "${name}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
+    printf 'caught  %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
   else
-    printf 'MISSED  %-26s oracle %s did not object\n' "${name}" "${oracle}"
+    printf 'MISSED  %-26s oracle %s did not object\n' "${mutant}" "${oracle}"
     grep -E 'oracle|FAIL|^ok|PASS' "${log}" | cut -c 1-150 | head -5 || true
     missed=1
   fi
