@@ -41,7 +41,7 @@ for mutant in "${names[@]}"; do
   cases=$(sed -n 's/^Cases: //p' "${patch}")
   build "${mutant}"
   log=${dir}/${mutant}.log
-  "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
+  KUBE_CACHE_MUTATION_DETECTOR=true "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
     -root "${PWD}" -operator "${dir}/${mutant}" -kubeconfig "${cluster}/kubeconfig" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
     printf 'caught  %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"

@@ -151,7 +151,7 @@ func newScene(t *testing.T, env ...string) *scene {
 		}
 	})
 	s.operator = newOperatorOf(t, "operator", s.namespace)
-	s.operator.env = env
+	s.operator.env = append(s.operator.env, env...)
 	if err := s.operator.start(); err != nil {
 		t.Fatal(err)
 	}

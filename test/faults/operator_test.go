@@ -60,8 +60,8 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	}, kubeconfig)
 }
 
-// newOperatorOf returns an operator for a test. Those of every fifth test look for data races
-// in themselves.
+// newOperatorOf returns an operator for a test. Those of every fifth test look in themselves
+// for data races, and for changes of what their caches hold.
 func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operator {
 	t.Helper()
 	o, err := newOperator(name, namespace, t.ArtifactDir(), args...)
@@ -70,6 +70,7 @@ func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operat
 	}
 	if *raceBinary != "" && hash(t.Name())%5 == 0 {
 		o.binary = *raceBinary
+		o.env = append(o.env, "KUBE_CACHE_MUTATION_DETECTOR=true")
 	}
 	t.Cleanup(func() {
 		o.kill()
