@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -11,9 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeflow/ray-operator/test/faults/history"
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
@@ -113,51 +109,6 @@ func undisturbedCases() []faultCase {
 	return cases
 }
 
-// scene is where a case takes place.
-type scene struct {
-	namespace string
-	operator  *operator
-	// standby is a second operator, if there is one.
-	standby  *operator
-	recorder *recorder
-}
-
-// operators returns all operators.
-func (s *scene) operators() []*operator {
-	if s.standby == nil {
-		return []*operator{s.operator}
-	}
-	return []*operator{s.operator, s.standby}
-}
-
-// newScene makes a namespace that is watched, and starts an operator in it.
-func newScene(t *testing.T, env ...string) *scene {
-	t.Helper()
-	namespace, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "faults-"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Some Rays' Pods run as it, and it has to be there also where a Ray is deployed afresh.
-	if err := createServiceAccount(t.Context(), namespace.Name); err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{namespace: namespace.Name, recorder: record(t, namespace.Name)}
-	t.Cleanup(func() {
-		// The namespace goes with the cluster: taking it down costs more than leaving it.
-		if err := deleteAll(context.Background(), s.namespace); err != nil {
-			t.Errorf("cleaning up: %v", err)
-		}
-	})
-	s.operator = newOperatorOf(t, "operator", s.namespace)
-	s.operator.env = append(s.operator.env, env...)
-	if err := s.operator.start(); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // run runs a case and judges its history.
 func (c *faultCase) run(t *testing.T) {
 	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.allowance}
@@ -211,16 +162,6 @@ func (c *faultCase) run(t *testing.T) {
 	t.Logf("repeat it with SEED=%d CASE=%s; it wrote\n%s", *seed, c.name, transcript(h))
 }
 
-// arm starts to count writes. The faults are the first operator's.
-func (s *scene) arm(ctx context.Context, faults []proxy.Fault) error {
-	if s.standby != nil {
-		if err := s.standby.proxy.Arm(ctx, nil); err != nil {
-			return err
-		}
-	}
-	return s.operator.proxy.Arm(ctx, faults)
-}
-
 // goal returns what is to be reached.
 func (c *faultCase) goal(fresh *history.State) goal {
 	switch {
@@ -230,137 +171,6 @@ func (c *faultCase) goal(fresh *history.State) goal {
 		return orphaned
 	default:
 		return gone
-	}
-}
-
-// restartAfterCrashes starts the operator anew whenever it has ended.
-func (o *operator) restartAfterCrashes(t *testing.T, finished <-chan struct{}) {
-	for {
-		select {
-		case <-o.crashed:
-			if err := o.start(); err != nil {
-				t.Error(err)
-			}
-		case <-finished:
-			return
-		}
-	}
-}
-
-// finish waits until the goal is reached and the operator rests, and returns the history.
-func (s *scene) finish(ctx context.Context, t *testing.T, goal goal) *history.History {
-	t.Helper()
-	h := &history.History{}
-	err := s.await(ctx, goal)
-	if err == nil {
-		h.Converged = time.Now()
-		err = s.rest(ctx)
-	}
-	if err == nil {
-		h.Sizes, err = s.measure(ctx)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), *patience)
-	defer cancel()
-	end, err := readState(after, s.namespace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.End = *end
-	// Stopping gives the operator the time to send its events.
-	for _, operator := range s.operators() {
-		if err := operator.close(h); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := readEvents(after, s.namespace, &h.End); err != nil {
-		t.Error(err)
-	}
-	if h.Versions, err = s.recorder.history(); err != nil {
-		t.Error(err)
-	}
-	return h
-}
-
-// rest waits until the operator has not done anything for the quiet window.
-func (s *scene) rest(ctx context.Context) error {
-	return s.quiet(ctx, quietWindow)
-}
-
-// quiet waits until the operator has not made a request for some time.
-func (s *scene) quiet(ctx context.Context, window time.Duration) error {
-	for {
-		since := time.Since(s.operator.proxy.LastActive())
-		if s.standby != nil {
-			since = min(since, time.Since(s.standby.proxy.LastActive()))
-		}
-		if since >= window {
-			return nil
-		}
-		select {
-		case <-time.After(window - since):
-		case <-ctx.Done():
-			return fmt.Errorf("the operator does not rest: %w", context.Cause(ctx))
-		}
-	}
-}
-
-// goal returns what is missing from a state, or nil.
-type goal func(*history.State) error
-
-// like is the goal that all is as in another state.
-func like(fresh *history.State) goal {
-	return func(state *history.State) error {
-		if diff := oracle.Diff(state, fresh); diff != "" {
-			return errors.New(diff)
-		}
-		return nil
-	}
-}
-
-// gone is the goal that nothing is left.
-func gone(state *history.State) error {
-	if left := len(state.Rays) + len(state.Services) + len(state.Deployments); left > 0 {
-		return fmt.Errorf("%d objects are left", left)
-	}
-	return nil
-}
-
-// orphaned is the goal that the Ray is gone and all its children are left, without an owner.
-func orphaned(state *history.State) error {
-	if len(state.Rays) > 0 || len(state.Services) != 1 || len(state.Deployments) != 2 {
-		return fmt.Errorf("there are %d Rays, %d Services and %d Deployments", len(state.Rays), len(state.Services), len(state.Deployments))
-	}
-	for i := range state.Deployments {
-		if len(state.Deployments[i].OwnerReferences) > 0 {
-			return fmt.Errorf("%s has an owner", state.Deployments[i].Name)
-		}
-	}
-	return nil
-}
-
-// await waits until all faults have happened and a goal is reached.
-func (s *scene) await(ctx context.Context, goal goal) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		state, err := readState(ctx, s.namespace)
-		if err == nil {
-			err = goal(state)
-		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-s.recorder.changed:
-			// What follows from this change mostly comes at once.
-			time.Sleep(50 * time.Millisecond)
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the Ray does not become as wanted: %w", err)
-		}
 	}
 }
 

@@ -118,6 +118,20 @@ func (o *operator) revive(ended *exec.Cmd) {
 	}
 }
 
+// restartAfterCrashes starts the operator anew whenever it has ended.
+func (o *operator) restartAfterCrashes(t *testing.T, finished <-chan struct{}) {
+	for {
+		select {
+		case <-o.crashed:
+			if err := o.start(); err != nil {
+				t.Error(err)
+			}
+		case <-finished:
+			return
+		}
+	}
+}
+
 // kill ends the process as a crash would.
 func (o *operator) kill() { o.end(syscall.SIGKILL) }
 
