@@ -3,6 +3,8 @@ package faults
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
@@ -29,7 +31,7 @@ func crashCases() []faultCase {
 					allowance: crashAllowance,
 					always:    w.name == "create" || w.name == "image",
 				})
-				if twice[w.name] {
+				if twice.Has(w.name) {
 					cases = append(cases, secondCrashes(w, first)...)
 				}
 			}
@@ -38,8 +40,9 @@ func crashCases() []faultCase {
 	return cases
 }
 
-// twice are the workloads in which the operator is killed twice.
-var twice = map[string]bool{"create": true, "image": true, "recreate": true}
+// twice are the workloads in which the operator is killed twice: create, recreate, and all
+// kinds of updates.
+var twice = sets.New("create", "recreate", "image", "ports", "labels-and-env", "scale-up", "scale-down", "scale-to-zero", "worker-added")
 
 // secondCrashes kill the operator at a first write and then at every later one that is
 // certain to come.
