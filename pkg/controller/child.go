@@ -96,14 +96,14 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 		if err := c.checkLive(ctx, ray); err != nil {
 			return none, err
 		}
-		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
+		have, err = getLive(ctx, c, ray, kind, name)
 	}
 	if apierrors.IsNotFound(err) {
 		have, err = create(ctx, c, ray, kind, want())
 		if !apierrors.IsAlreadyExists(err) {
 			return have, err
 		}
-		have, err = kind.client.Get(ctx, name, metav1.GetOptions{})
+		have, err = getLive(ctx, c, ray, kind, name)
 	}
 	if err != nil {
 		return none, failed(reasonFailedGet, "get", kind.kind, name, err)
@@ -112,6 +112,20 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 		return none, err
 	}
 	return have, c.checkWritable(ctx, ray, kind.kind, have)
+}
+
+// getLive reads a child from the server, where the cache does not show it. The next sync waits
+// until the cache does, or it would go back to an older state; what has lost the label by which
+// children are watched it never shows.
+func getLive[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string) (T, error) {
+	have, err := kind.client.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return have, err
+	}
+	if _, watched := have.GetLabels()[rayv1.LabelName]; watched {
+		c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, have.GetResourceVersion())
+	}
+	return have, nil
 }
 
 // mend writes a child if it is not as the Ray asks, and returns it as it is then. What
@@ -169,7 +183,7 @@ func (c *Controller) removeDeployment(ctx context.Context, ray *rayv1.Ray, role 
 	if apierrors.IsNotFound(err) && (ray.Status.Worker != nil || ray.Status.ObservedGeneration < ray.Generation-1) {
 		// There was one, or may have been for a generation of which no status was written.
 		// The cache does not show it if it has lost its label.
-		have, err = kind.client.Get(ctx, resources.DeploymentName(ray, role), metav1.GetOptions{})
+		have, err = getLive(ctx, c, ray, kind, resources.DeploymentName(ray, role))
 	}
 	if apierrors.IsNotFound(err) || err == nil && !metav1.IsControlledBy(have, ray) {
 		return nil

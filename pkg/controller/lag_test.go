@@ -289,6 +289,15 @@ func TestUnseenChildren(t *testing.T) {
 			t.Error("something was written")
 		}
 	})
+	t.Run("a cache that catches up leads to no status of the past", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.restartBehind(0, deploymentResource)
+		f.checkSync(nil, nil, nil)
+		f.deliverNext(deploymentResource) // the head, as it was created
+		f.checkSync(isBehind, nil, nil)
+		f.deliver()
+		f.checkRest(nil)
+	})
 	t.Run("children that have lost the label by which they are watched get it back", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.editService(func(s *corev1.Service) { s.Labels = nil })

@@ -9,8 +9,9 @@ import (
 
 // ownWrites remembers which of a Ray's writes the caches do not show yet. A sync that
 // read such a cache would repeat work that is done, and call a state healthy that is
-// past. It is an optimisation and a matter of truth in the status, not of safety:
-// nothing is lost with it when the operator restarts.
+// past. The same goes for what was read from the server. It is an optimisation and a
+// matter of truth in the status, not of safety: nothing is lost with it when the operator
+// restarts.
 //
 // Kubernetes' own controllers do the same (pkg/controller/util/consistency).
 type ownWrites struct {

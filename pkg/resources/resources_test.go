@@ -156,7 +156,7 @@ func TestNames(t *testing.T) {
 
 // readRay reads a manifest as the API server would hand it out: with the schema's
 // defaults, and without what the types do not know.
-func readRay(t *testing.T, path string) *rayv1.Ray {
+func readRay(t testing.TB, path string) *rayv1.Ray {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {

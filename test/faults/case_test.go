@@ -174,11 +174,15 @@ func (c *faultCase) goal(fresh *history.State) goal {
 	}
 }
 
-// transcript returns all writes and all statuses of a history, for a human to read.
+// transcript returns all writes of a history and what there was in the end, for a human to read.
 func transcript(h *history.History) string {
 	var text strings.Builder
 	for i := range h.Writes {
 		fmt.Fprintf(&text, "%s %s\n", h.Writes[i].At.Format("05.000"), h.Writes[i].String())
+	}
+	for i := range h.End.Deployments {
+		d := &h.End.Deployments[i]
+		fmt.Fprintf(&text, "in the end %s (UID %s) has generation %d, and %+v\n", d.Name, d.UID, d.Generation, d.Status)
 	}
 	for _, size := range h.Sizes {
 		fmt.Fprintf(&text, "in the end %d goroutines, %d KiB of heap\n", size.Goroutines, size.HeapBytes>>10)
