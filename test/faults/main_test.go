@@ -19,6 +19,9 @@ import (
 )
 
 // Where things are, as hack/faults.sh says, and which cases to run.
+//
+// A Ray takes seconds on an idle machine. But all that the Deployment controller has to try again
+// shares ten tries a second, and many cases make it try again: so one may wait for a minute.
 var (
 	root       = flag.String("root", "../..", "root of the repository")
 	binary     = flag.String("operator", "../../bin/ray-operator", "the operator to run")
@@ -28,7 +31,7 @@ var (
 	seed       = flag.Uint64("seed", 1, "the order of the cases follows from it")
 	only       = flag.String("case", "", "run this case only")
 	matching   = flag.String("cases", "", "run the cases whose name matches this regular expression only")
-	patience   = flag.Duration("patience", 60*time.Second, "how long a Ray may take to be as wanted; it takes seconds on an idle machine")
+	patience   = flag.Duration("patience", 3*time.Minute, "how long a Ray may take to be as wanted")
 	breakable  = flag.String("breakable", "", "name of the cluster of hack/cluster, if its components may be killed; its kubeconfig is in its directory")
 	tenth      = flag.Bool("tenth", false, "run a fixed tenth of the cases")
 )
