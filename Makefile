@@ -89,6 +89,10 @@ test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of the
 test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
+.PHONY: bench-go
+bench-go: ## Time the parts of a sync, and count their allocations (BENCH_FLAGS='-count 10' for benchstat).
+	go test -trimpath -run '^$$' -bench . $(BENCH_FLAGS) ./pkg/controller ./pkg/resources
+
 .PHONY: test-mutants
 test-mutants: ## Show that test-faults finds defects that were made on purpose.
 	hack/mutants.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fault-injection suite on local clusters of its own, which go afterwards.
 #
-#   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [go test flags...]
+#   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [flags of a test binary...]
 #
 # --tenth runs a fixed tenth of it, with every crash point of create and update. The case
 # "model" is the schedule of the model that has the seed.
@@ -45,11 +45,13 @@ up() {
 
 # run FLAG... runs tests on the cluster.
 run() {
-  go test -trimpath ./test/faults -count 1 -timeout 60m "$@" "${flags[@]}" \
-    -args -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
+  # Not by go test, which would show nothing until all is over.
+  "${tests}" -test.timeout 60m "$@" "${flags[@]}" -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
     -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"
 }
 
+tests=$PWD/bin/faults.test
+go test -c -trimpath -o "${tests}" ./test/faults
 # In part of the cases the operator looks for data races in itself.
 go build -race -trimpath -o bin/ray-operator-race ./cmd/ray-operator
 # What judges must be right before it judges.
@@ -57,7 +59,7 @@ go test -trimpath ./test/faults/proxy ./test/faults/oracle ./test/faults/schema 
 
 if [[ ${only} != infrastructure/* ]]; then
   up faults
-  run -run 'TestFaults|TestLedger' -parallel "${parallel}"
+  run -test.run 'TestFaults|TestLedger' -test.parallel "${parallel}"
 fi
 if [[ -z ${only} || ${only} == infrastructure/* ]]; then
   # A small etcd that can be filled. Controllers that were killed go on at once: nobody
@@ -68,7 +70,7 @@ if [[ -z ${only} || ${only} == infrastructure/* ]]; then
     --extra-arg kube-scheduler=leader-elect=false \
     --extra-arg kwok-controller=node-lease-duration-seconds=0
   suite+=(-breakable "${name}")
-  run -run TestInfrastructure -parallel 16
+  run -test.run TestInfrastructure -test.parallel 16
   down
   name=
 fi

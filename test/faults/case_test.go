@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,14 +78,43 @@ func TestFaults(t *testing.T) {
 			return 1
 		}
 	})
+	cases = slices.DeleteFunc(cases, func(c testCase) bool { return !c.selected() })
+	if len(cases) == 0 {
+		t.Fatalf("there is no case %q", *only)
+	}
+	progress := &progress{total: len(cases), start: time.Now()}
 	for _, c := range cases {
-		if !c.selected() {
-			continue
-		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			defer progress.add(t)
 			c.run(t)
 		})
+	}
+}
+
+// progress tells how far the suite has come.
+type progress struct {
+	total int
+	start time.Time
+
+	mu           sync.Mutex
+	done, failed int
+}
+
+// progressEvery is how many cases there are from one line to the next.
+const progressEvery = 50
+
+// add counts a case that has ended.
+func (p *progress) add(t *testing.T) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+	if t.Failed() {
+		p.failed++
+		fmt.Fprintf(os.Stderr, "failed: %s\n", t.Name())
+	}
+	if p.done%progressEvery == 0 || p.done == p.total {
+		fmt.Fprintf(os.Stderr, "%d of %d cases, %d failed, %s\n", p.done, p.total, p.failed, time.Since(p.start).Round(time.Second))
 	}
 }
 
