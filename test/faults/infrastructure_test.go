@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -276,18 +277,18 @@ func (r *recorder) childChanged(after int) bool {
 	return false
 }
 
-// unobserved returns the names of Deployments that nobody has looked at, by the UID of the
-// Ray that they belong to.
-func unobserved(state *history.State) map[types.UID]string {
-	names := map[types.UID]string{}
+// unobserved returns a Deployment that nobody has looked at, by the UID of the Ray that it
+// belongs to.
+func unobserved(state *history.State) map[types.UID]*appsv1.Deployment {
+	found := map[types.UID]*appsv1.Deployment{}
 	for i := range state.Deployments {
 		deployment := &state.Deployments[i]
 		owner := metav1.GetControllerOf(deployment)
 		if owner != nil && deployment.Status.ObservedGeneration < deployment.Generation {
-			names[owner.UID] = deployment.Name
+			found[owner.UID] = deployment
 		}
 	}
-	return names
+	return found
 }
 
 // awaitUnobserved waits until the operator has done what it can while nobody looks at
@@ -305,19 +306,21 @@ func (p *play) awaitUnobserved(ctx context.Context) error {
 }
 
 // falseHealth returns which Rays claim to be well while nobody has looked at a Deployment
-// of theirs.
+// of theirs. One that nobody but others has changed may do so: no Pod of it has changed yet.
 func (p *play) falseHealth(ctx context.Context) ([]string, error) {
 	state, err := readState(ctx, p.scene.namespace)
 	if err != nil {
 		return nil, err
 	}
-	names := unobserved(state)
+	found := unobserved(state)
 	var problems []string
 	for i := range state.Rays {
 		ray := &state.Rays[i]
-		if name := names[ray.UID]; name != "" && oracle.Healthy(ray) {
-			problems = append(problems, "the Ray claims to be healthy, and nobody has looked at its Deployment "+name)
+		deployment := found[ray.UID]
+		if deployment == nil || !oracle.Healthy(ray) || ray.Generation == 1 && deployment.Status.ObservedGeneration > 0 {
+			continue
 		}
+		problems = append(problems, "the Ray claims to be healthy, and nobody has looked at its Deployment "+deployment.Name)
 	}
 	return problems, nil
 }
