@@ -47,7 +47,8 @@ func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ra
 
 	_, answered := errors.AsType[*apierrors.StatusError](err)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(ctx.Err(), context.Canceled):
+		// Whoever was told to stop meanwhile has not failed.
 		return nil
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("a permission is missing (manifests/rbac has all that are needed): %w", err)
