@@ -60,6 +60,9 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	}, kubeconfig)
 }
 
+// mutationDetector makes informers keep a copy of each object that they have had, and compare.
+const mutationDetector = "KUBE_CACHE_MUTATION_DETECTOR=true"
+
 // newOperatorOf returns an operator for a test. Those of every fifth test look in themselves
 // for data races, and for changes of what their caches hold.
 func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operator {
@@ -70,7 +73,7 @@ func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operat
 	}
 	if *raceBinary != "" && hash(t.Name())%5 == 0 {
 		o.binary = *raceBinary
-		o.env = append(o.env, "KUBE_CACHE_MUTATION_DETECTOR=true")
+		o.env = append(o.env, mutationDetector)
 	}
 	t.Cleanup(func() {
 		o.kill()
@@ -154,7 +157,8 @@ func (o *operator) end(signal syscall.Signal) {
 	}
 	state := o.command.ProcessState
 	status, ok := state.Sys().(syscall.WaitStatus)
-	killed := ok && signal == syscall.SIGKILL && status.Signaled()
+	// One that has just been started dies of any signal, since it does not handle them yet.
+	killed := ok && status.Signaled() && status.Signal() == signal
 	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode()})
 	o.command = nil
 }

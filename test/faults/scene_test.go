@@ -3,9 +3,11 @@ package faults
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -136,6 +138,7 @@ func (s *scene) await(ctx context.Context, goal goal) error {
 		state, err := readState(ctx, s.namespace)
 		if err == nil {
 			err = goal(state)
+			remind(ctx, state.Deployments)
 		}
 		if err == nil {
 			return nil
@@ -147,6 +150,28 @@ func (s *scene) await(ctx context.Context, goal goal) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			return fmt.Errorf("the Ray does not become as wanted: %w", err)
+		}
+	}
+}
+
+// overlooked is how old a Deployment is that the Deployment controller has overlooked.
+const overlooked = 30 * time.Second
+
+// remind makes the Deployment controller look at what it has overlooked. Some of those that
+// are made again under the name of one that was just deleted it never looks at by itself,
+// which is not the operator's affair. A label comes and goes, so that nothing stays.
+func remind(ctx context.Context, deployments []appsv1.Deployment) {
+	for i := range deployments {
+		d := &deployments[i]
+		if d.Status.ObservedGeneration > 0 || time.Since(d.CreationTimestamp.Time) < overlooked {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "the Deployment controller has overlooked %s/%s\n", d.Namespace, d.Name)
+		for _, value := range []string{`""`, "null"} {
+			err := patch(ctx, d.Namespace, history.Deployments, d.Name, fmt.Sprintf(`{"metadata":{"labels":{"example.com/reminder":%s}}}`, value))
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "reminding it:", err)
+			}
 		}
 	}
 }
