@@ -110,7 +110,7 @@ func startMalformedOperator() (*operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintln(os.Stderr, "the log of the operator of malformed Rays:", filepath.Join(dir, "malformed.log"))
+	fmt.Fprintln(os.Stderr, "the log of the operator of malformed Rays:", o.log)
 	malformed.operator = o
 	if err := o.start(); err != nil {
 		return nil, err

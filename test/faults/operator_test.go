@@ -38,7 +38,9 @@ type operator struct {
 
 // newOperator returns an operator that keeps the Rays of a namespace, with its files in dir.
 func newOperator(name, namespace, dir string, args ...string) (*operator, error) {
-	o := &operator{binary: *binary, log: filepath.Join(dir, name+".log"), crashed: make(chan struct{}, 10)}
+	// A test may have operators in several namespaces.
+	file := filepath.Join(dir, name+"-"+namespace)
+	o := &operator{binary: *binary, log: file + ".log", crashed: make(chan struct{}, 10)}
 	var err error
 	o.proxy, err = proxy.New(name, operatorConfig, proxy.Hooks{
 		Crash: func() {
@@ -51,7 +53,7 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 		return nil, err
 	}
 	enter(namespace, o.proxy)
-	kubeconfig := filepath.Join(dir, name+".kubeconfig")
+	kubeconfig := file + ".kubeconfig"
 	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0", "--profiling", "-v=4"}, args...)
 	return o, clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: o.proxy.URL()}},
