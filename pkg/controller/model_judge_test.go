@@ -197,7 +197,10 @@ func (j *judge) judgeStatus(before, after *rayv1.Ray) {
 		w.violate("a status differs in lastReconcileTime alone")
 	}
 	j.judgeMessage(health.Message)
-	if health.Status == corev1.ConditionTrue && !j.late {
+	// One that was healthy in this generation stays so until a Pod changes.
+	was := findCondition(old.Conditions, rayv1.RayHealth)
+	stays := was != nil && was.Status == corev1.ConditionTrue && old.ObservedGeneration == status.ObservedGeneration
+	if health.Status == corev1.ConditionTrue && !stays && !j.late {
 		j.judgeHealthy(after)
 	}
 }
