@@ -91,16 +91,21 @@ func (f *fixture) restart() {
 	f.queue = &fakeQueue{TypedRateLimitingInterface: controller.queue}
 	controller.queue = f.queue
 	f.controller = controller
-	f.caches = map[string]cache.Indexer{
-		rayResource:        informers.Rays.Informer().GetIndexer(),
-		serviceResource:    informers.Services.Informer().GetIndexer(),
-		deploymentResource: informers.Deployments.Informer().GetIndexer(),
-	}
+	f.caches = indexers(informers)
 	f.seen = map[string]int{}
 	f.deliver()
 	for _, indexer := range f.caches {
 		// A list says how old it is, even if it is empty.
 		indexer.Bookmark(strconv.FormatInt(f.server.revision, 10))
+	}
+}
+
+// indexers returns the caches of informers, by resource.
+func indexers(informers *Informers) map[string]cache.Indexer {
+	return map[string]cache.Indexer{
+		rayResource:        informers.Rays.Informer().GetIndexer(),
+		serviceResource:    informers.Services.Informer().GetIndexer(),
+		deploymentResource: informers.Deployments.Informer().GetIndexer(),
 	}
 }
 

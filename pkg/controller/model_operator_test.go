@@ -61,11 +61,7 @@ func (w *world) startOperator(shown map[string]int) {
 	op.queue = &modelQueue{TypedRateLimitingInterface: controller.queue, operator: op}
 	controller.queue = op.queue
 	op.controller = controller
-	op.caches = map[string]cache.Indexer{
-		rayResource:        informers.Rays.Informer().GetIndexer(),
-		serviceResource:    informers.Services.Informer().GetIndexer(),
-		deploymentResource: informers.Deployments.Informer().GetIndexer(),
-	}
+	op.caches = indexers(informers)
 	w.operator = op
 	for _, resource := range modelKinds {
 		count, found := shown[resource]

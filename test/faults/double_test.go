@@ -7,7 +7,6 @@ import (
 	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -199,12 +198,7 @@ func (s *scene) awaitLeader(ctx context.Context) error {
 
 // eventually waits until check returns no error, for a while.
 func eventually(ctx context.Context, check func() error) error {
-	end := time.Now().Add(*patience)
-	for {
-		err := check()
-		if err == nil || time.Now().After(end) || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	ctx, cancel := context.WithTimeout(ctx, *patience)
+	defer cancel()
+	return await(ctx, check)
 }

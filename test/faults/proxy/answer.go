@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -50,4 +53,38 @@ func reset(w http.ResponseWriter) {
 		tcp.SetLinger(0) //nolint:errcheck // Then it is closed in the common way, which is as bad.
 	}
 	connection.Close()
+}
+
+// answer is what the server answered to a request.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+// forward sends a request to the server and reads its answer.
+func (p *Proxy) forward(ctx context.Context, r *request) (*answer, error) {
+	response, err := p.roundTrip(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{code: response.StatusCode, header: response.Header, body: body}, nil
+}
+
+func (p *Proxy) roundTrip(ctx context.Context, r *request) (*http.Response, error) {
+	target := *r.URL
+	target.Scheme, target.Host = p.upstream.Scheme, p.upstream.Host
+	forwarded, err := http.NewRequestWithContext(ctx, r.Method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	forwarded.Header = r.Header.Clone()
+	// What is compressed cannot be read on the way.
+	forwarded.Header.Set("Accept-Encoding", "identity")
+	return p.transport.RoundTrip(forwarded)
 }
