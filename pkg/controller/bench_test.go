@@ -94,3 +94,19 @@ func BenchmarkStatus(b *testing.B) {
 		newStatus(ray, observed, now)
 	}
 }
+
+// TestSyncAtRestAllocates keeps what a sync with nothing to do allocates from creeping up:
+// a thousand Rays are synced each time that the informers list anew.
+func TestSyncAtRestAllocates(t *testing.T) {
+	const most = 60
+	f := newHealthyFixture(t)
+	ctx := f.context()
+	allocations := testing.AllocsPerRun(100, func() {
+		if err := f.controller.sync(ctx, sampleKey); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations > most {
+		t.Errorf("a sync with nothing to do makes %v allocations, more than %d", allocations, most)
+	}
+}

@@ -31,7 +31,8 @@ type childKind[T metav1.Object] struct {
 	kind     string
 	resource string
 	cache    interface{ Get(name string) (T, error) }
-	client   childClient[T]
+	// client makes a client, which few syncs need.
+	client func() childClient[T]
 	// copy returns a deep copy.
 	copy func(T) T
 	// kept returns what of a child the operator may set, annotations aside.
@@ -51,7 +52,7 @@ func (c *Controller) servicesOf(ray *rayv1.Ray) childKind[*corev1.Service] {
 		kind:     "service",
 		resource: serviceResource,
 		cache:    c.services.Services(ray.Namespace),
-		client:   c.kube.CoreV1().Services(ray.Namespace),
+		client:   func() childClient[*corev1.Service] { return c.kube.CoreV1().Services(ray.Namespace) },
 		copy:     (*corev1.Service).DeepCopy,
 		kept:     func(service *corev1.Service) any { return []any{service.Labels, service.Spec} },
 	}
@@ -62,7 +63,7 @@ func (c *Controller) deploymentsOf(ray *rayv1.Ray) childKind[*appsv1.Deployment]
 		kind:     "deployment",
 		resource: deploymentResource,
 		cache:    c.deployments.Deployments(ray.Namespace),
-		client:   c.kube.AppsV1().Deployments(ray.Namespace),
+		client:   func() childClient[*appsv1.Deployment] { return c.kube.AppsV1().Deployments(ray.Namespace) },
 		copy:     (*appsv1.Deployment).DeepCopy,
 		kept:     func(deployment *appsv1.Deployment) any { return []any{deployment.Labels, deployment.Spec} },
 	}
@@ -88,25 +89,12 @@ func (c *Controller) syncDeployment(ctx context.Context, ray *rayv1.Ray, role ra
 func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string, want func() T) (T, error) {
 	var none T
 	have, err := kind.cache.Get(name)
-	if apierrors.IsNotFound(err) && ray.Status.StartTime != nil {
-		// This is no new Ray, so why is there no child? The Ray may be gone, which its
-		// cache does not show yet. Or there is one that the cache does not show: it has
-		// lost its label, or is somebody else's; a quota would count an attempt to
-		// create it anyway.
-		if err := c.checkLive(ctx, ray); err != nil {
-			return none, err
-		}
-		have, err = getLive(ctx, c, ray, kind, name)
-	}
-	if apierrors.IsNotFound(err) {
-		have, err = create(ctx, c, ray, kind, want())
-		if !apierrors.IsAlreadyExists(err) {
+	if err != nil {
+		var created bool
+		have, created, err = findOrCreate(ctx, c, ray, kind, name, want)
+		if err != nil || created {
 			return have, err
 		}
-		have, err = getLive(ctx, c, ray, kind, name)
-	}
-	if err != nil {
-		return none, failed(reasonFailedGet, "get", kind.kind, name, err)
 	}
 	if err := checkOwner(ray, kind.kind, have); err != nil {
 		return none, err
@@ -114,11 +102,38 @@ func getOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1
 	return have, c.checkWritable(ctx, ray, kind.kind, have)
 }
 
+// findOrCreate returns a child that the cache does not show, and whether it has just been
+// created.
+func findOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string, want func() T) (have T, created bool, err error) {
+	var none T
+	if ray.Status.StartTime != nil {
+		// This is no new Ray, so why is there no child? The Ray may be gone, which its
+		// cache does not show yet. Or there is one that the cache does not show: it has
+		// lost its label, or is somebody else's; a quota would count an attempt to
+		// create it anyway.
+		if err := c.checkLive(ctx, ray); err != nil {
+			return none, false, err
+		}
+		have, err = getLive(ctx, c, ray, kind, name)
+	}
+	if ray.Status.StartTime == nil || apierrors.IsNotFound(err) {
+		have, err = create(ctx, c, ray, kind, want())
+		if !apierrors.IsAlreadyExists(err) {
+			return have, true, err
+		}
+		have, err = getLive(ctx, c, ray, kind, name)
+	}
+	if err != nil {
+		return none, false, failed(reasonFailedGet, "get", kind.kind, name, err)
+	}
+	return have, false, nil
+}
+
 // getLive reads a child from the server, where the cache does not show it. The next sync waits
 // until the cache does, or it would go back to an older state; what has lost the label by which
 // children are watched it never shows.
 func getLive[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string) (T, error) {
-	have, err := kind.client.Get(ctx, name, metav1.GetOptions{})
+	have, err := kind.client().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return have, err
 	}
@@ -200,7 +215,7 @@ func (c *Controller) removeDeployment(ctx context.Context, ray *rayv1.Ray, role 
 // checkOwner returns a problem if an object that has the name of a child is not the Ray's.
 // Ownership is the UID in the controller reference, never a name or a label.
 func checkOwner(ray *rayv1.Ray, kind string, have metav1.Object) error {
-	ref := metav1.GetControllerOf(have)
+	ref := metav1.GetControllerOfNoCopy(have)
 	switch {
 	case ref != nil && ref.UID == ray.UID:
 		return nil

@@ -11,7 +11,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/yaml"
@@ -192,7 +191,7 @@ func checkStatus(t *testing.T, ray *rayv1.Ray, observed observation) {
 	if err := json.Unmarshal(data, &next.Status); err != nil {
 		t.Fatal(err)
 	}
-	if again := newStatus(next, observed, later); !equality.Semantic.DeepEqual(next.Status, again) {
+	if again := newStatus(next, observed, later); !reflect.DeepEqual(next.Status, again) {
 		t.Errorf("the status does not stand still:\n%v\n%v", next.Status, again)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -23,33 +22,40 @@ import (
 // keepPorts is set.
 func mendService(ray *rayv1.Ray, have *corev1.Service, keepPorts bool) (*corev1.Service, []string) {
 	want := resources.NewService(ray)
-	next := have.DeepCopy()
-	changed := mendLabels(next, want.Labels)
+	var changed []string
+	if !containsLabels(have.Labels, want.Labels) {
+		changed = append(changed, "labels")
+	}
 	if !recordIsValid(ray, have) {
 		changed = append(changed, "annotations")
 	}
 	if have.Spec.Type != want.Spec.Type {
-		next.Spec.Type = want.Spec.Type
 		changed = append(changed, "type")
 	}
 	if !maps.Equal(have.Spec.Selector, want.Spec.Selector) {
-		next.Spec.Selector = want.Spec.Selector
 		changed = append(changed, "selector")
 	}
-	if !keepPorts && !equalPorts(have.Spec.Ports, want.Spec.Ports) {
-		next.Spec.Ports = want.Spec.Ports
+	mendPorts := !keepPorts && !slices.EqualFunc(have.Spec.Ports, want.Spec.Ports, equalPort)
+	if mendPorts {
 		changed = append(changed, "ports")
 	}
-	if len(changed) > 0 {
-		stamp(next, want, rayv1.AnnotationRayGeneration)
+	if len(changed) == 0 {
+		return have, nil
 	}
+
+	next := have.DeepCopy()
+	next.Labels = union(have.Labels, want.Labels)
+	next.Spec.Type, next.Spec.Selector = want.Spec.Type, want.Spec.Selector
+	if mendPorts {
+		next.Spec.Ports = want.Spec.Ports
+	}
+	stamp(next, want, rayv1.AnnotationRayGeneration)
 	return next, changed
 }
 
-// equalPorts compares what the operator sets of a port. A port that somebody added is a
-// difference: the Service has the head's ports, and no others.
-func equalPorts(have, want []corev1.ServicePort) bool {
-	return slices.EqualFunc(have, want, func(a, b corev1.ServicePort) bool { return contains(&a, &b) })
+// equalPort compares what the operator sets of a port. Others may have set the rest.
+func equalPort(have, want corev1.ServicePort) bool {
+	return have.Name == want.Name && have.Protocol == want.Protocol && have.Port == want.Port && have.TargetPort == want.TargetPort
 }
 
 // mendDeployment is the mend function of the Deployment of a group.
@@ -121,7 +127,12 @@ func mendLabels(next metav1.Object, want map[string]string) []string {
 }
 
 func containsLabels(have, want map[string]string) bool {
-	return labels.SelectorFromSet(want).Matches(labels.Set(have))
+	for key, value := range want {
+		if got, found := have[key]; !found || got != value {
+			return false
+		}
+	}
+	return true
 }
 
 // union returns the entries of two maps. Where both have a key, the second one counts.

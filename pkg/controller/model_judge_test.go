@@ -3,6 +3,7 @@ package controller
 import (
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -226,7 +227,7 @@ func (j *judge) judgeHealthy(after *rayv1.Ray) {
 	if !j.shown(serviceID, func(o object) bool {
 		service, ok := o.(*corev1.Service)
 		want := resources.NewService(ray)
-		return ok && metav1.IsControlledBy(service, ray) && equalPorts(service.Spec.Ports, want.Spec.Ports) && maps.Equal(service.Spec.Selector, want.Spec.Selector)
+		return ok && metav1.IsControlledBy(service, ray) && slices.EqualFunc(service.Spec.Ports, want.Spec.Ports, equalPort) && maps.Equal(service.Spec.Selector, want.Spec.Selector)
 	}) {
 		j.world.violate("Health is True, but the Service was not as wanted")
 	}

@@ -71,7 +71,8 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 		status.Head, status.Worker = old.Head, old.Worker
 	}
 
-	conditions := []rayv1.RayCondition{newHealth(observed, wasHealthy(ray))}
+	conditions := make([]rayv1.RayCondition, 0, 1+len(observed.groups)*len(mirrored[rayv1.RoleHead]))
+	conditions = append(conditions, newHealth(observed, wasHealthy(ray)))
 	for _, group := range observed.groups {
 		if group.desired == nil {
 			if group.err != nil {
@@ -81,7 +82,7 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 			}
 			continue
 		}
-		conditions = append(conditions, newMirroredConditions(group)...)
+		conditions = appendMirrored(conditions, group)
 		switch group.role {
 		case rayv1.RoleHead:
 			status.Head.ReplicaCounts = newReplicaCounts(group.deployment)
@@ -113,10 +114,9 @@ func newReplicaCounts(deployment *appsv1.Deployment) rayv1.ReplicaCounts {
 	}
 }
 
-// newMirroredConditions returns a group's conditions: what its Deployment says, and
-// Unknown where that says nothing.
-func newMirroredConditions(group groupState) []rayv1.RayCondition {
-	var conditions []rayv1.RayCondition
+// appendMirrored appends a group's conditions: what its Deployment says, and Unknown where
+// that says nothing.
+func appendMirrored(conditions []rayv1.RayCondition, group groupState) []rayv1.RayCondition {
 	for _, mirror := range mirrored[group.role] {
 		condition := rayv1.RayCondition{Type: mirror.to, Status: corev1.ConditionUnknown}
 		if source := findDeploymentCondition(group.deployment, mirror.from); source != nil {
@@ -243,7 +243,9 @@ const maxMessage = 1024
 // settle takes out of a message what varies while its cause stays, since each change of a
 // message is a write, and cuts it if it is too long.
 func settle(message string) string {
-	message = podName.ReplaceAllString(message, `${1}*"`)
+	if podName.MatchString(message) { // seldom, and a replacement allocates also if there is none
+		message = podName.ReplaceAllString(message, `${1}*"`)
+	}
 	if len(message) > maxMessage {
 		message = message[:maxMessage-len("…")] + "…"
 	}

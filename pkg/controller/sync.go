@@ -3,12 +3,12 @@ package controller
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -27,12 +27,12 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	defer func() { logger.V(4).Info("Finished syncing", "duration", c.clock.Since(start).Round(time.Microsecond)) }()
 
 	ray, err := c.rays.Rays(key.Namespace).Get(key.Name)
-	if apierrors.IsNotFound(err) {
+	if err != nil {
 		c.ownWrites.forget(key)
 		c.refused.Delete(key)
-		return nil
-	}
-	if err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
 		return err
 	}
 	if ray.DeletionTimestamp != nil {
@@ -54,8 +54,9 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	err = errors.Join(observed.problems()...)
-	if slices.ContainsFunc(observed.problems(), namespaceTerminating) {
+	problems := observed.problems()
+	err = errors.Join(problems...)
+	if slices.ContainsFunc(problems, namespaceTerminating) {
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
 		return nil
 	}
@@ -68,7 +69,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 // syncChildren makes the children of a Ray as it asks. A failure on one does not stop the
 // others.
 func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observation {
-	var observed observation
+	observed := observation{groups: make([]groupState, 0, 2)}
 
 	// The Service is the first to be created, since the Pods look its name up, but the
 	// last to be changed: if the head's Deployment is refused, the head that runs has
@@ -102,9 +103,9 @@ func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observati
 // syncStatus writes the status of a Ray if it differs from what was observed, and tells
 // of it when the Ray has run into a problem.
 func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed observation) error {
-	now := metav1.NewTime(c.clock.Now()).Rfc3339Copy()
+	now := metav1.NewTime(c.clock.Now().Truncate(time.Second)) // as the API server keeps it
 	status := newStatus(ray, observed, now)
-	if equality.Semantic.DeepEqual(ray.Status, status) {
+	if reflect.DeepEqual(&ray.Status, &status) { // what has not changed was carried over as it is
 		return nil
 	}
 	news := unknownProblems(ray, observed)
@@ -169,9 +170,16 @@ func urgent(ray *rayv1.Ray, status rayv1.RayStatus) bool {
 
 // problems returns what went wrong with the Ray and each child.
 func (o observation) problems() []error {
-	errs := []error{o.ray, o.service}
-	for _, group := range o.groups {
-		errs = append(errs, group.err)
+	var errs []error
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	add(o.ray)
+	add(o.service)
+	for _, group := range o.groups {
+		add(group.err)
+	}
+	return errs
 }

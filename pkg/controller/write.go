@@ -20,7 +20,7 @@ const fieldManager = "ray-operator"
 
 // create creates a child. That one of its name exists is returned as it is.
 func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], want T) (T, error) {
-	created, err := kind.client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	created, err := kind.client().Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
 	if apierrors.IsAlreadyExists(err) {
 		return created, err
 	}
@@ -37,7 +37,7 @@ func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 // update updates a child, and returns it as it is then. If the update fails it returns
 // what was there before.
 func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have, next T) (T, error) {
-	updated, err := kind.client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	updated, err := kind.client().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
 		return have, failed(reasonFailedUpdate, "update", kind.kind, have.GetName(), err)
 	}
@@ -47,7 +47,7 @@ func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 
 // remove deletes a child, if it is still the one that was read.
 func remove[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], have T) error {
-	err := kind.client.Delete(ctx, have.GetName(), metav1.DeleteOptions{
+	err := kind.client().Delete(ctx, have.GetName(), metav1.DeleteOptions{
 		Preconditions:     &metav1.Preconditions{UID: new(have.GetUID()), ResourceVersion: new(have.GetResourceVersion())},
 		PropagationPolicy: new(metav1.DeletePropagationBackground),
 	})

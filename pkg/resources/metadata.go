@@ -1,11 +1,9 @@
 package resources
 
 import (
-	"maps"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -27,20 +25,18 @@ func newObjectMeta(ray *rayv1.Ray, role rayv1.Role, name string) metav1.ObjectMe
 // Labels returns the labels of a child: the operator's own, which select, and
 // Kubernetes' recommended ones, for people.
 func Labels(ray *rayv1.Ray, role rayv1.Role) map[string]string {
-	all := map[string]string{
-		"app.kubernetes.io/name":       "ray",
-		"app.kubernetes.io/instance":   ray.Name,
-		"app.kubernetes.io/component":  string(role),
-		"app.kubernetes.io/managed-by": ManagedBy,
-	}
-	maps.Copy(all, selectorLabels(ray, role))
+	all := selectorLabels(ray, role)
+	all["app.kubernetes.io/name"] = "ray"
+	all["app.kubernetes.io/instance"] = ray.Name
+	all["app.kubernetes.io/component"] = string(role)
+	all["app.kubernetes.io/managed-by"] = ManagedBy
 	return all
 }
 
 // Selector returns the selector of a group's Pods in the form that the scale
 // subresource reports.
 func Selector(ray *rayv1.Ray, role rayv1.Role) string {
-	return labels.FormatLabels(selectorLabels(ray, role))
+	return rayv1.LabelName + "=" + ray.Name + "," + rayv1.LabelRole + "=" + string(role)
 }
 
 // selectorLabels returns the labels that select the Pods of a group. A Deployment's

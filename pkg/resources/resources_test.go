@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
@@ -188,4 +189,15 @@ func render(t *testing.T, ray *rayv1.Ray) []byte {
 		stream = append(stream, data...)
 	}
 	return stream
+}
+
+// TestSelector states that what the scale subresource reports selects a group's Pods.
+func TestSelector(t *testing.T) {
+	ray := readRay(t, seedManifest)
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		want := metav1.FormatLabelSelector(NewDeployment(ray, role).Spec.Selector)
+		if got := Selector(ray, role); got != want {
+			t.Errorf("the selector of the %s is %q, and the Deployment has %q", role, got, want)
+		}
+	}
 }

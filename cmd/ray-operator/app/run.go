@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -92,7 +93,11 @@ func newClients(config *rest.Config, election *election) (coordinationv1.LeasesG
 	if election.config.LeaderElect {
 		config.Wrap(election.fence)
 	}
-	kube, err := kubernetes.NewForConfig(config)
+	// Protobuf costs both sides less than JSON, which is all that there is for Rays.
+	builtIn := rest.CopyConfig(config)
+	builtIn.ContentType = runtime.ContentTypeProtobuf
+	builtIn.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	kube, err := kubernetes.NewForConfig(builtIn)
 	if err != nil {
 		return nil, nil, nil, err
 	}
