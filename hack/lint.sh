@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints all modules that have code with the golangci-lint that hack/lint pins. Arguments are golangci-lint's,
-# such as --fix.
+# Lints all modules that have code with the golangci-lint that hack/lint pins, and checks that the
+# defects on purpose still fit the code. Arguments are golangci-lint's, such as --fix.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,4 +9,9 @@ CGO_ENABLED=0 go build -C hack/lint -trimpath -o ../../bin/golangci-lint .
 for module in . hack/cluster hack/tools; do
   echo "linting ${module}"
   (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --allow-parallel-runners --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
+done
+
+echo "checking that test/faults/mutants can be applied"
+for patch in test/faults/mutants/*.patch; do
+  git apply --check "${patch}"
 done

@@ -29,7 +29,7 @@ build() {
     install -D "${file}" "${tree}/${file}"
     replaced+=("\"${PWD}/${file}\": \"${tree}/${file}\"")
   done < <(sed -n 's|^+++ b/||p' "${patch}")
-  patch --quiet --strip 1 --directory "${tree}" <"${patch}"
+  (cd "${tree}" && git apply "${patch}")
   (IFS=, && printf '{"Replace": {%s}}' "${replaced[*]}") >"${tree}.json"
   CGO_ENABLED=0 go build -trimpath -overlay "${tree}.json" -o "${dir}/$1" ./cmd/ray-operator
 }
