@@ -64,6 +64,9 @@ type Controller struct {
 	ownWrites *ownWrites
 	// refused has, per Ray, the resourceVersion at which the API server accepts no status.
 	refused sync.Map
+	// altered has, per Ray, the status that was sent last, where the API server has stored
+	// another one: its schema may be an older one, which lacks a field, or admission insists.
+	altered sync.Map
 }
 
 // New returns a controller that reads from informers and writes with the two clients.

@@ -33,6 +33,8 @@ import (
 type fakeServer struct {
 	// admit changes what is written, as a mutating webhook would.
 	admit func(object)
+	// prune takes out of a Ray's status what a schema does not have.
+	prune func(*rayv1.RayStatus)
 	// refuse returns the error with which a write fails, if it is to. It gets the write as
 	// it is recorded in writes.
 	refuse func(write string) *apierrors.StatusError
@@ -241,6 +243,9 @@ func (s *fakeServer) update(id objectID, next object, subresource string) (runti
 	}
 	if subresource == "status" {
 		next = withStatus(old, next)
+		if ray, ok := next.(*rayv1.Ray); ok && s.prune != nil {
+			s.prune(&ray.Status)
+		}
 	} else {
 		field(next, "Status").Set(field(old, "Status"))
 		s.complete(next)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -30,6 +31,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	if err != nil {
 		c.ownWrites.forget(key)
 		c.refused.Delete(key)
+		c.altered.Delete(key)
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -108,20 +110,24 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	if reflect.DeepEqual(&ray.Status, &status) { // what has not changed was carried over as it is
 		return nil
 	}
+	key := cache.MetaObjectToName(ray)
+	if sent, found := c.altered.Load(key); found && equality.Semantic.DeepEqual(sent, &status) {
+		return nil // it would be altered again
+	}
 	news := unknownProblems(ray, observed)
 	if len(news) == 0 && !urgent(ray, status) {
 		// A time to come is another machine's, whose clock is ahead.
 		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 && since < minStatusInterval {
-			c.queue.AddAfter(cache.MetaObjectToName(ray), minStatusInterval-since)
+			c.queue.AddAfter(key, minStatusInterval-since)
 			return nil
 		}
 	}
-	key := cache.MetaObjectToName(ray)
 	if version, found := c.refused.Load(key); found && version == ray.ResourceVersion {
 		return nil
 	}
 	status.LastReconcileTime = &now
-	switch err := c.updateStatus(ctx, ray, status); {
+	stored, err := c.updateStatus(ctx, ray, status)
+	switch {
 	case apierrors.IsInvalid(err):
 		// The Ray was stored under another schema, of which rules fail on its spec now.
 		// Until it changes no status can be written, and the events have to do.
@@ -129,6 +135,11 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 		c.refused.Store(key, ray.ResourceVersion)
 	case err != nil:
 		return err
+	case !equality.Semantic.DeepEqual(stored, &status):
+		klog.FromContext(ctx).Info("The API server has stored another status than it was sent. Is the CustomResourceDefinition older than the operator?")
+		c.altered.Store(key, &status)
+	default:
+		c.altered.Delete(key)
 	}
 	c.tellProblems(ray, news)
 	return nil

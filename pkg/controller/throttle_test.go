@@ -85,3 +85,27 @@ func TestNewsIsNotThrottled(t *testing.T) {
 		f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
 	})
 }
+
+// TestPrunedStatus has an API server whose schema lacks a field of the status, as one has that
+// is older than the operator. The rest of the status is kept true, and nothing is tried twice.
+func TestPrunedStatus(t *testing.T) {
+	f := newFixture(t)
+	f.server.prune = func(status *rayv1.RayStatus) { status.Head.UpdatedReplicas = 0 }
+	f.makeHealthy()
+	if got, want := f.health(), "True AllReplicasAvailable"; got != want {
+		t.Errorf("Health is %q, want %q", got, want)
+	}
+	f.checkRest(nil)
+	f.workersAvailable(2)
+	f.checkSync(nil, []string{updateStatus}, nil)
+	f.checkRest(nil)
+
+	f.server.prune = nil
+	f.workersAvailable(1)
+	f.clock.step(time.Minute)
+	f.checkSync(nil, []string{updateStatus}, nil)
+	f.checkRest(nil)
+	if got := f.ray().Status.Head.UpdatedReplicas; got != 1 {
+		t.Errorf("the newer schema has the field, and it is %d, want 1", got)
+	}
+}

@@ -62,8 +62,8 @@ func remove[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 	return nil
 }
 
-// updateStatus writes the status of a Ray.
-func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status rayv1.RayStatus) error {
+// updateStatus writes the status of a Ray, and returns what the API server has stored.
+func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status rayv1.RayStatus) (*rayv1.RayStatus, error) {
 	// Of what is sent, the API server reads the status alone. A spec that cannot be read need
 	// not be sent for it to stay.
 	next := ray.DeepCopy()
@@ -71,8 +71,8 @@ func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status ra
 	next.Status = status
 	updated, err := c.ray.RayV1().Rays(ray.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
-		return failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)
+		return nil, failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)
 	}
 	c.ownWrites.record(cache.MetaObjectToName(ray), rayResource, updated.ResourceVersion)
-	return nil
+	return &updated.Status, nil
 }
