@@ -215,6 +215,11 @@ func transcript(h *history.History) string {
 		d := &h.End.Deployments[i]
 		fmt.Fprintf(&text, "in the end %s (UID %s) has generation %d, and %+v\n", d.Name, d.UID, d.Generation, d.Status)
 	}
+	for line := range strings.Lines(h.Log) {
+		if strings.HasPrefix(line, "ray-operator: ") { // why it ended
+			text.WriteString(line)
+		}
+	}
 	for _, size := range h.Sizes {
 		fmt.Fprintf(&text, "in the end %d goroutines, %d KiB of heap\n", size.Goroutines, size.HeapBytes>>10)
 	}

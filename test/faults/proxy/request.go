@@ -76,6 +76,12 @@ func (r *request) isStart() bool {
 	return !r.isWatch() || r.URL.Query().Get("sendInitialEvents") == "true"
 }
 
+// isResumption tells whether the request asks for the changes since a state, which the server
+// may have forgotten.
+func (r *request) isResumption() bool {
+	return r.isWatch() && !r.isStart() && r.URL.Query().Get("resourceVersion") != ""
+}
+
 // record returns the record of a write.
 func (r *request) record() *history.Write {
 	write := &history.Write{Verb: r.verb, Resource: r.resource, Name: r.name}

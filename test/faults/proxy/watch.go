@@ -165,9 +165,9 @@ func (p *Proxy) watch(w http.ResponseWriter, r *request) {
 	if !found {
 		panic(http.ErrAbortHandler)
 	}
-	if state, _, _ := gate.get(); state == expired {
+	if state, _, _ := gate.get(); state == expired && (r.isStart() || r.isResumption()) {
 		gate.set(open, "")
-		if !r.isStart() {
+		if r.isResumption() {
 			answerError(w, http.StatusGone)
 			return
 		}
