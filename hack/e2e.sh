@@ -12,5 +12,7 @@ trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 # OpenShift does.
 go run -C hack/cluster . up --name "${name}" --dir "${dir}" \
   --extra-arg kube-apiserver=enable-admission-plugins=OwnerReferencesPermissionEnforcement
+# A version to come, for the upgrade.
+hack/build-patched.sh test/e2e/next.patch bin/ray-operator-next
 go test -trimpath ./test/e2e -count 1 -timeout 20m "$@" \
   -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lints all modules that have code with the golangci-lint that hack/lint pins, and checks that the
-# defects on purpose still fit the code. Arguments are golangci-lint's, such as --fix.
+# patches of the tests still fit the code. Arguments are golangci-lint's, such as --fix.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +11,7 @@ for module in . hack/cluster hack/tools; do
   (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --allow-parallel-runners --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
 done
 
-echo "checking that test/faults/mutants can be applied"
-for patch in test/faults/mutants/*.patch; do
+echo "checking that the patches of the tests can be applied"
+for patch in test/faults/mutants/*.patch test/e2e/*.patch; do
   git apply --check "${patch}"
 done

@@ -20,26 +20,12 @@ trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${c
 go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
 go test -c -o "${dir}/faults.test" ./test/faults
 
-# build NAME builds the operator with a defect. The tree stays as it is: the compiler is
-# told to read the files that differ elsewhere.
-build() {
-  local patch=$PWD/test/faults/mutants/$1.patch tree=${dir}/$1.tree file replaced=()
-  mkdir "${tree}"
-  while read -r file; do
-    install -D "${file}" "${tree}/${file}"
-    replaced+=("\"${PWD}/${file}\": \"${tree}/${file}\"")
-  done < <(sed -n 's|^+++ b/||p' "${patch}")
-  (cd "${tree}" && git apply "${patch}")
-  (IFS=, && printf '{"Replace": {%s}}' "${replaced[*]}") >"${tree}.json"
-  CGO_ENABLED=0 go build -trimpath -overlay "${tree}.json" -o "${dir}/$1" ./cmd/ray-operator
-}
-
 missed=0
 for mutant in "${names[@]}"; do
   patch=test/faults/mutants/${mutant}.patch
   oracle=$(sed -n 's/^Oracle: //p' "${patch}")
   cases=$(sed -n 's/^Cases: //p' "${patch}")
-  build "${mutant}"
+  hack/build-patched.sh "${patch}" "${dir}/${mutant}"
   log=${dir}/${mutant}.log
   KUBE_CACHE_MUTATION_DETECTOR=true "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
     -root "${PWD}" -operator "${dir}/${mutant}" -kubeconfig "${cluster}/kubeconfig" >"${log}" 2>&1 || true

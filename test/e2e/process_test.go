@@ -16,6 +16,8 @@ import (
 
 // process is an operator that can be stopped, killed and started again.
 type process struct {
+	// binary is a path in the repository.
+	binary     string
 	kubeconfig string
 	log        string
 	health     string
@@ -37,6 +39,7 @@ func newProcess(name string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("making a kubeconfig for the operator: %w", err)
 	}
 	p := &process{
+		binary:     "bin/ray-operator",
 		kubeconfig: filepath.Join(dir, "kubeconfig"),
 		log:        filepath.Join(dir, "log"),
 		args:       args,
@@ -59,7 +62,7 @@ func (p *process) start() error {
 	}
 	defer log.Close()
 	args := append([]string{"--kubeconfig", p.kubeconfig, "--health-bind-address", p.health, "-v=4"}, p.args...)
-	p.command = exec.Command(path("bin/ray-operator"), args...)
+	p.command = exec.Command(path(p.binary), args...)
 	// With it, the process ends when it has changed an object of its caches.
 	p.command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")
 	p.command.Stdout, p.command.Stderr = log, log

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the operator with a patch, and leaves the tree as it is: the compiler is told to read
+# the files that differ elsewhere.
+#
+#   hack/build-patched.sh PATCH BINARY
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+patch=$(realpath "$1")
+binary=$2
+tree=$(mktemp -d)
+trap 'rm -rf "${tree}"' EXIT
+
+replaced=()
+while read -r file; do
+  install -D "${file}" "${tree}/${file}"
+  replaced+=("\"${PWD}/${file}\": \"${tree}/${file}\"")
+done < <(sed -n 's|^+++ b/||p' "${patch}")
+(cd "${tree}" && git apply "${patch}")
+(IFS=, && printf '{"Replace": {%s}}' "${replaced[*]}") >"${tree}/overlay.json"
+CGO_ENABLED=0 go build -trimpath -overlay "${tree}/overlay.json" -o "${binary}" ./cmd/ray-operator
