@@ -51,7 +51,7 @@ func (c *Controller) servicesOf(ray *rayv1.Ray) childKind[*corev1.Service] {
 	return childKind[*corev1.Service]{
 		kind:     "service",
 		resource: serviceResource,
-		cache:    c.services.Services(ray.Namespace),
+		cache:    c.cachesOf(ray.Namespace).services.Services(ray.Namespace),
 		client:   func() childClient[*corev1.Service] { return c.kube.CoreV1().Services(ray.Namespace) },
 		copy:     (*corev1.Service).DeepCopy,
 		kept:     func(service *corev1.Service) any { return []any{service.Labels, service.Spec} },
@@ -62,7 +62,7 @@ func (c *Controller) deploymentsOf(ray *rayv1.Ray) childKind[*appsv1.Deployment]
 	return childKind[*appsv1.Deployment]{
 		kind:     "deployment",
 		resource: deploymentResource,
-		cache:    c.deployments.Deployments(ray.Namespace),
+		cache:    c.cachesOf(ray.Namespace).deployments.Deployments(ray.Namespace),
 		client:   func() childClient[*appsv1.Deployment] { return c.kube.AppsV1().Deployments(ray.Namespace) },
 		copy:     (*appsv1.Deployment).DeepCopy,
 		kept:     func(deployment *appsv1.Deployment) any { return []any{deployment.Labels, deployment.Spec} },

@@ -10,9 +10,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	appslisters "k8s.io/client-go/listers/apps/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
@@ -21,7 +20,6 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
-	raylisters "github.com/kubeflow/ray-operator/pkg/client/listers/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -53,10 +51,9 @@ type Controller struct {
 	kube kubernetes.Interface
 	ray  versioned.Interface
 
-	rays        raylisters.RayLister
-	services    corelisters.ServiceLister
-	deployments appslisters.DeploymentLister
-	synced      []cache.InformerSynced
+	// caches are by namespace. Those of metav1.NamespaceAll are for all.
+	caches map[string]*caches
+	synced []cache.InformerSynced
 
 	queue     workqueue.TypedRateLimitingInterface[cache.ObjectName]
 	recorder  record.EventRecorder
@@ -72,38 +69,52 @@ type Controller struct {
 // New returns a controller that reads from informers and writes with the two clients.
 func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
 	c := &Controller{
-		kube:        kube,
-		ray:         ray,
-		rays:        informers.Rays.Lister(),
-		services:    informers.Services.Lister(),
-		deployments: informers.Deployments.Lister(),
+		kube:   kube,
+		ray:    ray,
+		caches: map[string]*caches{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "ray", Clock: clock},
 		),
 		recorder: recorder,
 		clock:    clock,
-		ownWrites: newOwnWrites(map[string]versionedStore{
-			rayResource:        informers.Rays.Informer().GetStore(),
-			serviceResource:    informers.Services.Informer().GetStore(),
-			deploymentResource: informers.Deployments.Informer().GetStore(),
-		}),
 	}
-
-	rays, err := informers.Rays.TypedInformer().AddTypedEventHandler(rayHandler(c))
-	if err != nil {
-		return nil, fmt.Errorf("watching Rays: %w", err)
+	c.ownWrites = newOwnWrites(func(namespace, resource string) versionedStore {
+		return c.cachesOf(namespace).stores[resource]
+	})
+	for namespace, scope := range informers.scopes {
+		c.caches[namespace] = scope.caches()
+		if err := c.listen(scope); err != nil {
+			return nil, err
+		}
 	}
-	services, err := informers.Services.TypedInformer().AddTypedEventHandler(childHandler[*corev1.Service](c))
-	if err != nil {
-		return nil, fmt.Errorf("watching Services: %w", err)
-	}
-	deployments, err := informers.Deployments.TypedInformer().AddTypedEventHandler(childHandler[*appsv1.Deployment](c))
-	if err != nil {
-		return nil, fmt.Errorf("watching Deployments: %w", err)
-	}
-	c.synced = []cache.InformerSynced{rays.HasSynced, services.HasSynced, deployments.HasSynced}
 	return c, nil
+}
+
+// listen has the Rays of a scope synced when they or their children change.
+func (c *Controller) listen(s *scope) error {
+	rays, err := s.rays.TypedInformer().AddTypedEventHandler(rayHandler(c))
+	if err != nil {
+		return fmt.Errorf("watching Rays: %w", err)
+	}
+	services, err := s.services.TypedInformer().AddTypedEventHandler(childHandler[*corev1.Service](c))
+	if err != nil {
+		return fmt.Errorf("watching Services: %w", err)
+	}
+	deployments, err := s.deployments.TypedInformer().AddTypedEventHandler(childHandler[*appsv1.Deployment](c))
+	if err != nil {
+		return fmt.Errorf("watching Deployments: %w", err)
+	}
+	c.synced = append(c.synced, rays.HasSynced, services.HasSynced, deployments.HasSynced)
+	return nil
+}
+
+// cachesOf returns the caches that have what is in a namespace.
+func (c *Controller) cachesOf(namespace string) *caches {
+	if all, found := c.caches[metav1.NamespaceAll]; found {
+		return all
+	}
+	return c.caches[namespace]
 }
 
 // Run syncs Rays with so many workers until ctx is done. Then it finishes what is

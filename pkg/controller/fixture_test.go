@@ -83,7 +83,7 @@ func (f *fixture) restart() {
 	if f.queue != nil {
 		f.queue.ShutDown()
 	}
-	informers := NewInformers(f.kubeClient, f.rayClient, metav1.NamespaceAll)
+	informers := NewInformers(f.kubeClient, f.rayClient, nil)
 	controller, err := New(f.kubeClient, f.rayClient, informers, f.events, f.clock)
 	if err != nil {
 		f.t.Fatal(err)
@@ -91,21 +91,12 @@ func (f *fixture) restart() {
 	f.queue = &fakeQueue{TypedRateLimitingInterface: controller.queue}
 	controller.queue = f.queue
 	f.controller = controller
-	f.caches = indexers(informers)
+	f.caches = controller.caches[metav1.NamespaceAll].stores
 	f.seen = map[string]int{}
 	f.deliver()
 	for _, indexer := range f.caches {
 		// A list says how old it is, even if it is empty.
 		indexer.Bookmark(strconv.FormatInt(f.server.revision, 10))
-	}
-}
-
-// indexers returns the caches of informers, by resource.
-func indexers(informers *Informers) map[string]cache.Indexer {
-	return map[string]cache.Indexer{
-		rayResource:        informers.Rays.Informer().GetIndexer(),
-		serviceResource:    informers.Services.Informer().GetIndexer(),
-		deploymentResource: informers.Deployments.Informer().GetIndexer(),
 	}
 }
 

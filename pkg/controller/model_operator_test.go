@@ -52,7 +52,7 @@ type syncing struct {
 // startOperator starts a process, whose caches show at first so many events of the server's
 // history, or all.
 func (w *world) startOperator(shown map[string]int) {
-	informers := NewInformers(w.lane.kube, w.lane.ray, metav1.NamespaceAll)
+	informers := NewInformers(w.lane.kube, w.lane.ray, nil)
 	op := &operator{world: w, seen: map[string]int{}, written: map[objectID]int64{}}
 	controller, err := New(w.lane.kube, w.lane.ray, informers, recorder{op}, clock.RealClock{})
 	if err != nil {
@@ -61,7 +61,7 @@ func (w *world) startOperator(shown map[string]int) {
 	op.queue = &modelQueue{TypedRateLimitingInterface: controller.queue, operator: op}
 	controller.queue = op.queue
 	op.controller = controller
-	op.caches = indexers(informers)
+	op.caches = controller.caches[metav1.NamespaceAll].stores
 	w.operator = op
 	for _, resource := range modelKinds {
 		count, found := shown[resource]

@@ -15,7 +15,8 @@ import (
 //
 // Kubernetes' own controllers do the same (pkg/controller/util/consistency).
 type ownWrites struct {
-	stores map[string]versionedStore
+	// store returns the cache of a resource in a namespace.
+	store func(namespace, resource string) versionedStore
 
 	mu sync.Mutex
 	// pending has, per Ray and resource, the newest resourceVersion that was written.
@@ -27,8 +28,8 @@ type versionedStore interface {
 	LastStoreSyncResourceVersion() string
 }
 
-func newOwnWrites(stores map[string]versionedStore) *ownWrites {
-	return &ownWrites{stores: stores, pending: map[cache.ObjectName]map[string]string{}}
+func newOwnWrites(store func(namespace, resource string) versionedStore) *ownWrites {
+	return &ownWrites{store: store, pending: map[cache.ObjectName]map[string]string{}}
 }
 
 // record notes that a write for a Ray gave an object of a resource a resourceVersion.
@@ -50,7 +51,7 @@ func (w *ownWrites) visible(ray cache.ObjectName) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for resource, written := range w.pending[ray] {
-		if newer(written, w.stores[resource].LastStoreSyncResourceVersion()) {
+		if newer(written, w.store(ray.Namespace, resource).LastStoreSyncResourceVersion()) {
 			return false
 		}
 	}

@@ -28,7 +28,8 @@ func TestOwnWrites(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			writes := newOwnWrites(map[string]versionedStore{rayResource: test.rays, deploymentResource: test.deployments})
+			stores := map[string]versionedStore{rayResource: test.rays, deploymentResource: test.deployments}
+			writes := newOwnWrites(func(_, resource string) versionedStore { return stores[resource] })
 			for _, write := range test.writes {
 				writes.record(sampleKey, write.resource, write.resourceVersion)
 			}

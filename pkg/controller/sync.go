@@ -27,7 +27,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	logger.V(4).Info("Started syncing")
 	defer func() { logger.V(4).Info("Finished syncing", "duration", c.clock.Since(start).Round(time.Microsecond)) }()
 
-	ray, err := c.rays.Rays(key.Namespace).Get(key.Name)
+	ray, err := c.cachesOf(key.Namespace).rays.Rays(key.Namespace).Get(key.Name)
 	if err != nil {
 		c.ownWrites.forget(key)
 		c.refused.Delete(key)

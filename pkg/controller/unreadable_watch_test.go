@@ -81,7 +81,7 @@ func newStage(t *testing.T) (*stage, cache.SharedIndexInformer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	informer := NewInformers(nil, client, metav1.NamespaceAll).Rays.Informer()
+	informer := newScope(nil, client, metav1.NamespaceAll).rays.Informer()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

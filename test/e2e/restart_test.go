@@ -158,12 +158,12 @@ func waitLog(t *testing.T, p *process, text string) {
 	})
 }
 
-// TestOneNamespace runs an operator for one namespace: it leaves others alone. It logs JSON.
-func TestOneNamespace(t *testing.T) {
+// TestNamespaces runs an operator for two namespaces: it leaves others alone. It logs JSON.
+func TestNamespaces(t *testing.T) {
 	operator.stop()
 	t.Cleanup(func() { operator.restart(t) })
-	mine, others := newUser(t), newUser(t)
-	one, err := newProcess("one", "--namespace", mine.namespace, "--logging-format=json")
+	mine, mineToo, others := newUser(t), newUser(t), newUser(t)
+	one, err := newProcess("one", "--namespace", mine.namespace, "--namespace", mineToo.namespace, "--logging-format=json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +173,7 @@ func TestOneNamespace(t *testing.T) {
 	t.Cleanup(one.stop)
 	others.kubectl("apply", "-f", path(seedManifest))
 	mine.runSeed()
+	mineToo.runSeed()
 	if status := others.ray("sample-cluster").Status; status.StartTime != nil {
 		t.Errorf("a Ray of another namespace has the status %v", status)
 	}

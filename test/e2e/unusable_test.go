@@ -27,6 +27,8 @@ func TestUnusable(t *testing.T) {
 		{"no kubeconfig", func(*testing.T) []string { return []string{"--kubeconfig=/nowhere"} }, "/nowhere: no such file or directory"},
 		{"a flag that does not exist", func(*testing.T) []string { return []string{"--frobnicate"} }, "unknown flag: --frobnicate"},
 		{"no workers", func(*testing.T) []string { return []string{"--workers=0"} }, "--workers=0: at least 1 is needed"},
+		{"no name of a namespace", func(*testing.T) []string { return []string{"--namespace=a", "--namespace=B"} }, `--namespace="B" is not the name of a namespace`},
+		{"a namespace twice", func(*testing.T) []string { return []string{"--namespace=a,a"} }, "--namespace=a is there twice"},
 		{"an argument", func(*testing.T) []string { return []string{"run"} }, `unexpected argument "run"`},
 		{"a server that is not there", func(t *testing.T) []string {
 			return []string{"--kubeconfig", writeFile(t, unreachable)}

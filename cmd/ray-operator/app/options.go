@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -22,8 +23,8 @@ type Options struct {
 	// operator runs in a Pod of the cluster. There is no other default, so that it never
 	// runs against a cluster that nobody named.
 	Kubeconfig string
-	// Namespace is the only one whose Rays are kept. Empty means all.
-	Namespace string
+	// Namespaces are those whose Rays are kept. None means all.
+	Namespaces []string
 	// Workers is how many Rays are synced at a time.
 	Workers int
 	// QPS and Burst limit the requests to the API server per second. A negative QPS means
@@ -45,7 +46,6 @@ type Options struct {
 // NewOptions returns the defaults.
 func NewOptions() *Options {
 	return &Options{
-		Namespace:         metav1.NamespaceAll,
 		Workers:           8,
 		QPS:               -1,
 		Burst:             100,
@@ -65,7 +65,7 @@ func NewOptions() *Options {
 // AddFlags adds a flag for each option.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "Path to a kubeconfig file. Leave it out when the operator runs in the cluster that it serves.")
-	fs.StringVar(&o.Namespace, "namespace", o.Namespace, "The only namespace in which Rays are kept. Empty means all.")
+	fs.StringSliceVar(&o.Namespaces, "namespace", o.Namespaces, "A namespace in which Rays are kept. Can be repeated. Without it, all are.")
 	fs.IntVar(&o.Workers, "workers", o.Workers, "How many Rays are synced at a time.")
 	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Requests to the API server per second, on average. Negative means no limit of the operator's own.")
 	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Requests to the API server at once, where --kube-api-qps limits them.")
@@ -96,10 +96,16 @@ func (o *Options) Parse(args []string) error {
 
 // Validate returns an error that names the first flag that makes no sense.
 func (o *Options) Validate() error {
+	for i, namespace := range o.Namespaces {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			return fmt.Errorf("--namespace=%q is not the name of a namespace", namespace)
+		}
+		if slices.Contains(o.Namespaces[:i], namespace) {
+			return fmt.Errorf("--namespace=%s is there twice", namespace)
+		}
+	}
 	election := o.LeaderElection
 	switch {
-	case o.Namespace != "" && len(validation.IsDNS1123Label(o.Namespace)) > 0:
-		return fmt.Errorf("--namespace=%q is not the name of a namespace", o.Namespace)
 	case o.Workers < 1:
 		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
 	case o.QPS == 0:

@@ -23,30 +23,23 @@ const checkTimeout = 15 * time.Second
 func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ray versioned.Interface, options *Options) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	rays := ray.RayV1().Rays(options.Namespace)
-	services := kube.CoreV1().Services(options.Namespace)
-	deployments := kube.AppsV1().Deployments(options.Namespace)
-	one := metav1.ListOptions{Limit: 1}
 
-	_, err := rays.List(ctx, one)
-	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -f manifests/crd", rayv1.Resource("rays"))
+	namespaces := options.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
 	}
-	for _, read := range []func() error{
-		func() error { return stop(rays.Watch(ctx, one)) },
-		func() error { _, err := services.List(ctx, one); return err },
-		func() error { return stop(services.Watch(ctx, one)) },
-		func() error { _, err := deployments.List(ctx, one); return err },
-		func() error { return stop(deployments.Watch(ctx, one)) },
-		func() error { return checkLease(ctx, kube, options) },
-	} {
+
+	err := checkLease(ctx, kube, options)
+	for _, namespace := range namespaces {
 		if err == nil {
-			err = read()
+			err = checkReads(ctx, kube, ray, namespace)
 		}
 	}
 
 	_, answered := errors.AsType[*apierrors.StatusError](err)
 	switch {
+	case errors.Is(err, errNoDefinition):
+		return err
 	case err == nil, errors.Is(ctx.Err(), context.Canceled):
 		// Whoever was told to stop meanwhile has not failed.
 		return nil
@@ -59,6 +52,34 @@ func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ra
 	default:
 		return fmt.Errorf("asking the API server at %s: %w", host, err)
 	}
+}
+
+// errNoDefinition says that the API server does not serve Rays.
+var errNoDefinition = fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -f manifests/crd", rayv1.Resource("rays"))
+
+// checkReads tries what the operator reads in a namespace, or in all of them.
+func checkReads(ctx context.Context, kube kubernetes.Interface, ray versioned.Interface, namespace string) error {
+	rays := ray.RayV1().Rays(namespace)
+	services := kube.CoreV1().Services(namespace)
+	deployments := kube.AppsV1().Deployments(namespace)
+	one := metav1.ListOptions{Limit: 1}
+
+	_, err := rays.List(ctx, one)
+	if apierrors.IsNotFound(err) {
+		return errNoDefinition
+	}
+	for _, read := range []func() error{
+		func() error { return stop(rays.Watch(ctx, one)) },
+		func() error { _, err := services.List(ctx, one); return err },
+		func() error { return stop(services.Watch(ctx, one)) },
+		func() error { _, err := deployments.List(ctx, one); return err },
+		func() error { return stop(deployments.Watch(ctx, one)) },
+	} {
+		if err == nil {
+			err = read()
+		}
+	}
+	return err
 }
 
 // stop ends a watch that was begun to see whether it can be.

@@ -55,7 +55,7 @@ func Run(ctx context.Context, options *Options) error {
 	defer stopEvents()
 
 	// The caches are full before the lease is won, so that a successor acts at once.
-	informers := controller.NewInformers(kube, ray, options.Namespace)
+	informers := controller.NewInformers(kube, ray, options.Namespaces)
 	rays, err := controller.New(kube, ray, informers, recorder, clock.RealClock{})
 	if err != nil {
 		return err
