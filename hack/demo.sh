@@ -59,7 +59,7 @@ up() {
   say "Starting the operator, outside the cluster, as the ServiceAccount ray-operator"
   mkdir -p "${run}"
   hack/operator-kubeconfig.sh "${kubectl}" >"${run}/kubeconfig"
-  nohup bin/ray-operator --kubeconfig "${run}/kubeconfig" --health-bind-address=127.0.0.1:0 >"${run}/log" 2>&1 &
+  nohup bin/ray-operator --kubeconfig "${run}/kubeconfig" --health-bind-address=127.0.0.1:0 --metrics-bind-address= >"${run}/log" 2>&1 &
   echo $! >"${run}/pid"
   sleep 1
   if ! kill -0 "$(<"${run}/pid")" 2>/dev/null; then

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -64,6 +65,8 @@ type Controller struct {
 	// altered has, per Ray, the status that was sent last, where the API server has stored
 	// another one: its schema may be an older one, which lacks a field, or admission insists.
 	altered sync.Map
+	// running is set while Rays are synced.
+	running atomic.Bool
 }
 
 // New returns a controller that reads from informers and writes with the two clients.
@@ -129,6 +132,8 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	syncCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 
+	c.running.Store(true)
+	defer c.running.Store(false)
 	logger.Info("Starting workers", "count", workers)
 	var wg sync.WaitGroup
 	for range workers {
@@ -167,10 +172,11 @@ func (c *Controller) processNextWorkItem(ctx context.Context) bool {
 // syncSafely is sync, with a panic turned into an error: one Ray that meets a defect
 // must not end the work on all others.
 func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (err error) {
+	defer c.observeSync(c.clock.Now())
 	defer func() {
 		if cause := recover(); cause != nil {
 			klog.FromContext(ctx).Error(nil, "Panic in sync, which is a defect of the operator", "panic", cause, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in sync: %v", cause)
+			err = fmt.Errorf("%w: %v", errPanic, cause)
 		}
 	}()
 	return c.sync(ctx, key)
@@ -191,6 +197,7 @@ func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err err
 	case errors.Is(err, context.Canceled):
 		logger.V(2).Info("Stopped in the middle of a sync")
 	default:
+		syncErrors.WithLabelValues(errorReason(err)).Inc()
 		logger.Error(err, "Sync failed, retrying", "failures", c.queue.NumRequeues(key)+1)
 		c.queue.AddRateLimited(key)
 	}

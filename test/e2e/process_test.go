@@ -61,7 +61,7 @@ func (p *process) start() error {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"--kubeconfig", p.kubeconfig, "--health-bind-address", p.health, "-v=4"}, p.args...)
+	args := append([]string{"--kubeconfig", p.kubeconfig, "--health-bind-address", p.health, "--metrics-bind-address=127.0.0.1:0", "-v=4"}, p.args...)
 	p.command = exec.Command(path(p.binary), args...)
 	// With it, the process ends when it has changed an object of its caches.
 	p.command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")

@@ -36,6 +36,24 @@ func TestUnusable(t *testing.T) {
 		{"a port that is in use", func(*testing.T) []string {
 			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address", operator.health}
 		}, "--health-bind-address: listen tcp " + operator.health + ": bind: address already in use"},
+		{"a port for metrics that is in use", func(*testing.T) []string {
+			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address=", "--metrics-bind-address", operator.health}
+		}, "--metrics-bind-address: listen tcp " + operator.health + ": bind: address already in use"},
+		{"a certificate that is not there", func(*testing.T) []string {
+			return []string{"--kubeconfig", operator.kubeconfig, "--tls-cert-file=/nowhere.crt", "--tls-private-key-file=/nowhere.key"}
+		}, "--tls-cert-file=/nowhere.crt, --tls-private-key-file=/nowhere.key: open /nowhere.crt: no such file or directory"},
+		{"a certificate that is none", func(t *testing.T) []string {
+			file := writeFile(t, "none")
+			return []string{"--kubeconfig", operator.kubeconfig, "--tls-cert-file", file, "--tls-private-key-file", file}
+		}, "tls: failed to find any PEM data in certificate input"},
+		{"a certificate without a key", func(*testing.T) []string { return []string{"--tls-cert-file=/nowhere.crt"} }, "--tls-cert-file and --tls-private-key-file need each other"},
+		{"a lease that cannot be made", func(t *testing.T) []string {
+			return []string{"--kubeconfig", operator.kubeconfig, "--leader-elect", "--leader-elect-resource-namespace=default"}
+		}, `cannot get resource "leases" in API group "coordination.k8s.io" in the namespace "default"`},
+		{"a lease that cannot be written", func(t *testing.T) []string {
+			changeRole(t, "role/ray-operator-leader-election", `[{"op":"replace","path":"/rules","value":[{"apiGroups":["coordination.k8s.io"],"resources":["leases"],"verbs":["get"]}]}]`)
+			return []string{"--kubeconfig", operator.kubeconfig, "--leader-elect", "--leader-elect-resource-name=another"}
+		}, `a permission is missing (manifests/rbac has all that are needed): leases.coordination.k8s.io is forbidden: User "system:serviceaccount:ray-system:ray-operator" cannot create resource "leases"`},
 		{"a permission to watch that is missing", func(t *testing.T) []string {
 			changeRights(t, `[{"op":"replace","path":"/rules/0/verbs","value":["get","list"]}]`)
 			return []string{"--kubeconfig", operator.kubeconfig, "--health-bind-address="}
@@ -68,7 +86,13 @@ func TestUnusable(t *testing.T) {
 // changeRights changes the operator's ClusterRole, until the test ends.
 func changeRights(t *testing.T, patch string) {
 	t.Helper()
-	if out := runKubectl(t.Context(), "", "patch", "clusterrole", "ray-operator", "--type=json", "-p", patch); out.err != nil {
+	changeRole(t, "clusterrole/ray-operator", patch)
+}
+
+// changeRole changes a role of the operator's, until the test ends.
+func changeRole(t *testing.T, role, patch string) {
+	t.Helper()
+	if out := runKubectl(t.Context(), "", "patch", role, "--namespace=ray-system", "--type=json", "-p", patch); out.err != nil {
 		t.Fatal(out.stderr)
 	}
 	t.Cleanup(func() { restoreRights(t) })

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	servingAddress = regexp.MustCompile(`Serving /healthz and /readyz" address="([^"]+)"`)
+	servingAddress = regexp.MustCompile(`Serving /metrics" address="([^"]+)"`)
 	goroutineTotal = regexp.MustCompile(`^goroutine profile: total ([0-9]+)`)
 	heapInUse      = regexp.MustCompile(`# HeapInuse = ([0-9]+)`)
 )

@@ -33,7 +33,14 @@ type Options struct {
 	Burst int
 	// HealthBindAddress is where /healthz and /readyz are served. Empty means nowhere.
 	HealthBindAddress string
-	// Profiling adds /debug/pprof/ to what is served there.
+	// MetricsBindAddress is where /metrics is served. Empty means nowhere.
+	MetricsBindAddress string
+	// MetricsSecure has metrics served over HTTPS, to those whom the API server allows it.
+	MetricsSecure bool
+	// TLSCertFile and TLSPrivateKeyFile are the certificate of that, in PEM. Empty means one
+	// that is signed by itself.
+	TLSCertFile, TLSPrivateKeyFile string
+	// Profiling adds /debug/pprof/ to what is served beside /metrics.
 	Profiling bool
 	// LeaderElection says whether and how replicas of the operator agree on who acts.
 	LeaderElection componentbaseconfig.LeaderElectionConfiguration
@@ -46,10 +53,12 @@ type Options struct {
 // NewOptions returns the defaults.
 func NewOptions() *Options {
 	return &Options{
-		Workers:           8,
-		QPS:               -1,
-		Burst:             100,
-		HealthBindAddress: ":8081",
+		Workers:            8,
+		QPS:                -1,
+		Burst:              100,
+		HealthBindAddress:  ":8081",
+		MetricsBindAddress: ":8443",
+		MetricsSecure:      true,
 		LeaderElection: componentbaseconfig.LeaderElectionConfiguration{
 			ResourceLock:      "leases",
 			ResourceName:      "ray-operator",
@@ -70,7 +79,11 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Requests to the API server per second, on average. Negative means no limit of the operator's own.")
 	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Requests to the API server at once, where --kube-api-qps limits them.")
 	fs.StringVar(&o.HealthBindAddress, "health-bind-address", o.HealthBindAddress, "Address on which /healthz and /readyz are served, over HTTP. Empty means nowhere.")
-	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve profiles at /debug/pprof/, on the address of --health-bind-address.")
+	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "Address on which /metrics is served. Empty means nowhere.")
+	fs.BoolVar(&o.MetricsSecure, "metrics-secure", o.MetricsSecure, "Serve metrics over HTTPS, to whom the API server allows to get /metrics. With false it is HTTP, to anybody.")
+	fs.StringVar(&o.TLSCertFile, "tls-cert-file", o.TLSCertFile, "File with the certificate for HTTPS, followed by those between it and its authority. Read again when it changes. Without it, the operator signs one itself.")
+	fs.StringVar(&o.TLSPrivateKeyFile, "tls-private-key-file", o.TLSPrivateKeyFile, "File with the private key of --tls-cert-file.")
+	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve profiles at /debug/pprof/, beside /metrics and to whom the API server allows to get that.")
 	fs.BoolVar(&o.ShowVersion, "version", o.ShowVersion, "Print the version and exit.")
 	configoptions.BindLeaderElectionFlags(&o.LeaderElection, fs)
 	logsapi.AddFlags(o.Logging, fs)
@@ -110,8 +123,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
 	case o.QPS == 0:
 		return errors.New("--kube-api-qps=0 would allow no request: use a negative number for no limit")
-	case o.Profiling && o.HealthBindAddress == "":
-		return errors.New("--profiling needs a --health-bind-address to serve profiles on")
+	case o.Profiling && o.MetricsBindAddress == "":
+		return errors.New("--profiling needs a --metrics-bind-address to serve profiles on")
+	case (o.TLSCertFile == "") != (o.TLSPrivateKeyFile == ""):
+		return errors.New("--tls-cert-file and --tls-private-key-file need each other")
+	case o.TLSCertFile != "" && !o.MetricsSecure:
+		return errors.New("--tls-cert-file is of no use with --metrics-secure=false")
 	case o.QPS > 0 && o.Burst < 1:
 		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
 	case !election.LeaderElect:

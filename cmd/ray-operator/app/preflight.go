@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -20,7 +21,7 @@ const checkTimeout = 15 * time.Second
 
 // checkServer tries everything that the operator reads later. What is missing then is said
 // in one line, instead of again and again by an informer that cannot start.
-func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ray versioned.Interface, options *Options) error {
+func checkServer(ctx context.Context, host string, clients *clients, options *Options) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 
@@ -29,10 +30,10 @@ func checkServer(ctx context.Context, host string, kube kubernetes.Interface, ra
 		namespaces = []string{metav1.NamespaceAll}
 	}
 
-	err := checkLease(ctx, kube, options)
+	err := checkLease(ctx, clients.unfenced, options)
 	for _, namespace := range namespaces {
 		if err == nil {
-			err = checkReads(ctx, kube, ray, namespace)
+			err = checkReads(ctx, clients.kube, clients.ray, namespace)
 		}
 	}
 
@@ -90,15 +91,24 @@ func stop(events watch.Interface, err error) error {
 	return err
 }
 
-// checkLease reads the lease by which replicas agree on who acts. There may be none yet.
+// checkLease tries to write the lease by which replicas agree on who acts, without doing it:
+// whoever waits for a lease that it can never have says so in the log alone, again and again.
 func checkLease(ctx context.Context, kube kubernetes.Interface, options *Options) error {
 	election := options.LeaderElection
 	if !election.LeaderElect {
 		return nil
 	}
-	_, err := kube.CoordinationV1().Leases(election.ResourceNamespace).Get(ctx, election.ResourceName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
+	leases := kube.CoordinationV1().Leases(election.ResourceNamespace)
+	lease, err := leases.Get(ctx, election.ResourceName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: election.ResourceName}}
+		_, err = leases.Create(ctx, lease, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	case err == nil:
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return nil // another replica was faster, which is its right
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -39,11 +38,15 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	election := newElection(options.LeaderElection)
-	leases, kube, ray, err := newClients(config, election)
+	clients, err := newClients(config, election)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	if err := checkServer(ctx, config.Host, kube, ray, options); err != nil {
+	metrics, err := newMetricsEndpoint(options, clients.unfenced)
+	if err != nil {
+		return err
+	}
+	if err := checkServer(ctx, config.Host, clients, options); err != nil {
 		return err
 	}
 
@@ -51,29 +54,38 @@ func Run(ctx context.Context, options *Options) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
-	recorder, stopEvents := newEvents(background, kube)
+	recorder, stopEvents := newEvents(background, clients.kube)
 	defer stopEvents()
 
 	// The caches are full before the lease is won, so that a successor acts at once.
-	informers := controller.NewInformers(kube, ray, options.Namespaces)
-	rays, err := controller.New(kube, ray, informers, recorder, clock.RealClock{})
+	informers := controller.NewInformers(clients.kube, clients.ray, options.Namespaces)
+	rays, err := controller.New(clients.kube, clients.ray, informers, recorder, clock.RealClock{})
 	if err != nil {
 		return err
 	}
 	informers.Start(background)
 
-	health, err := serveHealth(ctx, options, election.check, informers.HasSynced)
-	if err != nil {
-		return err
+	registerMetrics(rays)
+	for _, e := range []endpoint{
+		{
+			flag: "--health-bind-address", address: options.HealthBindAddress, what: "/healthz and /readyz",
+			handler: newHealthHandler(election.check, informers.HasSynced),
+		},
+		metrics,
+	} {
+		server, err := serve(ctx, e)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
 	}
-	defer health.Close()
 
 	work := func(ctx context.Context) error {
 		defer recorder.flush(ctx)
 		return rays.Run(ctx, options.Workers)
 	}
 	if options.LeaderElection.LeaderElect {
-		err = election.run(ctx, leases, work)
+		err = election.run(ctx, clients.unfenced.CoordinationV1(), work)
 	} else {
 		err = work(ctx)
 	}
@@ -84,25 +96,34 @@ func Run(ctx context.Context, options *Options) error {
 	return err
 }
 
-// newClients returns a client for leases, and those for all else.
-func newClients(config *rest.Config, election *election) (coordinationv1.LeasesGetter, kubernetes.Interface, versioned.Interface, error) {
-	leases, err := coordinationv1.NewForConfig(config)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if election.config.LeaderElect {
-		config.Wrap(election.fence)
-	}
+// clients are how the operator talks to the API server.
+type clients struct {
+	// kube and ray are for the work. They write only while this replica leads.
+	kube kubernetes.Interface
+	ray  versioned.Interface
+	// unfenced is for what a replica also needs when it does not lead, such as the lease.
+	unfenced kubernetes.Interface
+}
+
+func newClients(config *rest.Config, election *election) (*clients, error) {
 	// Protobuf costs both sides less than JSON, which is all that there is for Rays.
 	builtIn := rest.CopyConfig(config)
 	builtIn.ContentType = runtime.ContentTypeProtobuf
 	builtIn.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	unfenced, err := kubernetes.NewForConfig(builtIn)
+	if err != nil {
+		return nil, err
+	}
+	if election.config.LeaderElect {
+		builtIn.Wrap(election.fence)
+		config.Wrap(election.fence)
+	}
 	kube, err := kubernetes.NewForConfig(builtIn)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	ray, err := controller.NewRayClient(config)
-	return leases, kube, ray, err
+	return &clients{kube: kube, ray: ray, unfenced: unfenced}, err
 }
 
 // newClientConfig returns how to reach the API server.

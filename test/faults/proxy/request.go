@@ -47,6 +47,9 @@ var verbs = map[string]string{
 // /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/SUBRESOURCE, or below /apis/GROUP/VERSION.
 func newRequest(r *http.Request, body []byte) *request {
 	parsed := &request{Request: r, verb: verbs[r.Method], body: body}
+	if r.URL.Query().Has("dryRun") {
+		parsed.verb = "" // it only tries whether it may
+	}
 	_, rest, _ := strings.Cut(r.URL.Path, "/namespaces/")
 	parts := strings.Split(rest, "/")
 	if len(parts) > 1 {
