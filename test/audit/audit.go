@@ -3,6 +3,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Request is one line of an audit log.
@@ -17,12 +19,17 @@ type Request struct {
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
 	// ObjectRef is nil for a request that is about no object, such as for /version.
-	ObjectRef *struct {
-		Resource, Subresource, Namespace, Name string
-	} `json:"objectRef"`
+	ObjectRef      *Object `json:"objectRef"`
 	ResponseStatus struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
+	// Answered is when the answer was complete, by the API server's clock.
+	Answered time.Time `json:"stageTimestamp"`
+}
+
+// Object is what a request is about. For a list or a watch it has no name.
+type Object struct {
+	Resource, Subresource, Namespace, Name string
 }
 
 // Resource returns what the request is about, such as "rays/status", or "".
@@ -56,16 +63,36 @@ func (r *Request) String() string {
 	return fmt.Sprintf("%s %s %s of namespace %s: %d", r.Verb, r.Resource(), r.ObjectRef.Name, r.ObjectRef.Namespace, r.ResponseStatus.Code)
 }
 
-// Mark is a place in an audit log.
+// Mark is a place in an audit log, at the beginning of a line.
 type Mark int64
 
-// End returns the end of an audit log as it is now.
+// End returns the end of an audit log as it is now. A line that is just being written comes
+// after it.
 func End(path string) (Mark, error) {
-	info, err := os.Stat(path)
+	mark, err := end(path)
 	if err != nil {
 		return 0, fmt.Errorf("finding the end of the audit log: %w", err)
 	}
-	return Mark(info.Size()), nil
+	return mark, nil
+}
+
+func end(path string) (Mark, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size := info.Size()
+	tail := make([]byte, min(size, maxLine))
+	if _, err := file.ReadAt(tail, size-int64(len(tail))); err != nil {
+		return 0, err
+	}
+	unfinished := len(tail) - 1 - bytes.LastIndexByte(tail, '\n')
+	return Mark(size - int64(unfinished)), nil
 }
 
 // maxLine is how long a line may be. Those of the policy of hack/cluster have no objects, and
@@ -73,7 +100,7 @@ func End(path string) (Mark, error) {
 const maxLine = 1 << 20
 
 // Since returns the requests of clients whose user agent begins with agent, from a mark on. It
-// ends after an error.
+// ends after an error. A line that is just being written is left out.
 func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 	return func(yield func(*Request, error) bool) {
 		file, err := os.Open(path)
@@ -87,6 +114,7 @@ func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 		}
 		lines := bufio.NewScanner(file)
 		lines.Buffer(nil, maxLine)
+		lines.Split(scanWholeLines)
 		for lines.Scan() {
 			// Most lines are of others, and decoding takes most of the time.
 			if !strings.Contains(lines.Text(), `"`+agent) {
@@ -105,4 +133,9 @@ func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 			yield(nil, fmt.Errorf("reading the audit log: %w", err))
 		}
 	}
+}
+
+// scanWholeLines is bufio.ScanLines without a last line that has no end yet.
+func scanWholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
+	return bufio.ScanLines(data, false)
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -59,10 +60,40 @@ func TestMark(t *testing.T) {
 	}
 }
 
+// A line that is just being written is not taken for one that is broken, and not lost.
+func TestUnfinishedLine(t *testing.T) {
+	whole := strings.LastIndex(strings.TrimSuffix(log, "\n"), "\n") + 1
+	for _, cut := range []int{whole, whole + 1, len(log) - 1} {
+		path := write(t, log[:cut])
+		for _, err := range Since(path, 0, "ray-operator/") {
+			if err != nil {
+				t.Errorf("%d bytes of the log: %v", cut, err)
+			}
+		}
+		mark, err := End(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for request, err := range Since(path, mark, "ray-operator/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, request.Verb)
+		}
+		if !slices.Equal(got, []string{"get"}) {
+			t.Errorf("%d bytes of the log: then there were %q, want the one that was not finished", cut, got)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for name, path := range map[string]string{
 		"no log":                 filepath.Join(t.TempDir(), "absent"),
-		"a line that is no JSON": write(t, `"ray-operator/`),
+		"a line that is no JSON": write(t, `"ray-operator/`+"\n"),
 	} {
 		failed := false
 		for _, err := range Since(path, 0, "ray-operator/") {
