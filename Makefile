@@ -78,7 +78,7 @@ test: test-unit test-e2e ## Run everything that decides whether a change may lan
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests.
-	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/audit ./test/faults/...
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/audit ./test/load ./test/faults/...
 	@for module in $(TOOL_MODULES); do (cd $$module && go test -trimpath ./...) || exit 1; done
 
 .PHONY: test-e2e
@@ -88,6 +88,10 @@ test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of the
 .PHONY: test-faults
 test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
+
+.PHONY: bench
+bench: bin/ray-operator ## Measure what N=100,1000 Rays cost (PODS=off for none of their Pods, REST=10m to watch longer).
+	hack/bench.sh $(if $(N),--rays $(N)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)
 
 .PHONY: bench-go
 bench-go: ## Time the parts of a sync, and count their allocations (BENCH_FLAGS='-count 10' for benchstat).

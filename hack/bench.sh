@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Measures what the operator costs, each load on a local cluster of its own, which goes afterwards.
+#
+#   hack/bench.sh [--rays N,N...] [--no-pods] [--rest DURATION] [flags of the operator...]
+#
+# With --no-pods there are no controllers for Deployments and ReplicaSets, so that a machine can
+# hold many more Rays; no Ray gets Health then. The report goes to stdout, and with what it is
+# made from to .bench.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+rays=100,1000
+pods=true
+rest=1m
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --rays) rays=$2 && shift 2 ;;
+    --no-pods) pods=false && shift ;;
+    --rest) rest=$2 && shift 2 ;;
+    *) break ;;
+  esac
+done
+
+name=bench
+dir=$PWD/.cluster/${name}
+out=$PWD/.bench
+kubectl=$PWD/bin/cluster/kubectl
+export KUBECONFIG=${dir}/kubeconfig
+
+down() { go run -C hack/cluster . down --name "${name}" --dir "${dir}"; }
+trap down EXIT
+
+# up NODES starts the cluster anew and installs the operator there.
+up() {
+  down >/dev/null
+  local extra=()
+  # The garbage collector stays, since deletion is measured.
+  ${pods} || extra+=(--extra-arg "kube-controller-manager=controllers=*,-deployment-controller,-replicaset-controller")
+  go run -C hack/cluster . up --name "${name}" --dir "${dir}" --nodes "$1" "${extra[@]}" >&2
+  for part in crd policy rbac; do "${kubectl}" apply -k "manifests/${part}" >&2; done
+  "${kubectl}" wait --for=condition=Established --timeout=60s crd/rays.ray.kubeflow.org >&2
+  hack/operator-kubeconfig.sh "${kubectl}" >"${out}/operator.kubeconfig"
+}
+
+# load COMMAND FLAG... measures on that cluster.
+load() {
+  "$PWD/bin/load" "$1" -kubeconfig "${dir}/kubeconfig" -cluster "${dir}/clusters/${name}" \
+    -operator-kubeconfig "${out}/operator.kubeconfig" -operator-log "${out}/operator.log" "${@:2}"
+}
+
+mkdir -p "${out}"
+rm -f "${out}/operator.log"
+go build -trimpath -o bin/load ./test/load
+
+results=()
+for count in ${rays//,/ }; do
+  # A Ray has four Pods, and up to three more while its workers roll. A node has room for 1,000.
+  up $((count * 7 / 1000 + 3))
+  result=${out}/rays-${count}$(${pods} || echo -no-pods).json
+  load measure -rays "${count}" -pods="${pods}" -rest "${rest}" -out "${result}" -- "$@"
+  results+=("${result}")
+done
+if ${pods}; then
+  # The big Ray has 1,000 workers, and the small ones beside it become a few hundred.
+  up 5
+  load big -rays 20 -out "${out}/big.json" -- "$@"
+  results+=("${out}/big.json")
+fi
+bin/load report -out "${out}" "${results[@]}"

@@ -1,0 +1,82 @@
+package main
+
+import "math"
+
+// row is a line of a table: a number in each measurement, and what it may be.
+type row[T any] struct {
+	what   string
+	unit   string // as it follows a number
+	digits int    // after the point
+	// limit is the goal, or nil if there is none. It is not a number where none was set.
+	limit func(T) float64
+	value func(T) float64
+	// pods tells that the number means nothing on a cluster that makes no Pods.
+	pods bool
+}
+
+// rows are the table of loads. Most are goals; the others show what these come from.
+var rows = []row[*result]{
+	{"create: operator CPU per Ray", " ms", 1, atMost(8), func(r *result) float64 { return r.perRay(1000 * r.Create.CPU[operatorProcess]) }, true},
+	{"create: operator writes per Ray", "", 2, atMost(8), func(r *result) float64 { return r.perRay(writes(r.Create.Requests)) }, true},
+	{"create: operator reads per Ray", "", 2, nil, func(r *result) float64 { return r.perRay(reads(r.Create.Requests)) }, false},
+	{"create: Ray done after, p50", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.P50 }, false},
+	{"create: Ray done after, p99", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.P99 }, false},
+	{"create: Ray done after, max", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.Max }, false},
+	{"create: last child after", " s", 1, nil, func(r *result) float64 { return r.Create.LastChild }, false},
+	{"create: all done after", " s", 1, nil, func(r *result) float64 { return r.Create.Seconds }, false},
+	{"memory, resident", " MiB", 0, memoryLimit, func(r *result) float64 { return r.Create.Resident }, false},
+	{"memory, at its peak", " MiB", 0, nil, func(r *result) float64 { return max(r.Rest.Peak, r.Delete.Peak) }, false},
+	{"rest: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Rest.Requests) }, false},
+	{"rest: CPU per minute", " ms", 0, atMost(20), func(r *result) float64 { return 1000 * r.Rest.CPU[operatorProcess] / (r.Rest.Seconds / 60) }, false},
+	{"restart: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Restart.Requests) }, false},
+	{"restart: CPU until at rest", " s", 2, atMost(1.2), func(r *result) float64 { return r.Restart.CPU[operatorProcess] }, false},
+	{"restart: ready after", " s", 2, atMost(5), func(r *result) float64 { return r.Restart.Seconds }, false},
+	{"new image: child updates per Ray", "", 2, atMost(2), func(r *result) float64 { return r.perRay(writes(r.Image.Requests, "deployments", "services")) }, true},
+	{"new image: status writes per Ray", "", 2, atMost(6), func(r *result) float64 { return r.perRay(writes(r.Image.Requests, "rays/status")) }, true},
+	{"new image: operator CPU per Ray", " ms", 1, nil, func(r *result) float64 { return r.perRay(1000 * r.Image.CPU[operatorProcess]) }, true},
+	{"new image: all done after", " s", 1, nil, func(r *result) float64 { return r.Image.Seconds }, false},
+	{"delete: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Delete.Requests) }, false},
+	{"delete: operator CPU per Ray", " ms", 1, nil, func(r *result) float64 { return r.perRay(1000 * r.Delete.CPU[operatorProcess]) }, false},
+	{"delete: all gone after", " s", 1, nil, func(r *result) float64 { return r.Delete.Seconds }, false},
+}
+
+// bigRows are the table of the big Ray.
+var bigRows = []row[*big]{
+	{"big Ray: operator writes, up and back", "", 0, func(*big) float64 { return 20 }, func(b *big) float64 { return writes(b.Requests) }, false},
+	{"big Ray: all there after", " s", 1, nil, func(b *big) float64 { return b.UpSeconds }, false},
+	{"big Ray: back after", " s", 1, nil, func(b *big) float64 { return b.DownSeconds }, false},
+	{"small Ray on a quiet cluster: Health after, p50", " s", 2, nil, func(b *big) float64 { return b.Quiet.P50 }, false},
+	{"small Ray on a quiet cluster: Health after, max", " s", 2, nil, func(b *big) float64 { return b.Quiet.Max }, false},
+	{"small Ray beside it: Health after, p50", " s", 2, nil, func(b *big) float64 { return b.Beside.P50 }, false},
+	{"small Ray beside it: Health after, max", " s", 2, func(*big) float64 { return 2 }, func(b *big) float64 { return b.Beside.Max }, false},
+}
+
+// growthLimit is the goal for the CPU per Ray among ten times as many Rays.
+const growthLimit = 1.2
+
+// atMost is a goal for any load.
+func atMost(limit float64) func(*result) float64 { return func(*result) float64 { return limit } }
+
+// memoryLimit is the goal for memory: one for up to 1,000 Rays, another for up to 10,000.
+func memoryLimit(r *result) float64 {
+	switch {
+	case r.Rays <= 1_000:
+		return 75
+	case r.Rays <= 10_000:
+		return 400
+	default:
+		return math.NaN()
+	}
+}
+
+// verdict tells whether a value keeps a goal.
+func verdict(value, limit float64) string {
+	switch {
+	case math.IsNaN(value), math.IsNaN(limit):
+		return ""
+	case value <= limit:
+		return "pass"
+	default:
+		return "miss"
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+)
+
+// namespace is where the Rays are that are measured.
+const namespace = "bench"
+
+// load is what an operator is put under.
+type load struct {
+	rays int
+	pods bool
+	rest time.Duration
+}
+
+// timeout is when it is clear that a phase does not come to its end.
+func (l load) timeout() time.Duration {
+	return 10*time.Minute + time.Duration(l.rays)*500*time.Millisecond
+}
+
+// measure measures each phase in the life of many Rays.
+func measure(ctx context.Context, s *scene, load load) (*result, error) {
+	done := healthy
+	if !load.pods {
+		done = observed
+	}
+	if err := s.open(ctx, done); err != nil {
+		return nil, err
+	}
+	result, err := s.measureAll(ctx, load)
+	return result, errors.Join(err, s.operator.stop())
+}
+
+func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
+	if err := s.makeNamespace(ctx, namespace); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
+	names := rayNames("ray", load.rays)
+	result := &result{Machine: s.machine, Rays: load.rays, Pods: load.pods}
+	for _, step := range []struct {
+		doing   string
+		phase   **phase
+		measure func(context.Context) (*phase, error)
+	}{
+		{"creating", &result.Create, func(ctx context.Context) (*phase, error) { return s.measureCreate(ctx, names) }},
+		{"resting", &result.Rest, func(ctx context.Context) (*phase, error) { return s.measureRest(ctx, load.rest) }},
+		{"restarting", &result.Restart, s.measureRestart},
+		{"changing the image of", &result.Image, func(ctx context.Context) (*phase, error) { return s.measureImage(ctx, names) }},
+		{"deleting", &result.Delete, func(ctx context.Context) (*phase, error) { return s.measureDelete(ctx, names) }},
+	} {
+		progress("%s %d Rays", step.doing, load.rays)
+		ctx, cancel := context.WithTimeoutCause(ctx, load.rest+load.timeout(), fmt.Errorf("%s takes more than %s", step.doing, load.timeout()))
+		var err error
+		*step.phase, err = step.measure(ctx)
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("%s %d Rays: %w", step.doing, load.rays, err)
+		}
+	}
+	return result, nil
+}
+
+// measureCreate creates Rays and waits until all are done.
+func (s *scene) measureCreate(ctx context.Context, names []string) (*phase, error) {
+	return s.measureAct(ctx, names, 1, func(ctx context.Context, name string) error {
+		return s.create(ctx, namespace, name)
+	})
+}
+
+// measureImage gives both groups of all Rays a new image, and waits until all are done again.
+func (s *scene) measureImage(ctx context.Context, names []string) (*phase, error) {
+	return s.measureAct(ctx, names, 2, func(ctx context.Context, name string) error {
+		return s.setImage(ctx, namespace, name, "rayproject/examples:2")
+	})
+}
+
+// measureAct does something to all Rays, and waits until all are done with the generation that
+// results.
+func (s *scene) measureAct(ctx context.Context, names []string, generation int64, act func(context.Context, string) error) (*phase, error) {
+	latencies := make([]time.Duration, len(names))
+	phase, err := s.measure(ctx, func(ctx context.Context) error {
+		started := make([]time.Time, len(names))
+		if err := inParallel(ctx, len(names), func(ctx context.Context, i int) error {
+			started[i] = time.Now()
+			return act(ctx, names[i])
+		}); err != nil {
+			return err
+		}
+		for i, name := range names {
+			done, err := s.tracker.wait(ctx, version{cache.NewObjectName(namespace, name), generation})
+			if err != nil {
+				return err
+			}
+			latencies[i] = done.Sub(started[i])
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	phase.Latency = new(newPercentiles(latencies))
+	return phase, nil
+}
+
+// measureRest does nothing for a while.
+func (s *scene) measureRest(ctx context.Context, rest time.Duration) (*phase, error) {
+	meter, err := s.meter()
+	if err != nil {
+		return nil, err
+	}
+	if err := sleep(ctx, rest); err != nil {
+		return nil, err
+	}
+	phase, err := meter.read()
+	if err != nil {
+		return nil, err
+	}
+	return phase, meter.readOperator(phase)
+}
+
+// measureRestart stops the operator, and measures a new one until it is ready, and what it
+// does until it has come to rest.
+func (s *scene) measureRestart(ctx context.Context) (*phase, error) {
+	if err := s.operator.stop(); err != nil {
+		return nil, err
+	}
+	return s.measure(ctx, s.operator.start)
+}
+
+// measureDelete deletes all Rays and waits until the garbage collector has taken what was theirs.
+func (s *scene) measureDelete(ctx context.Context, names []string) (*phase, error) {
+	return s.measure(ctx, func(ctx context.Context) error {
+		if err := inParallel(ctx, len(names), func(ctx context.Context, i int) error {
+			return s.delete(ctx, namespace, names[i])
+		}); err != nil {
+			return err
+		}
+		return s.waitGone(ctx, namespace)
+	})
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// bench is all that one report is about.
+type bench struct {
+	Machine machine   `json:"machine"`
+	Loads   []*result `json:"loads"`
+	Big     *big      `json:"big,omitempty"`
+}
+
+// report reads measurements from files, prints them as text, and writes bench.json and bench.svg
+// to a directory.
+func report(w io.Writer, dir string, files []string) error {
+	b, err := readBench(files)
+	if err != nil {
+		return err
+	}
+	b.print(w)
+	if err := writeJSON(filepath.Join(dir, "bench.json"), b); err != nil {
+		return err
+	}
+	plot, err := b.plot()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "bench.svg"), plot, 0o644)
+}
+
+func readBench(files []string) (*bench, error) {
+	if len(files) == 0 {
+		return nil, errors.New("report needs files that measure or big has written")
+	}
+	b := &bench{}
+	for i, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		var file struct {
+			result
+			Workers int `json:"workers"`
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		if i == 0 {
+			b.Machine = file.Machine
+		}
+		if !reflect.DeepEqual(file.Machine, b.Machine) {
+			return nil, fmt.Errorf("%s and %s were measured on different machines, or with different operators", files[0], name)
+		}
+		if file.Workers == 0 {
+			b.Loads = append(b.Loads, &file.result)
+			continue
+		}
+		b.Big = &big{}
+		if err := json.Unmarshal(data, b.Big); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
+	slices.SortStableFunc(b.Loads, func(a, b *result) int { return cmp.Compare(a.Rays, b.Rays) })
+	return b, nil
+}
+
+// print writes the report as text.
+func (b *bench) print(w io.Writer) {
+	m := b.Machine
+	fmt.Fprintf(w, "%s, %d cores; Kubernetes %s with simulated kubelets\n%s, built with %s, run with %s\n\n",
+		m.CPU, m.Cores, m.Kubernetes, m.Operator, m.Go, strings.Join(m.Flags, " "))
+	if len(b.Loads) > 0 {
+		printTable(w, rows, b.Loads, (*result).title)
+		b.printGrowth(w)
+		if slices.ContainsFunc(b.Loads, func(r *result) bool { return !r.Pods }) {
+			fmt.Fprint(w, "\nWithout Pods no Ray gets Health. It is done when its status is about its newest generation.\n")
+		}
+	}
+	b.printDoubts(w)
+	for _, load := range b.Loads {
+		printRequests(w, load)
+		printCPU(w, load, m.Cores)
+	}
+	if b.Big != nil {
+		fmt.Fprintln(w)
+		printTable(w, bigRows, []*big{b.Big}, func(b *big) string {
+			return fmt.Sprintf("%d workers, %d small Rays", b.Workers, b.Beside.Count)
+		})
+	}
+}
+
+// title says which load it is.
+func (r *result) title() string {
+	if !r.Pods {
+		return fmt.Sprintf("%d Rays, no Pods", r.Rays)
+	}
+	return fmt.Sprintf("%d Rays", r.Rays)
+}
+
+// printCells lines up the cells of a table in columns.
+func printCells(w io.Writer, lines [][]string) {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, cells := range lines {
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	table.Flush()
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// printTable writes a line for each row, with the goal and what was measured.
+func printTable[T interface{ hasPods() bool }](w io.Writer, rows []row[T], measured []T, title func(T) string) {
+	head := []string{"", "goal"}
+	for _, m := range measured {
+		head = append(head, title(m), "")
+	}
+	lines := [][]string{head}
+	for _, row := range rows {
+		cells := []string{row.what, row.goal(measured)}
+		for _, m := range measured {
+			value, limit := row.value(m), math.NaN()
+			if row.limit != nil {
+				limit = row.limit(m)
+			}
+			if row.pods && !m.hasPods() {
+				value = math.NaN()
+			}
+			cells = append(cells, row.format(value), verdict(value, limit))
+		}
+		lines = append(lines, cells)
+	}
+	printCells(w, lines)
+}
+
+// goal returns the goals of a row, as they come with the columns.
+func (r row[T]) goal(measured []T) string {
+	var goals []string
+	for _, m := range measured {
+		if r.limit == nil {
+			break
+		}
+		if goal := "≤ " + r.format(r.limit(m)); !slices.Contains(goals, goal) {
+			goals = append(goals, goal)
+		}
+	}
+	return strings.Join(goals, ", ")
+}
+
+// format writes a number with its unit.
+func (r row[T]) format(value float64) string {
+	if math.IsNaN(value) {
+		return "-"
+	}
+	return fmt.Sprintf("%.*f%s", r.digits, value, r.unit)
+}
+
+func (r *result) hasPods() bool { return r.Pods }
+
+// hasPods is true: the big Ray is nothing without its Pods.
+func (*big) hasPods() bool { return true }
+
+// printGrowth compares the CPU per Ray of each load with that of a tenth of it.
+func (b *bench) printGrowth(w io.Writer) {
+	for _, small := range b.Loads {
+		for _, large := range b.Loads {
+			if large.Rays != 10*small.Rays || large.Pods != small.Pods {
+				continue
+			}
+			growth := large.perRay(large.Create.CPU[operatorProcess]) / small.perRay(small.Create.CPU[operatorProcess])
+			fmt.Fprintf(w, "\nA Ray among %s costs %.2f times the CPU of one among %s", large.title(), growth, small.title())
+			if small.Rays == 1_000 {
+				fmt.Fprintf(w, ", goal ≤ %.1f: %s", growthLimit, verdict(growth, growthLimit))
+			}
+			fmt.Fprintln(w, ".")
+		}
+	}
+}
+
+// quiet is how many cores other work may use, for times to be relied on.
+const quiet = 0.1
+
+// printDoubts tells where the machine had something else to do.
+func (b *bench) printDoubts(w io.Writer) {
+	for _, load := range b.Loads {
+		for _, phase := range load.phases() {
+			if others := phase.CPU[otherProcesses] / phase.Seconds; others > quiet {
+				fmt.Fprintf(w, "\nOther work used %.2f cores during %q of %s: do not rely on its times.\n", others, phase.name, load.title())
+			}
+		}
+	}
+}
+
+// namedPhase is a phase under the name that it has in a table.
+type namedPhase struct {
+	name string
+	*phase
+}
+
+func (r *result) phases() []namedPhase {
+	return []namedPhase{{"create", r.Create}, {"rest", r.Rest}, {"restart", r.Restart}, {"new image", r.Image}, {"delete", r.Delete}}
+}
+
+// printRequests writes the operator's requests per Ray.
+func printRequests(w io.Writer, r *result) {
+	fmt.Fprintf(w, "\nRequests of the operator per Ray, %s:\n\n", r.title())
+	head := []string{""}
+	all := tally{}
+	for _, phase := range r.phases() {
+		head = append(head, phase.name)
+		for _, count := range phase.Requests {
+			count.Count = 0
+			all[count]++
+		}
+	}
+	lines := [][]string{head}
+	for _, kind := range all.sorted() {
+		cells := []string{kind.Verb + " " + cmp.Or(kind.Resource, "(no resource)")}
+		for _, phase := range r.phases() {
+			cells = append(cells, perRayCell(r, phase.Requests, kind))
+		}
+		lines = append(lines, cells)
+	}
+	printCells(w, lines)
+}
+
+// perRayCell writes how many requests of a kind there were per Ray, and nothing if there were none.
+func perRayCell(r *result, list []requests, kind requests) string {
+	for _, count := range list {
+		if count.Verb == kind.Verb && count.Resource == kind.Resource {
+			return fmt.Sprintf("%.3f", r.perRay(float64(count.Count)))
+		}
+	}
+	return ""
+}
+
+// printCPU writes what each process used per Ray, and how busy the machine was by that.
+func printCPU(w io.Writer, r *result, cores int) {
+	fmt.Fprintf(w, "\nCPU per Ray in ms, %s:\n\n", r.title())
+	head, busy := []string{""}, []string{fmt.Sprintf("cores in use, of %d", cores)}
+	processes := map[string]bool{}
+	for _, phase := range r.phases() {
+		head = append(head, phase.name)
+		total := 0.0
+		for process, seconds := range phase.CPU {
+			processes[process] = true
+			total += seconds
+		}
+		busy = append(busy, fmt.Sprintf("%.2f", total/phase.Seconds))
+	}
+	lines := [][]string{head}
+	for _, process := range slices.Sorted(maps.Keys(processes)) {
+		cells := []string{process}
+		for _, phase := range r.phases() {
+			cells = append(cells, fmt.Sprintf("%.2f", r.perRay(1000*phase.CPU[process])))
+		}
+		lines = append(lines, cells)
+	}
+	printCells(w, append(lines, busy))
+}
