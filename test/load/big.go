@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"k8s.io/client-go/tools/cache"
@@ -43,7 +42,7 @@ func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) 
 	if err := s.create(ctx, bigRay.Namespace, bigRay.Name); err != nil {
 		return nil, err
 	}
-	if _, err := s.tracker.wait(ctx, version{bigRay, 1}); err != nil {
+	if _, err := s.rayTracker.wait(ctx, version{bigRay, 1}); err != nil {
 		return nil, err
 	}
 	if err := s.settle(ctx); err != nil {
@@ -56,21 +55,28 @@ func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) 
 		return nil, err
 	}
 	progress("scaling one Ray to %d workers and back, with others created beside it", workers)
-	beside, err := s.besideOthers(ctx, func(ctx context.Context) error {
+	var beside []time.Duration
+	result.Cost, err = s.measure(ctx, func(ctx context.Context) error {
 		var err error
-		if result.UpSeconds, err = s.scaleBig(ctx, workers, 2); err != nil {
+		beside, err = s.besideOthers(ctx, func(ctx context.Context) error {
+			var err error
+			if result.UpSeconds, err = s.scaleBig(ctx, workers, 2); err != nil {
+				return err
+			}
+			result.DownSeconds, err = s.scaleBig(ctx, int(*s.sample.Spec.Worker.Replicas), 3)
 			return err
-		}
-		result.DownSeconds, err = s.scaleBig(ctx, int(*s.sample.Spec.Worker.Replicas), 3)
+		})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	result.Beside = newPercentiles(beside)
-	if err := s.settle(ctx); err != nil {
+	share, err := s.operatorShares(ctx, namespace, rayNames("beside", len(beside)))
+	if err != nil {
 		return nil, err
 	}
+	result.Share = *share
 	counted := tally{}
 	for request, err := range audit.Since(s.auditLog(), mark, userAgent) {
 		if err != nil {
@@ -90,7 +96,7 @@ func (s *scene) scaleBig(ctx context.Context, workers int, generation int64) (se
 	if err := s.scale(ctx, bigRay.Namespace, bigRay.Name, workers); err != nil {
 		return 0, err
 	}
-	done, err := s.tracker.wait(ctx, version{bigRay, generation})
+	done, err := s.rayTracker.wait(ctx, version{bigRay, generation})
 	return done.Sub(start).Seconds(), err
 }
 
@@ -108,7 +114,7 @@ func (s *scene) besideOthers(ctx context.Context, work func(context.Context) err
 			return took, err
 		default:
 		}
-		each, err := s.createEach(ctx, []string{fmt.Sprintf("beside-%05d", i)})
+		each, err := s.createEach(ctx, []string{rayName("beside", i)})
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +130,7 @@ func (s *scene) createEach(ctx context.Context, names []string) ([]time.Duration
 		if err := s.create(ctx, namespace, name); err != nil {
 			return nil, err
 		}
-		done, err := s.tracker.wait(ctx, version{cache.NewObjectName(namespace, name), 1})
+		done, err := s.rayTracker.wait(ctx, version{cache.NewObjectName(namespace, name), 1})
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,8 @@ var rows = []row[*result]{
 	{"create: Ray done after, p50", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.P50 }, false},
 	{"create: Ray done after, p99", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.P99 }, false},
 	{"create: Ray done after, max", " s", 2, nil, func(r *result) float64 { return r.Create.Latency.Max }, false},
+	{"create: operator's share of that, p50", " s", 3, nil, func(r *result) float64 { return r.Create.Share.P50 }, true},
+	{"create: operator's share of that, max", " s", 3, nil, func(r *result) float64 { return r.Create.Share.Max }, true},
 	{"create: last child after", " s", 1, nil, func(r *result) float64 { return r.Create.LastChild }, false},
 	{"create: all done after", " s", 1, nil, func(r *result) float64 { return r.Create.Seconds }, false},
 	{"memory, resident", " MiB", 0, memoryLimit, func(r *result) float64 { return r.Create.Resident }, false},
@@ -49,6 +51,8 @@ var bigRows = []row[*big]{
 	{"small Ray on a quiet cluster: Health after, max", " s", 2, nil, func(b *big) float64 { return b.Quiet.Max }, false},
 	{"small Ray beside it: Health after, p50", " s", 2, nil, func(b *big) float64 { return b.Beside.P50 }, false},
 	{"small Ray beside it: Health after, max", " s", 2, func(*big) float64 { return 2 }, func(b *big) float64 { return b.Beside.Max }, false},
+	{"small Ray beside it: operator's share, p50", " s", 3, nil, func(b *big) float64 { return b.Share.P50 }, false},
+	{"small Ray beside it: operator's share, max", " s", 3, nil, func(b *big) float64 { return b.Share.Max }, false},
 }
 
 // growthLimit is the goal for the CPU per Ray among ten times as many Rays.

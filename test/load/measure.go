@@ -51,7 +51,7 @@ func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
 		phase   **phase
 		measure func(context.Context) (*phase, error)
 	}{
-		{"creating", &result.Create, func(ctx context.Context) (*phase, error) { return s.measureCreate(ctx, names) }},
+		{"creating", &result.Create, func(ctx context.Context) (*phase, error) { return s.measureCreate(ctx, names, load.pods) }},
 		{"resting", &result.Rest, func(ctx context.Context) (*phase, error) { return s.measureRest(ctx, load.rest) }},
 		{"restarting", &result.Restart, s.measureRestart},
 		{"changing the image of", &result.Image, func(ctx context.Context) (*phase, error) { return s.measureImage(ctx, names) }},
@@ -70,10 +70,14 @@ func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
 }
 
 // measureCreate creates Rays and waits until all are done.
-func (s *scene) measureCreate(ctx context.Context, names []string) (*phase, error) {
-	return s.measureAct(ctx, names, 1, func(ctx context.Context, name string) error {
+func (s *scene) measureCreate(ctx context.Context, names []string, pods bool) (*phase, error) {
+	phase, err := s.measureAct(ctx, names, 1, func(ctx context.Context, name string) error {
 		return s.create(ctx, namespace, name)
 	})
+	if err == nil && pods {
+		phase.Share, err = s.operatorShares(ctx, namespace, names)
+	}
+	return phase, err
 }
 
 // measureImage gives both groups of all Rays a new image, and waits until all are done again.
@@ -96,7 +100,7 @@ func (s *scene) measureAct(ctx context.Context, names []string, generation int64
 			return err
 		}
 		for i, name := range names {
-			done, err := s.tracker.wait(ctx, version{cache.NewObjectName(namespace, name), generation})
+			done, err := s.rayTracker.wait(ctx, version{cache.NewObjectName(namespace, name), generation})
 			if err != nil {
 				return err
 			}

@@ -89,16 +89,19 @@ func (b *bench) print(w io.Writer) {
 			fmt.Fprint(w, "\nWithout Pods no Ray gets Health. It is done when its status is about its newest generation.\n")
 		}
 	}
-	b.printDoubts(w)
 	for _, load := range b.Loads {
+		printDoubts(w, load.title(), load.phases())
 		printRequests(w, load)
-		printCPU(w, load, m.Cores)
+		printCPU(w, "CPU per Ray in ms, "+load.title(), load.phases(), 1000/float64(load.Rays), m.Cores)
 	}
 	if b.Big != nil {
 		fmt.Fprintln(w)
 		printTable(w, bigRows, []*big{b.Big}, func(b *big) string {
 			return fmt.Sprintf("%d workers, %d small Rays", b.Workers, b.Beside.Count)
 		})
+		phases := []namedPhase{{"up and back", b.Big.Cost}}
+		printDoubts(w, "The big Ray", phases)
+		printCPU(w, "CPU in s, the big Ray and those beside it", phases, 1, m.Cores)
 	}
 }
 
@@ -133,12 +136,12 @@ func printTable[T interface{ hasPods() bool }](w io.Writer, rows []row[T], measu
 	for _, row := range rows {
 		cells := []string{row.what, row.goal(measured)}
 		for _, m := range measured {
-			value, limit := row.value(m), math.NaN()
+			value, limit := math.NaN(), math.NaN()
+			if !row.pods || m.hasPods() {
+				value = row.value(m)
+			}
 			if row.limit != nil {
 				limit = row.limit(m)
-			}
-			if row.pods && !m.hasPods() {
-				value = math.NaN()
 			}
 			cells = append(cells, row.format(value), verdict(value, limit))
 		}
@@ -195,13 +198,15 @@ func (b *bench) printGrowth(w io.Writer) {
 const quiet = 0.1
 
 // printDoubts tells where the machine had something else to do.
-func (b *bench) printDoubts(w io.Writer) {
-	for _, load := range b.Loads {
-		for _, phase := range load.phases() {
-			if others := phase.CPU[otherProcesses] / phase.Seconds; others > quiet {
-				fmt.Fprintf(w, "\nOther work used %.2f cores during %q of %s: do not rely on its times.\n", others, phase.name, load.title())
-			}
+func printDoubts(w io.Writer, title string, phases []namedPhase) {
+	var doubts []string
+	for _, phase := range phases {
+		if others := phase.CPU[otherProcesses] / phase.Seconds; others > quiet {
+			doubts = append(doubts, fmt.Sprintf("%.2f cores during %q", others, phase.name))
 		}
+	}
+	if len(doubts) > 0 {
+		fmt.Fprintf(w, "\n%s: do not rely on the times, other work used %s.\n", title, strings.Join(doubts, ", "))
 	}
 }
 
@@ -248,12 +253,12 @@ func perRayCell(r *result, list []requests, kind requests) string {
 	return ""
 }
 
-// printCPU writes what each process used per Ray, and how busy the machine was by that.
-func printCPU(w io.Writer, r *result, cores int) {
-	fmt.Fprintf(w, "\nCPU per Ray in ms, %s:\n\n", r.title())
+// printCPU writes what each process used, on a scale, and how busy the machine was by that.
+func printCPU(w io.Writer, heading string, phases []namedPhase, scale float64, cores int) {
+	fmt.Fprintf(w, "\n%s:\n\n", heading)
 	head, busy := []string{""}, []string{fmt.Sprintf("cores in use, of %d", cores)}
 	processes := map[string]bool{}
-	for _, phase := range r.phases() {
+	for _, phase := range phases {
 		head = append(head, phase.name)
 		total := 0.0
 		for process, seconds := range phase.CPU {
@@ -265,8 +270,8 @@ func printCPU(w io.Writer, r *result, cores int) {
 	lines := [][]string{head}
 	for _, process := range slices.Sorted(maps.Keys(processes)) {
 		cells := []string{process}
-		for _, phase := range r.phases() {
-			cells = append(cells, fmt.Sprintf("%.2f", r.perRay(1000*phase.CPU[process])))
+		for _, phase := range phases {
+			cells = append(cells, fmt.Sprintf("%.2f", scale*phase.CPU[process]))
 		}
 		lines = append(lines, cells)
 	}

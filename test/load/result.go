@@ -38,6 +38,8 @@ type result struct {
 type big struct {
 	Machine machine `json:"machine"`
 	Workers int     `json:"workers"`
+	// Cost is of all that went on while the large Ray was scaled.
+	Cost *phase `json:"cost"`
 	// Requests are the operator's for the large Ray alone.
 	Requests []requests `json:"requests"`
 	// UpSeconds and DownSeconds are from the change of its scale to Health.
@@ -46,6 +48,8 @@ type big struct {
 	// Quiet and Beside are times to Health of small Rays, before and all the while.
 	Quiet  percentiles `json:"quiet"`
 	Beside percentiles `json:"beside"`
+	// Share is for how much of the time of the latter one had to wait for the operator.
+	Share percentiles `json:"operatorShare"`
 }
 
 // perRay divides a number by that of the Rays.
@@ -68,6 +72,8 @@ type phase struct {
 	Peak     float64 `json:"peakMiB"`
 	// Latency is of single Rays, if it was measured.
 	Latency *percentiles `json:"latency,omitempty"`
+	// Share is for how much of that one had to wait for the operator, if it was measured.
+	Share *percentiles `json:"operatorShare,omitempty"`
 }
 
 // requests counts the operator's requests of a kind.

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -15,6 +18,7 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	rayinformers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions"
 )
 
 // scene is a cluster, an operator that serves it, and somebody who watches.
@@ -28,8 +32,10 @@ type scene struct {
 	components map[string]int
 	kube       kubernetes.Interface
 	rays       versioned.Interface
-	tracker    *tracker
 	sample     *rayv1.Ray
+
+	rayTracker        *tracker[*rayv1.Ray]
+	deploymentTracker *tracker[*appsv1.Deployment]
 }
 
 func (s *scene) addFlags(flags *flag.FlagSet) {
@@ -51,7 +57,9 @@ func (s *scene) open(ctx context.Context, done func(*rayv1.Ray) bool) error {
 	}
 	config.QPS = -1 // as fast as the server takes it
 	config.UserAgent = loadProcess
-	if s.kube, err = kubernetes.NewForConfig(rest.CopyConfig(config)); err != nil {
+	forKube := rest.CopyConfig(config)
+	forKube.ContentType = runtime.ContentTypeProtobuf // cheaper, and this shares the machine
+	if s.kube, err = kubernetes.NewForConfig(forKube); err != nil {
 		return err
 	}
 	if s.rays, err = versioned.NewForConfig(config); err != nil {
@@ -77,8 +85,11 @@ func (s *scene) open(ctx context.Context, done func(*rayv1.Ray) bool) error {
 		return err
 	}
 
-	s.tracker = newTracker(done)
-	if err := s.tracker.watch(ctx, s.rays); err != nil {
+	s.rayTracker, s.deploymentTracker = newTracker(done), newTracker(complete)
+	if err := s.rayTracker.watch(ctx, rayinformers.NewSharedInformerFactory(s.rays, 0).Ray().V1().Rays().TypedInformer()); err != nil {
+		return err
+	}
+	if err := s.deploymentTracker.watch(ctx, informers.NewSharedInformerFactory(s.kube, 0).Apps().V1().Deployments().TypedInformer()); err != nil {
 		return err
 	}
 	progress("starting the operator")

@@ -6,26 +6,33 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
-	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
-	rayinformers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions"
 )
 
-// version is a generation of a Ray's spec.
+// version is a generation of an object's spec.
 type version struct {
 	name       cache.ObjectName
 	generation int64
 }
 
-// tracker knows when each version of each Ray was first seen to be done.
-type tracker struct {
-	done func(*rayv1.Ray) bool
+// object is what can be watched and has generations.
+type object interface {
+	comparable
+	metav1.Object
+}
 
-	mu      sync.Mutex
-	moments map[version]*moment
+// tracker knows when versions of objects were first seen, and when they were first seen done.
+type tracker[T object] struct {
+	isDone func(T) bool
+
+	mu   sync.Mutex
+	seen map[version]time.Time
+	done map[version]*moment
 }
 
 // moment is when something happened, or will.
@@ -34,65 +41,76 @@ type moment struct {
 	at      time.Time     // once reached is closed
 }
 
-func newTracker(done func(*rayv1.Ray) bool) *tracker {
-	return &tracker{done: done, moments: map[version]*moment{}}
+func newTracker[T object](isDone func(T) bool) *tracker[T] {
+	return &tracker[T]{isDone: isDone, seen: map[version]time.Time{}, done: map[version]*moment{}}
 }
 
-// watch follows all Rays until ctx is done. It returns when it has seen those that exist.
-func (t *tracker) watch(ctx context.Context, client versioned.Interface) error {
-	informer := rayinformers.NewSharedInformerFactory(client, 0).Ray().V1().Rays().TypedInformer()
-	handler, err := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[*rayv1.Ray]{
-		AddFunc:    func(ray *rayv1.Ray) { t.see(ray, time.Now()) },
-		UpdateFunc: func(_, ray *rayv1.Ray) { t.see(ray, time.Now()) },
+// watch follows objects until ctx is done. It returns when it has seen those that exist.
+func (t *tracker[T]) watch(ctx context.Context, informer cache.TypedSharedIndexInformer[T]) error {
+	handler, err := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[T]{
+		AddFunc:    func(o T) { t.see(o, time.Now()) },
+		UpdateFunc: func(_, o T) { t.see(o, time.Now()) },
 	})
 	if err != nil {
 		return err
 	}
 	go informer.RunWithContext(ctx)
 	if !cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
-		return fmt.Errorf("watching Rays: %w", context.Cause(ctx))
+		return fmt.Errorf("watching what happens: %w", context.Cause(ctx))
 	}
 	return nil
 }
 
-// see notes what a Ray has come to.
-func (t *tracker) see(ray *rayv1.Ray, now time.Time) {
-	if !t.done(ray) {
-		return
-	}
-	moment := t.moment(version{cache.MetaObjectToName(ray), ray.Generation})
+// see notes what an object has come to.
+func (t *tracker[T]) see(o T, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if moment.at.IsZero() {
+	v := version{cache.MetaObjectToName(o), o.GetGeneration()}
+	if _, found := t.seen[v]; !found {
+		t.seen[v] = now
+	}
+	if moment := t.moment(v); moment.at.IsZero() && t.isDone(o) {
 		moment.at = now
 		close(moment.reached)
 	}
 }
 
+// firstSeen returns when a version was first seen, or an error if it never was.
+func (t *tracker[T]) firstSeen(v version) (time.Time, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, found := t.seen[v]
+	if !found {
+		return at, fmt.Errorf("generation %d of %s was never seen", v.generation, v.name)
+	}
+	return at, nil
+}
+
 // wait waits until a version is done, and returns when that was.
-func (t *tracker) wait(ctx context.Context, v version) (time.Time, error) {
+func (t *tracker[T]) wait(ctx context.Context, v version) (time.Time, error) {
+	t.mu.Lock()
 	moment := t.moment(v)
+	t.mu.Unlock()
 	select {
 	case <-moment.reached:
 		return moment.at, nil
 	case <-ctx.Done():
-		return time.Time{}, fmt.Errorf("generation %d of Ray %s is not done: %w", v.generation, v.name, context.Cause(ctx))
+		return time.Time{}, fmt.Errorf("generation %d of %s is not done: %w", v.generation, v.name, context.Cause(ctx))
 	}
 }
 
-func (t *tracker) moment(v version) *moment {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.moments[v] == nil {
-		t.moments[v] = &moment{reached: make(chan struct{})}
+// moment returns when a version is done. The caller holds the lock.
+func (t *tracker[T]) moment(v version) *moment {
+	if t.done[v] == nil {
+		t.done[v] = &moment{reached: make(chan struct{})}
 	}
-	return t.moments[v]
+	return t.done[v]
 }
 
 // observed tells whether the status of a Ray is about its newest generation.
 func observed(ray *rayv1.Ray) bool { return ray.Status.ObservedGeneration == ray.Generation }
 
-// healthy tells whether all that the newest generation of a Ray asks for runs.
+// healthy tells whether all that the newest generation of a Ray asks for runs, by its status.
 func healthy(ray *rayv1.Ray) bool {
 	if !observed(ray) {
 		return false
@@ -103,4 +121,11 @@ func healthy(ray *rayv1.Ray) bool {
 		}
 	}
 	return false
+}
+
+// complete tells whether all that the newest generation of a Deployment asks for runs.
+func complete(deployment *appsv1.Deployment) bool {
+	status, want := deployment.Status, *deployment.Spec.Replicas
+	return status.ObservedGeneration == deployment.Generation &&
+		status.Replicas == want && status.UpdatedReplicas == want && status.AvailableReplicas == want
 }

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
 // users is how many requests are on their way at a time: more than the server can take at once.
@@ -32,10 +34,12 @@ func inParallel(ctx context.Context, count int, work func(ctx context.Context, i
 func rayNames(prefix string, count int) []string {
 	names := make([]string, count)
 	for i := range names {
-		names[i] = fmt.Sprintf("%s-%05d", prefix, i)
+		names[i] = rayName(prefix, i)
 	}
 	return names
 }
+
+func rayName(prefix string, i int) string { return fmt.Sprintf("%s-%05d", prefix, i) }
 
 // makeNamespace makes a namespace in which Pods can be created.
 func (s *scene) makeNamespace(ctx context.Context, name string) error {
@@ -58,10 +62,14 @@ func (s *scene) makeNamespace(ctx context.Context, name string) error {
 
 // create creates a Ray like the sample: a head and three workers.
 func (s *scene) create(ctx context.Context, namespace, name string) error {
+	_, err := s.rays.RayV1().Rays(namespace).Create(ctx, s.newRay(name), metav1.CreateOptions{})
+	return err
+}
+
+func (s *scene) newRay(name string) *rayv1.Ray {
 	ray := s.sample.DeepCopy()
 	ray.Name = name
-	_, err := s.rays.RayV1().Rays(namespace).Create(ctx, ray, metav1.CreateOptions{})
-	return err
+	return ray
 }
 
 // setImage changes the image of both groups of a Ray.

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var here = machine{CPU: "a CPU", Cores: 2, Kubernetes: "v1.37.2", Operator: "ray-operator v1", Go: "go1.26", Flags: []string{"--leader-elect"}}
+
+// newResult returns what a load costs whose operator uses so many seconds to create it.
+func newResult(rays int, pods bool, seconds float64) *result {
+	newPhase := func(counts ...requests) *phase {
+		return &phase{
+			Seconds: 10, Resident: 60, Peak: 70, Requests: counts, Latency: &percentiles{},
+			CPU: map[string]float64{operatorProcess: 0.01, "kube-apiserver": 5, otherProcesses: 0},
+		}
+	}
+	r := &result{
+		Machine: here, Rays: rays, Pods: pods,
+		Create:  newPhase(requests{"create", "events", true, 3 * rays}, requests{"update", "leases", true, 9}, requests{"watch", "rays", false, 1}),
+		Rest:    newPhase(),
+		Restart: newPhase(),
+		Image:   newPhase(requests{"update", "rays/status", true, 7 * rays}),
+		Delete:  newPhase(),
+	}
+	r.Create.CPU[operatorProcess] = seconds
+	if pods {
+		r.Create.Share = &percentiles{P50: 0.123}
+	}
+	return r
+}
+
+func newBig() *big {
+	return &big{
+		Machine: here, Workers: 1000, Requests: []requests{{"update", "rays/status", true, 21}},
+		Beside: percentiles{Count: 5, Max: 2},
+		Cost:   &phase{Seconds: 10, CPU: map[string]float64{operatorProcess: 1, otherProcesses: 5}},
+	}
+}
+
+// writeAll writes measurements to files.
+func writeAll(t *testing.T, measured ...any) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var files []string
+	for i, m := range measured {
+		files = append(files, filepath.Join(dir, string(rune('a'+i))+".json"))
+		if err := writeJSON(files[i], m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func TestReport(t *testing.T) {
+	var text bytes.Buffer
+	dir := t.TempDir()
+	files := writeAll(t, newResult(1000, true, 9), newResult(100, true, 0.8), newBig(), newResult(100, false, 0.3))
+	if err := report(&text, dir, files); err != nil {
+		t.Fatal(err)
+	}
+	// The columns may be wider.
+	got := strings.Join(strings.Fields(text.String()), " ")
+	for _, want := range []string{
+		"a CPU, 2 cores; Kubernetes v1.37.2",
+		"ray-operator v1, built with go1.26, run with --leader-elect",
+		"goal 100 Rays 100 Rays, no Pods 1000 Rays",
+		"create: operator CPU per Ray ≤ 8.0 ms 8.0 ms pass - 9.0 ms miss",
+		"create: operator writes per Ray ≤ 8.00 3.00 pass - 3.00 pass",
+		"create: operator's share of that, p50 0.123 s - 0.123 s",
+		"new image: status writes per Ray ≤ 6.00 7.00 miss - 7.00 miss",
+		"A Ray among 1000 Rays costs 1.12 times the CPU of one among 100 Rays.",
+		"Without Pods no Ray gets Health.",
+		"create events 3.000",
+		"update leases 0.090",
+		"kube-apiserver 50.00",
+		"big Ray: operator writes, up and back ≤ 20 21 miss",
+		"small Ray beside it: Health after, max ≤ 2.00 s 2.00 s pass",
+		`The big Ray: do not rely on the times, other work used 0.50 cores during "up and back".`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if strings.Contains(got, "100 Rays: do not rely") {
+		t.Error("the report doubts what was measured on a quiet machine")
+	}
+	if t.Failed() {
+		t.Logf("%s", &text)
+	}
+
+	again, err := readBench(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Loads) != 3 || again.Big == nil {
+		t.Errorf("read %d loads and the big Ray %v, want 3 and one", len(again.Loads), again.Big)
+	}
+	checkXML(t, filepath.Join(dir, "bench.svg"))
+}
+
+// checkXML checks that a plot can be read, and that each load has its three points.
+func checkXML(t *testing.T, name string) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := 0
+	for decoder := xml.NewDecoder(bytes.NewReader(data)); ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if element, ok := token.(xml.StartElement); ok && element.Name.Local == "circle" {
+			points++
+		}
+	}
+	if points != 9 {
+		t.Errorf("the plot has %d points, want 9", points)
+	}
+	if strings.Contains(string(data), "NaN") || strings.Contains(string(data), "Inf") {
+		t.Error("the plot has a point that is nowhere")
+	}
+}
+
+// What was measured under other circumstances does not belong in the same table.
+func TestReportRefuses(t *testing.T) {
+	other := newResult(1000, true, 9)
+	other.Machine.Operator = "ray-operator v2"
+	for name, files := range map[string][]string{
+		"nothing":                  nil,
+		"another operator":         writeAll(t, newResult(100, true, 1), other),
+		"a file that is not there": {"absent"},
+	} {
+		if err := report(io.Discard, t.TempDir(), files); err == nil {
+			t.Errorf("there is no error for %s", name)
+		}
+	}
+}
+
+func TestGrowthAgainstItsGoal(t *testing.T) {
+	for name, test := range map[string]struct {
+		pods bool
+		want string
+	}{
+		"":                 {false, "10000 Rays, no Pods costs 1.25 times the CPU of one among 1000 Rays, no Pods, goal ≤ 1.2: miss."},
+		"with Pods in one": {true, ""},
+	} {
+		var text bytes.Buffer
+		b := &bench{Loads: []*result{newResult(1000, false, 4), newResult(10_000, test.pods, 50)}}
+		b.printGrowth(&text)
+		if !strings.Contains(text.String(), test.want) || (test.want == "") != (text.Len() == 0) {
+			t.Errorf("%s: the growth is told as %q, want %q", name, &text, test.want)
+		}
+	}
+}
+
+func TestNiceStep(t *testing.T) {
+	for most, want := range map[float64]float64{0: 1, 0.3: 0.05, 4: 1, 9: 2, 61: 20, 100: 20, 350: 100} {
+		if got := niceStep(most); got != want {
+			t.Errorf("the ticks up to %v are %v apart, want %v", most, got, want)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// newRay returns a Ray whose status is about a generation of it.
+func newRay(generation, observed int64, health corev1.ConditionStatus) *rayv1.Ray {
+	return &rayv1.Ray{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", Generation: generation},
+		Status: rayv1.RayStatus{
+			ObservedGeneration: observed,
+			Conditions:         []rayv1.RayCondition{{Type: rayv1.RayHealth, Status: health}},
+		},
+	}
+}
+
+func TestTracker(t *testing.T) {
+	tracker := newTracker(healthy)
+	start := time.Now()
+	for i, ray := range []*rayv1.Ray{
+		newRay(1, 0, corev1.ConditionUnknown),
+		newRay(1, 1, corev1.ConditionFalse),
+		newRay(1, 1, corev1.ConditionTrue),
+		newRay(1, 1, corev1.ConditionTrue),
+		newRay(2, 1, corev1.ConditionTrue), // which is about what was
+	} {
+		tracker.see(ray, start.Add(time.Duration(i)*time.Second))
+	}
+	first := version{cache.NewObjectName("default", "x"), 1}
+	if at, err := tracker.firstSeen(first); err != nil || !at.Equal(start) {
+		t.Errorf("it was first seen %v (%v), want at the start, %v", at, err, start)
+	}
+	if at, err := tracker.wait(t.Context(), first); err != nil || at.Sub(start) != 2*time.Second {
+		t.Errorf("it was healthy after %v (%v), want 2s", at.Sub(start), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if at, err := tracker.wait(ctx, version{first.name, 2}); err == nil {
+		t.Errorf("its second generation was healthy at %v, want never", at)
+	}
+	if at, err := tracker.firstSeen(version{first.name, 3}); err == nil {
+		t.Errorf("its third generation was seen at %v, want never", at)
+	}
+}
+
+func TestComplete(t *testing.T) {
+	newDeployment := func(observed int64, all, updated, available int32) *appsv1.Deployment {
+		return &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Generation: 2},
+			Spec:       appsv1.DeploymentSpec{Replicas: new(int32(3))},
+			Status: appsv1.DeploymentStatus{
+				ObservedGeneration: observed, Replicas: all, UpdatedReplicas: updated, AvailableReplicas: available,
+			},
+		}
+	}
+	for name, test := range map[string]struct {
+		deployment *appsv1.Deployment
+		want       bool
+	}{
+		"all there":         {newDeployment(2, 3, 3, 3), true},
+		"not observed":      {newDeployment(1, 3, 3, 3), false},
+		"an old one left":   {newDeployment(2, 4, 3, 3), false},
+		"an old one in use": {newDeployment(2, 3, 2, 3), false},
+		"one not available": {newDeployment(2, 3, 3, 2), false},
+	} {
+		if got := complete(test.deployment); got != test.want {
+			t.Errorf("%s: complete is %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+func TestWaited(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
+	for name, test := range map[string]struct {
+		born, made, ready, healthy int
+		want                       time.Duration
+	}{
+		"what is in between is others'":    {0, 1, 10, 13, 4 * time.Second},
+		"Health was seen before its cause": {0, 1, 10, 9, time.Second},
+	} {
+		if got := waited(at(test.born), at(test.made), at(test.ready), at(test.healthy)); got != test.want {
+			t.Errorf("%s: the share is %v, want %v", name, got, test.want)
+		}
+	}
+}
