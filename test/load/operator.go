@@ -65,7 +65,7 @@ func (o *operator) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	args = append([]string{"--kubeconfig", o.kubeconfig, "--health-bind-address", o.health}, args...)
+	args = append([]string{"--kubeconfig", o.kubeconfig, "--health-bind-address", o.health, "--metrics-bind-address=127.0.0.1:0"}, args...)
 	// It is stopped by stop: it may have to outlive ctx to end as it should.
 	o.command = exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
 	o.command.Env = append([]string{"HOME=" + os.TempDir()}, env...)
