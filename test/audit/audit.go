@@ -16,7 +16,10 @@ import (
 
 // Request is one line of an audit log.
 type Request struct {
-	Verb      string `json:"verb"`
+	Verb string `json:"verb"`
+	User struct {
+		Username string `json:"username"`
+	} `json:"user"`
 	UserAgent string `json:"userAgent"`
 	// ObjectRef is nil for a request that is about no object, such as for /version.
 	ObjectRef      *Object `json:"objectRef"`

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/kubeflow/ray-operator/test/audit"
@@ -14,6 +15,22 @@ func markAudit(t *testing.T) audit.Mark {
 		t.Fatal(err)
 	}
 	return mark
+}
+
+// operatorRequests returns all that operators have asked for since mark, in some namespaces
+// and in none. Those of earlier tests may still be going.
+func operatorRequests(t *testing.T, mark audit.Mark, namespaces ...string) []*audit.Request {
+	t.Helper()
+	var requests []*audit.Request
+	for request, err := range audit.Since(*auditLog, mark, "ray-operator/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if request.ObjectRef == nil || request.ObjectRef.Namespace == "" || slices.Contains(namespaces, request.ObjectRef.Namespace) {
+			requests = append(requests, request)
+		}
+	}
+	return requests
 }
 
 // operatorWrites returns all that operators have written since mark, leases aside, in a

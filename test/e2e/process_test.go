@@ -49,6 +49,16 @@ func newProcess(name string, args ...string) (*process, error) {
 
 // start starts the operator and waits until it is ready.
 func (p *process) start() error {
+	if err := p.launch(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return poll(ctx, p.ready)
+}
+
+// launch starts the operator.
+func (p *process) launch() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -74,28 +84,25 @@ func (p *process) start() error {
 		_ = p.command.Wait() // how it ended is for those to say who ended it
 		close(p.exited)
 	}()
-	return p.waitReady()
+	return nil
 }
 
-func (p *process) waitReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return poll(ctx, func() error {
-		select {
-		case <-p.exited:
-			return fmt.Errorf("the operator has exited, its log is %s", p.log)
-		default:
-		}
-		answer, err := http.Get("http://" + p.health + "/readyz")
-		if err != nil {
-			return err
-		}
-		answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return errors.New(answer.Status)
-		}
-		return nil
-	})
+// ready returns an error unless the operator is ready.
+func (p *process) ready() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("the operator has exited, its log is %s", p.log)
+	default:
+	}
+	answer, err := http.Get("http://" + p.health + "/readyz")
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
+	return nil
 }
 
 // signal sends a signal and waits for the end of the process.
