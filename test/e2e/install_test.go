@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,22 +12,46 @@ import (
 )
 
 // TestInstall installs all that manifests/default has. The API server admits the
-// operator's Pod into a namespace that enforces the restricted Pod Security Standard.
+// operator's Pods into a namespace that enforces the restricted Pod Security Standard. They
+// are on nodes of their own, and one may be evicted.
 func TestInstall(t *testing.T) {
 	u := &user{T: t, namespace: "ray-system"}
 	out := u.kubectl("apply", "-k", path("manifests/default"))
-	t.Cleanup(func() { u.delete("deployment/ray-operator") })
+	t.Cleanup(func() {
+		u.delete("deployment/ray-operator", "poddisruptionbudget/ray-operator")
+	})
 	if out.stderr != "" {
 		t.Errorf("kubectl apply warns: %s", out.stderr)
 	}
+	if got := u.kubectl("get", "namespace", u.namespace, "-o", `jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}`).stdout; got != "restricted" {
+		t.Errorf("the namespace enforces %q, want restricted", got)
+	}
 	u.kubectl("rollout", "status", "--timeout=60s", "deployment/ray-operator")
-	pods, err := kube.CoreV1().Pods(u.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=ray-operator"})
+
+	budget, err := kube.PolicyV1().PodDisruptionBudgets(u.namespace).Get(t.Context(), "ray-operator", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pods.Items) != 1 || pods.Items[0].Spec.ServiceAccountName != "ray-operator" {
-		t.Errorf("the operator's Pods are %v", pods.Items)
+	nodes := map[string]string{}
+	for _, pod := range u.selected(budget.Spec.Selector) {
+		nodes[pod.Spec.NodeName] = pod.Spec.ServiceAccountName
 	}
+	if want := slices.Repeat([]string{"ray-operator"}, 2); !slices.Equal(slices.Collect(maps.Values(nodes)), want) {
+		t.Errorf("the Pods are on nodes, of ServiceAccounts: %v; want two of the operator on two nodes", nodes)
+	}
+	u.eventually("one Pod may be evicted", func() error {
+		return wantText(u.kubectl("get", "poddisruptionbudget/ray-operator", "-o", "jsonpath={.status.expectedPods} Pods, {.status.disruptionsAllowed} may go").stdout, "2 Pods, 1 may go")
+	})
+}
+
+// selected returns the Pods that a selector selects in the user's namespace.
+func (u *user) selected(selector *metav1.LabelSelector) []corev1.Pod {
+	u.Helper()
+	pods, err := kube.CoreV1().Pods(u.namespace).List(u.Context(), metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
+	if err != nil {
+		u.Fatal(err)
+	}
+	return pods.Items
 }
 
 // TestSamples has the API server check all samples.
