@@ -13,12 +13,12 @@ import (
 
 // TestInstall installs all that manifests/default has. The API server admits the
 // operator's Pods into a namespace that enforces the restricted Pod Security Standard. They
-// are on nodes of their own, and one may be evicted.
+// are on nodes of their own, one may be evicted, and nothing but their metrics can be reached.
 func TestInstall(t *testing.T) {
 	u := &user{T: t, namespace: "ray-system"}
 	out := u.kubectl("apply", "-k", path("manifests/default"))
 	t.Cleanup(func() {
-		u.delete("deployment/ray-operator", "poddisruptionbudget/ray-operator")
+		u.delete("deployment/ray-operator", "poddisruptionbudget/ray-operator", "networkpolicy/ray-operator")
 	})
 	if out.stderr != "" {
 		t.Errorf("kubectl apply warns: %s", out.stderr)
@@ -32,12 +32,21 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := map[string]string{}
-	for _, pod := range u.selected(budget.Spec.Selector) {
-		nodes[pod.Spec.NodeName] = pod.Spec.ServiceAccountName
+	network, err := kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "ray-operator", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if want := slices.Repeat([]string{"ray-operator"}, 2); !slices.Equal(slices.Collect(maps.Values(nodes)), want) {
-		t.Errorf("the Pods are on nodes, of ServiceAccounts: %v; want two of the operator on two nodes", nodes)
+	for what, selector := range map[string]*metav1.LabelSelector{
+		"PodDisruptionBudget": budget.Spec.Selector,
+		"NetworkPolicy":       &network.Spec.PodSelector,
+	} {
+		nodes := map[string]string{}
+		for _, pod := range u.selected(selector) {
+			nodes[pod.Spec.NodeName] = pod.Spec.ServiceAccountName
+		}
+		if want := slices.Repeat([]string{"ray-operator"}, 2); !slices.Equal(slices.Collect(maps.Values(nodes)), want) {
+			t.Errorf("the %s selects Pods on nodes, of ServiceAccounts: %v; want two of the operator on two nodes", what, nodes)
+		}
 	}
 	u.eventually("one Pod may be evicted", func() error {
 		return wantText(u.kubectl("get", "poddisruptionbudget/ray-operator", "-o", "jsonpath={.status.expectedPods} Pods, {.status.disruptionsAllowed} may go").stdout, "2 Pods, 1 may go")

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// TestNetworkPolicySample applies the sample that closes a Ray to all but itself. Whether it
+// is enforced is the affair of a cluster's network, which there is none of here; but it
+// selects all Pods of that Ray, and no others.
+func TestNetworkPolicySample(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.runSeed()
+	u.kubectlWith(u.seed("name: sample-cluster", "name: other"), "apply", "-f", "-")
+	u.waitHealthy("other")
+	if out := u.kubectl("apply", "-f", path("manifests/samples/network-policy.yaml")); out.stderr != "" {
+		t.Errorf("kubectl apply warns: %s", out.stderr)
+	}
+	policy, err := kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, pod := range slices.Concat(u.pods(rayv1.RoleHead), u.pods(rayv1.RoleWorker)) {
+		if pod.Labels[rayv1.LabelName] == "sample-cluster" {
+			want = append(want, pod.Name)
+		}
+	}
+	if len(want) != 4 {
+		t.Fatalf("the Ray has the Pods %v, want 4", want)
+	}
+	slices.Sort(want)
+	for what, selector := range map[string]*metav1.LabelSelector{
+		"closes":             &policy.Spec.PodSelector,
+		"lets in":            policy.Spec.Ingress[0].From[0].PodSelector,
+		"lets these out, to": policy.Spec.Egress[0].To[0].PodSelector,
+	} {
+		var got []string
+		for _, pod := range u.selected(selector) {
+			got = append(got, pod.Name)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("the policy %s %v, want %v", what, got, want)
+		}
+	}
+	if peers := fmt.Sprint(len(policy.Spec.Ingress), len(policy.Spec.Ingress[0].From)); peers != "1 1" {
+		t.Errorf("the policy lets others in, too: %v", policy.Spec.Ingress)
+	}
+}
