@@ -142,7 +142,7 @@ func shippedArgs(t *testing.T, objects []unstructured.Unstructured) []string {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	secret := regexp.MustCompile(`^(secrets|serviceaccounts/token|pods/(exec|attach|portforward|ephemeralcontainers)|nodes/.*)$`)
-	for _, dir := range []string{"manifests/default"} {
+	for _, dir := range []string{"manifests/default", "manifests/overlays/namespaced", "manifests/overlays/namespaced/cluster"} {
 		objects := render(t, path(dir))
 		roles := decode[rbacv1.Role](t, objects, "Role")
 		for _, role := range decode[rbacv1.ClusterRole](t, objects, "ClusterRole") {
