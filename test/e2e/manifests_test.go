@@ -163,3 +163,35 @@ func TestRoles(t *testing.T) {
 		}
 	}
 }
+
+// TestRightsAreExplained compares the table of docs/security.md with the operator's roles.
+func TestRightsAreExplained(t *testing.T) {
+	t.Parallel()
+	_, section, found := strings.Cut(readFile(t, path("docs/security.md")), "\n## The operator's rights\n")
+	if !found {
+		t.Fatal("docs/security.md has no section about the operator's rights")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	quoted := regexp.MustCompile("`([a-z/]+)`")
+	var explained []string
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 5 {
+			continue
+		}
+		for _, resource := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			for _, verb := range quoted.FindAllStringSubmatch(cells[2], -1) {
+				explained = append(explained, right{resource: resource[1], verb: verb[1]}.String())
+			}
+		}
+	}
+	var granted []string
+	for _, right := range rightsOf(shippedRules(t, render(t, path("manifests/default")))) {
+		granted = append(granted, right.String())
+	}
+	slices.Sort(granted)
+	slices.Sort(explained)
+	if !slices.Equal(granted, explained) {
+		t.Errorf("docs/security.md explains\n%q\nbut granted are\n%q", explained, granted)
+	}
+}
