@@ -56,6 +56,9 @@ type right struct {
 
 func (r right) String() string { return r.verb + " " + r.resource }
 
+// isReview tells whether the right is to ask the API server about others.
+func (r right) isReview() bool { return strings.HasSuffix(r.resource, "reviews") }
+
 // denied returns what the API server says to whoever does not have the right.
 func (r right) denied() string {
 	if r.resource == "rays/finalizers" {

@@ -51,11 +51,13 @@ func scrape(t *testing.T, url, token string) (code int, page string) {
 	return response.StatusCode, string(body)
 }
 
-// token returns a token of a ServiceAccount in the user's namespace, which it makes.
-func (u *user) token(account string) string {
-	u.Helper()
-	u.kubectl("create", "serviceaccount", account)
-	return strings.TrimSpace(u.kubectl("create", "token", account).stdout)
+// newToken returns a token of a ServiceAccount in the user's namespace, which it makes.
+func (u *user) newToken(account string) (string, error) {
+	if out := u.try("", "create", "serviceaccount", account); out.err != nil {
+		return "", fmt.Errorf("%w: %s", out.err, out.stderr)
+	}
+	out := u.try("", "create", "token", account)
+	return strings.TrimSpace(out.stdout), out.err
 }
 
 // TestMetrics reads the metrics as Prometheus does, with a ServiceAccount's token.
@@ -63,7 +65,14 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	u.runSeed()
-	stranger, reader := u.token("stranger"), u.token("reader")
+	stranger, err := u.newToken("stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := u.newToken("reader")
+	if err != nil {
+		t.Fatal(err)
+	}
 	u.kubectl("create", "clusterrolebinding", u.namespace, "--clusterrole=ray-operator-metrics-reader", "--serviceaccount="+u.namespace+":reader")
 	t.Cleanup(func() { u.delete("clusterrolebinding", u.namespace) })
 	url := operator.metricsURL(t, "https", "/metrics")

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 
 // process is an operator that can be stopped, killed and started again.
 type process struct {
-	// binary is a path in the repository.
+	// binary is a path in the repository, bin/ray-operator if it is empty.
 	binary     string
 	kubeconfig string
 	log        string
@@ -39,7 +40,6 @@ func newProcess(name string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("making a kubeconfig for the operator: %w", err)
 	}
 	p := &process{
-		binary:     "bin/ray-operator",
 		kubeconfig: filepath.Join(dir, "kubeconfig"),
 		log:        filepath.Join(dir, "log"),
 		args:       args,
@@ -72,7 +72,7 @@ func (p *process) launch() error {
 	}
 	defer log.Close()
 	args := append([]string{"--kubeconfig", p.kubeconfig, "--health-bind-address", p.health, "--metrics-bind-address=127.0.0.1:0", "-v=4"}, p.args...)
-	p.command = exec.Command(path(p.binary), args...)
+	p.command = exec.Command(path(cmp.Or(p.binary, "bin/ray-operator")), args...)
 	// With it, the process ends when it has changed an object of its caches.
 	p.command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")
 	p.command.Stdout, p.command.Stderr = log, log

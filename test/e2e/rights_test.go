@@ -58,14 +58,19 @@ func TestRightsAreNeeded(t *testing.T) {
 func (u *user) grantAllBut(missing right, rules []rbacv1.PolicyRule) {
 	u.Helper()
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "limited"}}
+	// Reviews are not in a namespace.
+	reviews := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: u.namespace}}
 	var probe right
 	for _, rule := range rules {
 		for _, right := range rightsOf([]rbacv1.PolicyRule{rule}) {
-			if right != missing {
+			one := rbacv1.PolicyRule{APIGroups: []string{right.group}, Resources: []string{right.resource}, Verbs: []string{right.verb}, ResourceNames: rule.ResourceNames}
+			switch {
+			case right == missing:
+			case right.isReview():
+				reviews.Rules = append(reviews.Rules, one)
+			default:
 				probe = right
-				role.Rules = append(role.Rules, rbacv1.PolicyRule{
-					APIGroups: []string{right.group}, Resources: []string{right.resource}, Verbs: []string{right.verb}, ResourceNames: rule.ResourceNames,
-				})
+				role.Rules = append(role.Rules, one)
 			}
 		}
 	}
@@ -82,9 +87,20 @@ func (u *user) grantAllBut(missing right, rules []rbacv1.PolicyRule) {
 	if err == nil {
 		_, err = kube.RbacV1().RoleBindings(u.namespace).Create(u.Context(), binding, metav1.CreateOptions{})
 	}
+	if err == nil {
+		_, err = kube.RbacV1().ClusterRoles().Create(u.Context(), reviews, metav1.CreateOptions{})
+	}
+	if err == nil {
+		_, err = kube.RbacV1().ClusterRoleBindings().Create(u.Context(), &rbacv1.ClusterRoleBinding{
+			ObjectMeta: reviews.ObjectMeta,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: reviews.Name},
+			Subjects:   binding.Subjects,
+		}, metav1.CreateOptions{})
+	}
 	if err != nil {
 		u.Fatal(err)
 	}
+	u.Cleanup(func() { u.delete("clusterrolebinding/"+reviews.Name, "clusterrole/"+reviews.Name) })
 	u.waitAllowed(accountName(u.namespace, account.Name), probe)
 }
 

@@ -21,7 +21,7 @@ func TestUpgrade(t *testing.T) {
 	operator.stop()
 	t.Cleanup(func() { operator.restart(t) })
 	u := newUser(t)
-	this, next := newReplica(t, "this", "bin/ray-operator"), newReplica(t, "next", "bin/ray-operator-next")
+	this, next := newReplica(t, "this", ""), newReplica(t, "next", "bin/ray-operator-next")
 	this.restart(t)
 	u.runMany(50)
 	running := u.restartable()

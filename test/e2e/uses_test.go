@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,18 +31,19 @@ type use struct {
 // namespace of its own.
 func uses(u *user, operator *process, leaseNamespace string) []use {
 	const ray = "sample-cluster"
+	var token string
 	log := func() string { return strings.ReplaceAll(readFile(u.T, operator.log), `\"`, `"`) }
 	health := func() string { return condition(u.ray(ray), rayv1.RayHealth).Message }
 	return []use{
 		{
 			what:  "it starts",
-			needs: []string{"list rays", "watch rays", "list services", "watch services", "list deployments", "watch deployments", "get leases"},
+			needs: []string{"list rays", "watch rays", "list services", "watch services", "list deployments", "watch deployments", "get leases", "create leases"},
 			do:    operator.launch,
 			done:  operator.ready,
 			told:  log,
 		},
 		{
-			what: "it takes the lease", needs: []string{"create leases"}, told: log,
+			what: "it takes the lease", told: log,
 			done: func() error { return wantText(log(), "Starting workers") },
 		},
 		{
@@ -52,6 +54,25 @@ func uses(u *user, operator *process, leaseNamespace string) []use {
 					return errors.New("it has not been renewed")
 				}
 				return err
+			},
+		},
+		{
+			what: "it asks who may read its metrics", needs: []string{"create tokenreviews", "create subjectaccessreviews"},
+			do: func() error {
+				var err error
+				token, err = u.newToken("curious")
+				return err
+			},
+			told: func() string {
+				scrape(u.T, operator.metricsURL(u.T, "https", "/metrics"), token)
+				return log()
+			},
+			done: func() error {
+				code, page := scrape(u.T, operator.metricsURL(u.T, "https", "/metrics"), token)
+				if code != http.StatusForbidden {
+					return fmt.Errorf("%d %s", code, page)
+				}
+				return nil
 			},
 		},
 		{

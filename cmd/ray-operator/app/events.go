@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -61,13 +63,16 @@ func (e *events) Create(event *corev1.Event) (*corev1.Event, error) {
 // Patch counts an event once more that was written before.
 func (e *events) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
 	written, err := e.EventSink.Patch(event, data)
-	e.count(err)
+	if !apierrors.IsNotFound(err) { // else it is created anew
+		e.count(err)
+	}
 	return written, err
 }
 
-// count counts a write of an event. One that fails may be tried again.
+// count counts a write of an event that was its last: it succeeded, or the server has refused
+// it. After any other error client-go tries again.
 func (e *events) count(err error) {
-	if err == nil {
+	if _, refused := errors.AsType[*apierrors.StatusError](err); err == nil || refused {
 		e.pending.Add(-1)
 	}
 }

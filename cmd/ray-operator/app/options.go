@@ -65,7 +65,9 @@ func NewOptions() *Options {
 			ResourceNamespace: "ray-system",
 			LeaseDuration:     metav1.Duration{Duration: 15 * time.Second},
 			RenewDeadline:     metav1.Duration{Duration: 7 * time.Second},
-			RetryPeriod:       metav1.Duration{Duration: time.Second},
+			// A replica that stands by looks at the lease after one to 2.2 times this period, and
+			// so acts less than two seconds after it was given up.
+			RetryPeriod: metav1.Duration{Duration: 750 * time.Millisecond},
 		},
 		Logging: logsapi.NewLoggingConfiguration(),
 	}
@@ -140,7 +142,6 @@ func (o *Options) Validate() error {
 	case election.RetryPeriod.Duration <= 0:
 		return errors.New("--leader-elect-retry-period must be positive")
 	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
-		// leaderelection adds up to a fifth to the period, so that candidates spread out.
 		return errors.New("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
 	case election.LeaseDuration.Duration <= 2*election.RenewDeadline.Duration:
 		// A replica that cannot renew its lease may spend as long again on releasing it
