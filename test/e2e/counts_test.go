@@ -134,7 +134,8 @@ func (u *user) checkStatuses(what string, requests []*audit.Request, names []str
 		healthy := condition(u.ray(name), rayv1.RayHealth).LastTransitionTime
 		// The transition has whole seconds.
 		took := healthy.Sub(first[name]) + time.Second
-		allowed += max(most, 2+int(took/progressInterval))
+		// What is written at once, the last words, and progress in between.
+		allowed += max(most, 3+int(took/progressInterval))
 	}
 	u.Logf("%s: %d status writes, at most %d", what, writes, allowed)
 	if writes > allowed {
