@@ -35,10 +35,6 @@ const (
 	// such as removing an object whose name it needs. Most often an event comes first.
 	waitDelay = 10 * time.Second
 
-	// minStatusInterval is the time between two status writes that only tell of progress.
-	// Since a status has whole seconds, it is up to a second shorter.
-	minStatusInterval = 2 * time.Second
-
 	// childrenTimeout bounds the requests that one sync makes for children.
 	childrenTimeout = 30 * time.Second
 
@@ -60,6 +56,7 @@ type Controller struct {
 	recorder  record.EventRecorder
 	clock     clock.WithTickerAndDelayedExecution
 	ownWrites *ownWrites
+	progress  *progress
 	// refused has, per Ray, the resourceVersion at which the API server accepts no status.
 	refused sync.Map
 	// altered has, per Ray, the status that was sent last, where the API server has stored
@@ -81,6 +78,7 @@ func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informer
 		),
 		recorder: recorder,
 		clock:    clock,
+		progress: newProgress(),
 	}
 	c.ownWrites = newOwnWrites(func(namespace, resource string) versionedStore {
 		return c.cachesOf(namespace).stores[resource]

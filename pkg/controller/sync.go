@@ -32,6 +32,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 		c.ownWrites.forget(key)
 		c.refused.Delete(key)
 		c.altered.Delete(key)
+		c.progress.told(key)
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -107,24 +108,27 @@ func (c *Controller) syncChildren(ctx context.Context, ray *rayv1.Ray) observati
 func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed observation) error {
 	now := metav1.NewTime(c.clock.Now().Truncate(time.Second)) // as the API server keeps it
 	status := newStatus(ray, observed, now)
+	key := cache.MetaObjectToName(ray)
 	if reflect.DeepEqual(&ray.Status, &status) { // what has not changed was carried over as it is
+		c.progress.told(key)
 		return nil
 	}
-	key := cache.MetaObjectToName(ray)
 	if sent, found := c.altered.Load(key); found && equality.Semantic.DeepEqual(sent, &status) {
 		return nil // it would be altered again
 	}
 	news := unknownProblems(ray, observed)
 	if len(news) == 0 && !urgent(ray, status) {
 		// A time to come is another machine's, whose clock is ahead.
-		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 && since < minStatusInterval {
-			c.queue.AddAfter(key, minStatusInterval-since)
+		interval := c.progress.hold(key)
+		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 && since < interval {
+			c.queue.AddAfter(key, interval-since)
 			return nil
 		}
 	}
 	if version, found := c.refused.Load(key); found && version == ray.ResourceVersion {
 		return nil
 	}
+	c.progress.told(key)
 	status.LastReconcileTime = &now
 	stored, err := c.updateStatus(ctx, ray, status)
 	switch {

@@ -1,12 +1,14 @@
 package controller
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/cache"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -107,5 +109,34 @@ func TestPrunedStatus(t *testing.T) {
 	f.checkRest(nil)
 	if got := f.ray().Status.Head.UpdatedReplicas; got != 1 {
 		t.Errorf("the newer schema has the field, and it is %d, want 1", got)
+	}
+}
+
+// TestProgressOfMany has many Rays that make progress: the more there are, the longer each waits.
+func TestProgressOfMany(t *testing.T) {
+	p := newProgress()
+	names := make([]cache.ObjectName, 2000)
+	for i := range names {
+		names[i] = cache.ObjectName{Namespace: namespace, Name: strconv.Itoa(i)}
+	}
+	for _, test := range []struct {
+		rays int
+		want time.Duration
+	}{{1, 2 * time.Second}, {4, 2 * time.Second}, {100, 50 * time.Second}, {2000, 5 * time.Minute}} {
+		var got time.Duration
+		for range 2 { // a Ray that asks again counts once
+			for _, name := range names[:test.rays] {
+				got = p.hold(name)
+			}
+		}
+		if got != test.want {
+			t.Errorf("with %d Rays that make progress, each waits %s, want %s", test.rays, got, test.want)
+		}
+	}
+	for _, name := range names {
+		p.told(name)
+	}
+	if got := p.hold(names[0]); got != 2*time.Second {
+		t.Errorf("with one Ray left, it waits %s, want 2s", got)
 	}
 }
