@@ -15,7 +15,7 @@ const (
 	// maxStatusInterval is the same where many Rays make progress at once.
 	maxStatusInterval = 5 * time.Minute
 	// progressPerSecond is how many status writes a second tell of progress, over all Rays.
-	progressPerSecond = 2
+	progressPerSecond = 1
 )
 
 // progress knows the Rays whose progress is held back. While one Ray starts, everybody wants

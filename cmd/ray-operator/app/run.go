@@ -142,6 +142,8 @@ func newClientConfig(options *Options) (*rest.Config, error) {
 		return nil, fmt.Errorf("reading how to reach the API server: %w", err)
 	}
 	config.QPS, config.Burst = options.QPS, options.Burst
+	// The API server is near, and what it would compress costs both sides more than to send it.
+	config.DisableCompression = true
 	config.UserAgent = component + "/" + Version
 	return config, nil
 }
