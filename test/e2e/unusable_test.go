@@ -47,7 +47,7 @@ func TestUnusable(t *testing.T) {
 			return []string{"--kubeconfig", operator.kubeconfig, "--tls-cert-file", file, "--tls-private-key-file", file}
 		}, "tls: failed to find any PEM data in certificate input"},
 		{"a certificate without a key", func(*testing.T) []string { return []string{"--tls-cert-file=/nowhere.crt"} }, "--tls-cert-file and --tls-private-key-file need each other"},
-		{"a lease that cannot be made", func(t *testing.T) []string {
+		{"a lease that cannot be made", func(*testing.T) []string {
 			return []string{"--kubeconfig", operator.kubeconfig, "--leader-elect", "--leader-elect-resource-namespace=default"}
 		}, `cannot get resource "leases" in API group "coordination.k8s.io" in the namespace "default"`},
 		{"a lease that cannot be written", func(t *testing.T) []string {

@@ -54,8 +54,10 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	}
 	enter(namespace, o.proxy)
 	kubeconfig := file + ".kubeconfig"
-	o.args = append([]string{"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0", "-v=4",
-		"--metrics-bind-address=127.0.0.1:0", "--metrics-secure=false", "--profiling"}, args...)
+	o.args = append([]string{
+		"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0",
+		"--metrics-bind-address=127.0.0.1:0", "--metrics-secure=false", "--profiling", "-v=4",
+	}, args...)
 	return o, clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"proxy": {Server: o.proxy.URL()}},
 		Contexts:       map[string]*clientcmdapi.Context{"proxy": {Cluster: "proxy"}},

@@ -18,13 +18,13 @@ import (
 func reviewer(failure *error) *fake.Clientset {
 	client := fake.NewClientset()
 	client.PrependReactor("create", "tokenreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview)
+		review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview) //nolint:errcheck,forcetypeassert // it reacts to no other
 		review.Status.Authenticated = review.Spec.Token == "known"
 		review.Status.User.Username = "me"
 		return true, review, *failure
 	})
 	client.PrependReactor("create", "subjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		review := action.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview)
+		review := action.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview) //nolint:errcheck,forcetypeassert // it reacts to no other
 		review.Status.Allowed = review.Spec.User == "me" && review.Spec.NonResourceAttributes.Path == "/metrics"
 		return true, review, nil
 	})

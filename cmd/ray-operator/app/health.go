@@ -6,9 +6,9 @@ import (
 	"net/http"
 )
 
-// newHealthHandler returns what answers at /healthz and /readyz. Healthy is what the check
-// says; ready is a replica whose caches are full, whether it leads or stands by.
-func newHealthHandler(healthy func(*http.Request) error, ready func() bool) http.Handler {
+// newHealthEndpoint returns what serves /healthz and /readyz. Healthy is what the check says;
+// ready is a replica whose caches are full, whether it leads or stands by.
+func newHealthEndpoint(options *Options, healthy func(*http.Request) error, ready func() bool) endpoint {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, request *http.Request) {
 		answer(w, healthy(request))
@@ -20,7 +20,7 @@ func newHealthHandler(healthy func(*http.Request) error, ready func() bool) http
 			answer(w, errors.New("the caches are not full yet"))
 		}
 	})
-	return mux
+	return endpoint{flag: "--health-bind-address", address: options.HealthBindAddress, what: "/healthz and /readyz", handler: mux}
 }
 
 // answer writes the outcome of a check in the words that Kubernetes' components use.

@@ -66,19 +66,11 @@ func Run(ctx context.Context, options *Options) error {
 	informers.Start(background)
 
 	registerMetrics(rays)
-	for _, e := range []endpoint{
-		{
-			flag: "--health-bind-address", address: options.HealthBindAddress, what: "/healthz and /readyz",
-			handler: newHealthHandler(election.check, informers.HasSynced),
-		},
-		metrics,
-	} {
-		server, err := serve(ctx, e)
-		if err != nil {
-			return err
-		}
-		defer server.Close()
+	stopServing, err := serve(ctx, newHealthEndpoint(options, election.check, informers.HasSynced), metrics)
+	if err != nil {
+		return err
 	}
+	defer stopServing()
 
 	work := func(ctx context.Context) error {
 		defer recorder.flush(ctx)

@@ -25,18 +25,36 @@ type endpoint struct {
 	tls *tls.Config
 }
 
-// serve serves an endpoint until the server that it returns is closed. An address that
-// cannot be had is an error.
-func serve(ctx context.Context, e endpoint) (*http.Server, error) {
+// serve serves endpoints until stop is called. An address that cannot be had is an error.
+func serve(ctx context.Context, endpoints ...endpoint) (stop func(), err error) {
+	var servers []*http.Server
+	stop = func() {
+		for _, server := range servers {
+			server.Close()
+		}
+	}
+	for _, e := range endpoints {
+		if e.address == "" {
+			continue
+		}
+		server, err := e.serve(ctx)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		servers = append(servers, server)
+	}
+	return stop, nil
+}
+
+// serve serves an endpoint until the server that it returns is closed.
+func (e *endpoint) serve(ctx context.Context) (*http.Server, error) {
 	server := &http.Server{
 		Handler:           e.handler,
 		TLSConfig:         e.tls,
 		ReadHeaderTimeout: 10 * time.Second,
 		// Nothing here gains by HTTP/2, whose streams cost a client less than the server.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
-	}
-	if e.address == "" {
-		return server, nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.address)
 	if err != nil {
