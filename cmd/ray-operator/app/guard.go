@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilcache "k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 )
 
@@ -20,6 +21,10 @@ const (
 	// decisionLifetime is how long a decision of the API server holds. A right that was
 	// taken away is lost after so long at the latest.
 	decisionLifetime = time.Minute
+	// reviewQPS and reviewBurst limit how often the API server is asked, by the second: whoever
+	// floods the operator with tokens must not flood the API server.
+	reviewQPS   = 10
+	reviewBurst = 20
 	// maxDecisions bounds the memory for decisions, whoever tries whatever token.
 	maxDecisions = 1000
 	// reviewTimeout bounds what asking the API server may take.
@@ -33,10 +38,16 @@ type guard struct {
 	client    kubernetes.Interface
 	handler   http.Handler
 	decisions *utilcache.LRUExpireCache
+	limiter   flowcontrol.RateLimiter
 }
 
 func newGuard(client kubernetes.Interface, handler http.Handler) *guard {
-	return &guard{client: client, handler: handler, decisions: utilcache.NewLRUExpireCache(maxDecisions)}
+	return &guard{
+		client:    client,
+		handler:   handler,
+		decisions: utilcache.NewLRUExpireCache(maxDecisions),
+		limiter:   flowcontrol.NewTokenBucketRateLimiter(reviewQPS, reviewBurst),
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -70,6 +81,9 @@ func (g *guard) decide(ctx context.Context, token, path string) (decision, error
 	key := sha256.Sum256([]byte(path + " " + token))
 	if known, found := g.decisions.Get(key); found {
 		return known.(decision), nil //nolint:errcheck,forcetypeassert // there is nothing else in it
+	}
+	if !g.limiter.TryAccept() {
+		return decision{http.StatusTooManyRequests, "too many tokens to ask the API server about"}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()

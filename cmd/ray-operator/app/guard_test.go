@@ -67,3 +67,21 @@ func TestGuard(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardLimit has somebody try one token after the other.
+func TestGuardLimit(t *testing.T) {
+	var failure error
+	client := reviewer(&failure)
+	guard := newGuard(client, http.NotFoundHandler())
+	code := 0
+	for i := range 100 {
+		request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+		request.Header.Set("Authorization", fmt.Sprint("Bearer ", i))
+		response := httptest.NewRecorder()
+		guard.ServeHTTP(response, request)
+		code = response.Code
+	}
+	if code != http.StatusTooManyRequests || len(client.Actions()) > 2*reviewBurst {
+		t.Errorf("the last of 100 tokens is answered with %d, after %d reviews", code, len(client.Actions()))
+	}
+}
