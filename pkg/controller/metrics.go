@@ -46,8 +46,14 @@ var (
 		[]string{"namespace", "role", "health"}, nil, metrics.ALPHA, "")
 )
 
-// RegisterMetrics registers the metrics of all controllers of the process.
-func RegisterMetrics(register func(...metrics.Registerable)) { register(syncDuration, syncErrors) }
+// RegisterMetrics registers the metrics of all controllers of the process. The counters of errors
+// begin at 0: one that only appears with its first error shows no increase then.
+func RegisterMetrics(register func(...metrics.Registerable)) {
+	register(syncDuration, syncErrors)
+	for _, reason := range []string{reasonFailedCreate, reasonFailedUpdate, reasonFailedDelete, reasonFailedGet, errorReasonPanic, errorReasonOther} {
+		syncErrors.WithLabelValues(reason)
+	}
+}
 
 // Reasons in syncErrors beside those of the condition Health.
 const (

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/testutil"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -45,6 +46,25 @@ ray_operator_replicas_available{health="Unknown",namespace="default",role="head"
 ray_operator_replicas_available{health="Unknown",namespace="default",role="worker"} 0
 `
 	if err := testutil.CustomCollectAndCompare(f.controller.Collector(), strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestErrorsBeginAtZero has the counters there before the first error, so that it is an increase.
+func TestErrorsBeginAtZero(t *testing.T) {
+	registry := metrics.NewKubeRegistry()
+	RegisterMetrics(registry.MustRegister)
+	want := `
+# HELP ray_operator_sync_errors_total [ALPHA] How many syncs of Rays failed, by the reason that the Ray's Health has then, Panic or Other.
+# TYPE ray_operator_sync_errors_total counter
+ray_operator_sync_errors_total{reason="FailedCreate"} 0
+ray_operator_sync_errors_total{reason="FailedDelete"} 0
+ray_operator_sync_errors_total{reason="FailedGet"} 0
+ray_operator_sync_errors_total{reason="FailedUpdate"} 0
+ray_operator_sync_errors_total{reason="Other"} 0
+ray_operator_sync_errors_total{reason="Panic"} 0
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "ray_operator_sync_errors_total"); err != nil {
 		t.Error(err)
 	}
 }
