@@ -55,7 +55,7 @@ bin/cluster/kubectl:
 ##@ Develop
 
 .PHONY: codegen
-codegen: ## Generate what is made from the types: clients, deepcopy functions, the CRD.
+codegen: ## Generate what is made from the types: clients, deepcopy functions, the CRD; and from the alerts: the PrometheusRule.
 	hack/update-codegen.sh
 
 .PHONY: verify-codegen
@@ -92,6 +92,14 @@ test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for
 .PHONY: bench
 bench: bin/ray-operator ## Measure what N=100,1000 Rays cost (PODS=off for none of their Pods, REST=10m to watch longer).
 	hack/bench.sh $(if $(N),--rays $(N)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)
+
+.PHONY: test-monitoring
+test-monitoring: bin/ray-operator ## Test the alerts and the dashboard with Prometheus, on a local cluster of their own.
+	hack/monitoring.sh $(MONITORING_FLAGS)
+
+.PHONY: dashboard-picture
+dashboard-picture: bin/ray-operator ## Draw the dashboard, from real data, into docs/dashboard.svg.
+	hack/monitoring.sh --picture docs/dashboard.svg -run TestMonitoring
 
 .PHONY: bench-go
 bench-go: ## Time the parts of a sync, and count their allocations (BENCH_FLAGS='-count 10' for benchstat).

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Generates everything that is made from the types in pkg/apis: deepcopy functions,
-# apply configurations, clientset, listers, informers and the CRD.
+# apply configurations, clientset, listers, informers and the CRD; and from the alert rules
+# the object that has them.
 # The generators are tools of the two go.mod files, so that their versions are pinned
 # there and nothing is installed.
 set -euo pipefail
@@ -43,3 +44,19 @@ mkdir -p manifests/crd bin
 go build -C hack/tools -o ../../bin/ sigs.k8s.io/controller-tools/cmd/controller-gen ./shortcrd
 bin/controller-gen crd:generateEmbeddedObjectMeta=true paths="./pkg/apis/..." output:stdout \
   | bin/shortcrd >manifests/crd/ray.kubeflow.org_rays.yaml
+
+echo "generating the PrometheusRule"
+{
+  cat <<'YAML'
+# Made of rules.yaml by hack/update-codegen.sh. DO NOT EDIT.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: ray-operator
+  namespace: ray-system
+  labels:
+    app.kubernetes.io/name: ray-operator
+spec:
+YAML
+  sed '/^#/d; s/^./  &/' manifests/monitoring/rules.yaml
+} >manifests/monitoring/prometheus_rule.yaml

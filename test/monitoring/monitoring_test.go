@@ -1,0 +1,122 @@
+package monitoring
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestMonitoring has Prometheus scrape two operators under load. Every panel of the dashboard
+// has data, every alert is about something, and both tell what is really the matter.
+func TestMonitoring(t *testing.T) {
+	for _, name := range []string{"crd", "policy", "rbac"} {
+		kubectl(t, "apply", "-k", path("manifests/"+name))
+	}
+	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd/rays.ray.kubeflow.org")
+	targets := map[string]string{"ray-operator-1": freeAddress(t), "ray-operator-2": freeAddress(t)}
+	s := startPrometheus(t, targets)
+	began := time.Now()
+	operators := startOperators(t, targets)
+	eventually(t, "both operators are scraped, and one leads", func() error {
+		return s.is(map[string]float64{`sum(up{job="ray-operator-metrics"})`: 2, "sum(leader_election_master_status)": 1, "count(leader_election_master_status)": 2})
+	})
+
+	l := newLoad(t, "team-a", "team-b")
+	l.run(*loadTime)
+	healthy := float64(len(l.rays) - l.broken())
+	if l.broken() == 0 || healthy == 0 {
+		t.Fatalf("the load leaves %d broken of %d Rays: both are needed", l.broken(), len(l.rays))
+	}
+	eventually(t, "Prometheus has as many Rays as there are", func() error {
+		return s.is(map[string]float64{
+			`sum(ray_operator_rays{health="True"})`: healthy, `sum(ray_operator_rays{health!="True"})`: float64(l.broken()),
+		})
+	})
+
+	s.checkDashboard(l.namespaces, began)
+	s.checkSelectors(readRules(t))
+	s.waitAlert("RaysUnhealthy", "pending")
+	s.waitAlert("RayOperatorPanics", "inactive")
+	states, err := s.alertStates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"RayOperatorDown", "RayOperatorReplicaDown", "RayOperatorNoLeader", "RayOperatorRestarts", "RayOperatorSyncStuck", "RayOperatorRequestsFail"} {
+		if states[name] != "inactive" {
+			t.Errorf("while all is well with the operators, %s is %q", name, states[name])
+		}
+	}
+	for _, stop := range operators {
+		stop()
+	}
+	s.waitAlert("RayOperatorDown", "pending")
+	s.waitAlert("RaysUnhealthy", "inactive")
+}
+
+// startOperators starts the shipped binary, with the rights that it ships with, at addresses.
+func startOperators(t *testing.T, addresses map[string]string) (stops []func()) {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	writeFile(t, config, []byte(run(t, path("hack/operator-kubeconfig.sh"), path("bin/cluster/kubectl"))))
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		stops = append(stops, start(t, path("bin/ray-operator"), "--kubeconfig", config, "--leader-elect",
+			"--health-bind-address=127.0.0.1:0", "--metrics-bind-address", addresses[name]))
+	}
+	return stops
+}
+
+// is returns an error unless expressions have the values that they should have.
+func (s *server) is(wants map[string]float64) error {
+	for expression, want := range wants {
+		found, err := s.query(expression)
+		if err != nil {
+			return err
+		}
+		if len(found) != 1 || found[0].Value.Value != want {
+			return fmt.Errorf("%s is %v, want %v", expression, found, want)
+		}
+	}
+	return nil
+}
+
+// checkDashboard wants data for every query since a time, and draws it if that is asked for.
+func (s *server) checkDashboard(namespaces []string, since time.Time) {
+	s.Helper()
+	d := readDashboard(s.T)
+	all := ""
+	for _, variable := range d.Templating.List {
+		if variable.Name == "namespace" {
+			all = variable.AllValue
+			s.checkNamespaces(variable.Definition, namespaces)
+		}
+	}
+	lines := map[string][]shown{}
+	for i := range d.Panels {
+		if p := &d.Panels[i]; p.Type != "row" {
+			lines[p.Title] = s.show(p, all, since)
+		}
+	}
+	if len(lines) == 0 {
+		s.Error("the dashboard has no panels")
+	}
+	if *picture != "" && !s.Failed() {
+		writeFile(s.T, *picture, draw(s.T, d, lines, since, time.Now()))
+	}
+}
+
+// checkNamespaces wants the variable to offer the namespaces of Rays, not the operator's.
+func (s *server) checkNamespaces(definition string, want []string) {
+	s.Helper()
+	metric := selector.FindString(definition)
+	var values []string
+	if err := s.get("label/namespace/values", url.Values{"match[]": {metric}}, &values); err != nil {
+		s.Fatal(err)
+	}
+	if definition != "label_values("+metric+", namespace)" || !slices.Equal(values, want) {
+		s.Errorf("the dashboard's variable, %s, offers %v, want %v", definition, values, want)
+	}
+}
