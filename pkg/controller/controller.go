@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -132,6 +133,9 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 
 	c.running.Store(true)
 	defer c.running.Store(false)
+	if err := c.enqueueAll(); err != nil {
+		return err
+	}
 	logger.Info("Starting workers", "count", workers)
 	var wg sync.WaitGroup
 	for range workers {
@@ -201,12 +205,34 @@ func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err err
 	}
 }
 
+// enqueue has a Ray synced. A replica that stands by takes no notes of what changes, which
+// nobody would ever take from its queue: it syncs all Rays when it begins.
+func (c *Controller) enqueue(ray cache.ObjectName) {
+	if c.running.Load() {
+		c.queue.Add(ray)
+	}
+}
+
+// enqueueAll has all Rays synced.
+func (c *Controller) enqueueAll() error {
+	for _, caches := range c.caches {
+		rays, err := caches.rays.List(labels.Everything())
+		if err != nil {
+			return fmt.Errorf("listing Rays: %w", err)
+		}
+		for _, ray := range rays {
+			c.queue.Add(cache.MetaObjectToName(ray))
+		}
+	}
+	return nil
+}
+
 // rayHandler wakes up a Ray that has changed.
 func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] {
 	return cache.TypedResourceEventHandlerFuncs[*rayv1.Ray]{
-		AddFunc:    func(ray *rayv1.Ray) { c.queue.Add(cache.MetaObjectToName(ray)) },
-		UpdateFunc: func(_, ray *rayv1.Ray) { c.queue.Add(cache.MetaObjectToName(ray)) },
-		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.queue.Add(ray.GetObjectName()) },
+		AddFunc:    func(ray *rayv1.Ray) { c.enqueue(cache.MetaObjectToName(ray)) },
+		UpdateFunc: func(_, ray *rayv1.Ray) { c.enqueue(cache.MetaObjectToName(ray)) },
+		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.enqueue(ray.GetObjectName()) },
 	}
 }
 
@@ -214,7 +240,7 @@ func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] 
 // by its owner: a Ray also waits for others to give up a name that it needs.
 func childHandler[T cache.Object](c *Controller) cache.TypedResourceEventHandlerFuncs[T] {
 	enqueue := func(child klog.KMetadata) {
-		c.queue.Add(cache.ObjectName{Namespace: child.GetNamespace(), Name: resources.RayName(child.GetName())})
+		c.enqueue(cache.ObjectName{Namespace: child.GetNamespace(), Name: resources.RayName(child.GetName())})
 	}
 	return cache.TypedResourceEventHandlerFuncs[T]{
 		AddFunc:    func(child T) { enqueue(child) },

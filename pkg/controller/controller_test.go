@@ -47,7 +47,16 @@ func TestWakeUps(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			f.controller.running.Store(false)
 			test.notify()
+			if f.queue.Len() > 0 {
+				t.Errorf("a replica that stands by has %d Rays in its queue, which nobody empties", f.queue.Len())
+			}
+			f.controller.running.Store(true)
+			test.notify()
+			if f.queue.Len() == 0 {
+				t.Fatal("nothing woke up")
+			}
 			key, _ := f.queue.Get()
 			f.queue.Done(key)
 			if want := (cache.ObjectName{Namespace: namespace, Name: test.want}); key != want || f.queue.Len() > 0 {

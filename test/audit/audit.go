@@ -21,6 +21,8 @@ type Request struct {
 		Username string `json:"username"`
 	} `json:"user"`
 	UserAgent string `json:"userAgent"`
+	// URI is the path with the query.
+	URI string `json:"requestURI"`
 	// ObjectRef is nil for a request that is about no object, such as for /version.
 	ObjectRef      *Object `json:"objectRef"`
 	ResponseStatus struct {
@@ -47,9 +49,9 @@ func (r *Request) Resource() string {
 	}
 }
 
-// IsWrite tells whether the request was to change an object.
+// IsWrite tells whether the request was to change an object. A dry run is not.
 func (r *Request) IsWrite() bool {
-	return r.ObjectRef != nil && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+	return r.ObjectRef != nil && !strings.Contains(r.URI, "dryRun=All") && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
 // Committed tells whether the server did what was asked.

@@ -11,6 +11,7 @@ import (
 const log = `{"verb":"create","userAgent":"ray-operator/v1","objectRef":{"resource":"events","namespace":"a","name":"x"},"responseStatus":{"code":201}}
 {"verb":"update","userAgent":"kubectl/v1 \"ray-operator/v1\"","objectRef":{"resource":"rays","namespace":"a","name":"x"},"responseStatus":{"code":200}}
 {"verb":"update","userAgent":"ray-operator/v1","objectRef":{"resource":"rays","subresource":"status","namespace":"a","name":"x"},"responseStatus":{"code":409}}
+{"verb":"update","userAgent":"ray-operator/v1","requestURI":"/apis/x?dryRun=All","objectRef":{"resource":"leases","namespace":"a","name":"x"},"responseStatus":{"code":200}}
 {"verb":"get","userAgent":"ray-operator/v1","responseStatus":{"code":200}}
 `
 
@@ -38,13 +39,13 @@ func TestSince(t *testing.T) {
 			committed = append(committed, request.Verb)
 		}
 	}
-	if want := []string{"create events x of namespace a: 201", "update rays/status x of namespace a: 409", "get: 200"}; !slices.Equal(got, want) {
+	if want := []string{"create events x of namespace a: 201", "update rays/status x of namespace a: 409", "update leases x of namespace a: 200", "get: 200"}; !slices.Equal(got, want) {
 		t.Errorf("the requests are %q, want %q", got, want)
 	}
 	if want := []string{"events", "rays/status"}; !slices.Equal(writes, want) {
 		t.Errorf("the writes are to %q, want %q", writes, want)
 	}
-	if want := []string{"create", "get"}; !slices.Equal(committed, want) {
+	if want := []string{"create", "update", "get"}; !slices.Equal(committed, want) {
 		t.Errorf("those done are %q, want %q", committed, want)
 	}
 }

@@ -74,12 +74,8 @@ func (s *scene) arm(ctx context.Context, faults []proxy.Fault) error {
 func (s *scene) finish(ctx context.Context, t *testing.T, goal goal) *history.History {
 	t.Helper()
 	h := &history.History{}
-	err := s.await(ctx, goal)
-	if err == nil {
-		h.Converged = time.Now()
-		err = s.rest(ctx)
-	}
-	if err == nil {
+	var err error
+	if h.Converged, err = s.converge(ctx, goal); err == nil {
 		h.Sizes, err = s.measure(ctx)
 	}
 	if err != nil {
@@ -105,6 +101,25 @@ func (s *scene) finish(ctx context.Context, t *testing.T, goal goal) *history.Hi
 		t.Error(err)
 	}
 	return h
+}
+
+// converge waits until the goal is reached and the operator rests, and returns when it was
+// reached. It may have looked so for a moment only: between a child that was made again and
+// the status that tells of it, all is as in the end, but for the Pods.
+func (s *scene) converge(ctx context.Context, goal goal) (time.Time, error) {
+	for {
+		if err := s.await(ctx, goal); err != nil {
+			return time.Time{}, err
+		}
+		reached := time.Now()
+		if err := s.rest(ctx); err != nil {
+			return reached, err
+		}
+		state, err := readState(ctx, s.namespace)
+		if err != nil || goal(state) == nil {
+			return reached, err
+		}
+	}
 }
 
 // rest waits until the operator has not done anything for the quiet window.
