@@ -61,6 +61,7 @@ func (w *world) startOperator(shown map[string]int) {
 	op.queue = &modelQueue{TypedRateLimitingInterface: controller.queue, operator: op}
 	controller.queue = op.queue
 	op.controller = controller
+	controller.running.Store(true)
 	op.caches = controller.caches[metav1.NamespaceAll].stores
 	w.operator = op
 	for _, resource := range modelKinds {
