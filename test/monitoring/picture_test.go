@@ -14,7 +14,7 @@ import (
 // Pixels: of a unit of Grafana's grid, and of what is around the plot of a panel.
 const (
 	gridWidth, gridHeight                       = 50, 30
-	marginLeft, marginRight, marginTop, legends = 58, 14, 34, 52
+	marginLeft, marginRight, marginTop, legends = 58, 26, 34, 52
 )
 
 var colors = []string{"#3871dc", "#e0752d", "#56a64b", "#c4162a", "#8f3bb8", "#1f9e9e", "#b8860b", "#666666"}
@@ -78,7 +78,11 @@ func newDrawing(p *panel, lines []shown, since, until float64) drawing {
 			most = max(most, sample.Value)
 		}
 	}
-	step := niceStep(most, 4)
+	scale := 1.0
+	if p.FieldConfig.Defaults.Unit == "bytes" {
+		scale = 1 << 20
+	}
+	step := scale * niceStep(most/scale, 4)
 	top := step * max(1, math.Ceil(most/step))
 	x := func(at float64) float64 { return g.Left + (g.Right-g.Left)*(at-since)/(until-since) }
 	y := func(value float64) float64 { return g.Bottom - (g.Bottom-g.Top)*value/top }
