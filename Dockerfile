@@ -2,19 +2,30 @@
 ARG BUILDER_IMAGE=golang:1.26
 ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
-FROM ${BUILDER_IMAGE} AS builder
+# The compiler runs on the machine that builds, also for others:
+# docker buildx build --platform linux/amd64,linux/arm64
+FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BUILDER_IMAGE} AS builder
 ARG VERSION=unknown
+ARG TARGETOS=linux
+ARG TARGETARCH
 WORKDIR /src
 COPY go.mod go.sum ./
 COPY vendor vendor
 COPY cmd cmd
 COPY pkg pkg
-# The dependencies are vendored: this needs no network. The same flags as in the Makefile.
-RUN CGO_ENABLED=0 GOFLAGS=-mod=vendor GOPROXY=off go build -trimpath \
+# The dependencies are vendored: this needs no network. The same flags as in hack/release.sh.
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOFLAGS=-mod=vendor GOPROXY=off \
+    go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=${VERSION}" \
     -o /ray-operator ./cmd/ray-operator
 
 FROM ${BASE_IMAGE}
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="ray-operator" \
+      org.opencontainers.image.description="Runs Ray clusters on Kubernetes" \
+      org.opencontainers.image.source="https://github.com/kubeflow/ray-operator" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
 COPY --from=builder /ray-operator /ray-operator
 # The number, not the name: with a name, Kubernetes cannot tell that it is not root.
 USER 65532:65532

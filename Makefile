@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE ?= ray-operator:latest
+IMAGE_REPOSITORY ?= ray-operator
 LDFLAGS := -s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=$(VERSION)
 
 # Many people have KUBECONFIG in their environment. Only one that is given to make names the
@@ -51,6 +52,13 @@ manifests: bin/cluster/kubectl ## Render the installation into one file, bin/ins
 
 bin/cluster/kubectl:
 	go run -C hack/cluster . build
+
+bin/helm: hack/helm/go.mod
+	CGO_ENABLED=0 go build -C hack/helm -trimpath -o ../../bin/helm helm.sh/helm/v4/cmd/helm
+
+.PHONY: release
+release: bin/cluster/kubectl bin/helm ## Write the release VERSION=v1.2.3 into dist (IMAGE_REPOSITORY=... names the image).
+	@hack/release.sh '$(VERSION)' '$(IMAGE_REPOSITORY)'
 
 ##@ Develop
 
@@ -105,10 +113,18 @@ dashboard-picture: bin/ray-operator ## Draw the dashboard, from real data, into 
 bench-go: ## Time the parts of a sync, and count their allocations (BENCH_FLAGS='-count 10' for benchstat).
 	go test -trimpath -run '^$$' -bench . $(BENCH_FLAGS) ./pkg/controller ./pkg/resources
 
+.PHONY: test-chart
+test-chart: bin/cluster/kubectl bin/helm ## Install the Helm chart on a local cluster, and compare it with the manifests.
+	hack/test-chart.sh
+
+.PHONY: test-release
+test-release: bin/cluster/kubectl bin/helm ## Make a release of this commit twice, and look at it.
+	hack/test-release.sh
+
 .PHONY: test-mutants
 test-mutants: ## Show that test-faults finds defects that were made on purpose.
 	hack/mutants.sh
 
 .PHONY: clean
 clean: ## Remove what was built.
-	rm -rf bin
+	rm -rf bin dist

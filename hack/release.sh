@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Writes a release into dist/VERSION: binaries, what they consist of, manifests, the Helm chart,
+# and the checksums of all. The same commit gives the same bytes, with the same version of Go.
+#
+#   hack/release.sh VERSION [IMAGE_REPOSITORY]
+#
+# VERSION is a semantic version such as v1.2.3 or v1.2.3-rc.1. IMAGE_REPOSITORY is the name of
+# the image, without a tag, that the manifests and the chart refer to.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+version=${1:-}
+repository=${2:-ray-operator}
+
+refuse() {
+  echo "release: $*" >&2
+  exit 1
+}
+
+# As on semver.org, but without build metadata: its + cannot be in the tag of an image.
+number='(0|[1-9][0-9]*)'
+identifier='(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)'
+if ! [[ ${version} =~ ^v${number}\.${number}\.${number}(-${identifier}(\.${identifier})*)?$ ]]; then
+  refuse "VERSION is \"${version}\", but must be a semantic version such as v1.2.3 or v1.2.3-rc.1"
+fi
+if [[ ${repository##*/} == *[:@]* ]]; then
+  refuse "IMAGE_REPOSITORY is \"${repository}\", but must not have a tag: VERSION is the tag"
+fi
+changed=$(git status --porcelain)
+if [[ -n ${changed} ]]; then
+  refuse "there are changes that no commit has, and a release is made of a commit:"$'\n'"${changed}"
+fi
+if tagged=$(git rev-parse --quiet --verify "refs/tags/${version}^{commit}") && [[ ${tagged} != "$(git rev-parse HEAD)" ]]; then
+  refuse "the tag ${version} is at another commit, ${tagged}"
+fi
+
+# What the environment says about builds must not show in them.
+unset GOFLAGS GOEXPERIMENT GOAMD64 GOARM64 GOFIPS140
+export CGO_ENABLED=0 GOWORK=off LC_ALL=C TZ=UTC
+umask 022
+
+mkdir -p dist
+stage=$(mktemp -d dist/stage.XXXXXX)
+trap 'rm -rf "${stage}"' EXIT
+out=${stage}/release
+mkdir "${out}"
+
+build_binaries() {
+  local arch binary
+  go build -C hack/tools -trimpath -o "${PWD}/bin/" ./sbom
+  for arch in amd64 arm64; do
+    binary=${out}/ray-operator-${version}-linux-${arch}
+    # The flags of the Dockerfile. Without the state of git, the bytes depend on the sources alone.
+    GOENV=off GOFLAGS=-mod=vendor GOOS=linux GOARCH=${arch} go build -trimpath -buildvcs=false \
+      -ldflags "-s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=${version}" \
+      -o "${binary}" ./cmd/ray-operator
+    bin/sbom -version "${version}" "${binary}" >"${binary}.cdx.json"
+  done
+}
+
+render_manifests() {
+  cat >"${stage}/kustomization.yaml" <<YAML
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../manifests/default]
+images: [{name: ray-operator, newName: "${repository}", newTag: "${version}"}]
+YAML
+  bin/cluster/kubectl kustomize "${stage}" >"${out}/install.yaml"
+  bin/cluster/kubectl kustomize manifests/crd >"${out}/crd.yaml"
+}
+
+package_chart() {
+  local chart=${stage}/ray-operator
+  # With the files that its links point at.
+  cp -RL manifests/chart "${chart}"
+  sed -i "s|^  repository: ray-operator$|  repository: ${repository}|" "${chart}/values.yaml"
+  bin/helm package "${chart}" --version "${version#v}" --app-version "${version}" --destination "${stage}" >/dev/null
+  # Helm writes the time into the archive. It is the commit's here.
+  mkdir "${stage}/packaged"
+  tar -xzf "${stage}/ray-operator-${version#v}.tgz" -C "${stage}/packaged"
+  tar -c -C "${stage}/packaged" --format=ustar --sort=name --mtime="@$(git log -1 --format=%ct)" \
+    --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX ray-operator \
+    | gzip -9 --no-name >"${out}/ray-operator-${version#v}.tgz"
+}
+
+build_binaries
+render_manifests
+package_chart
+(cd "${out}" && sha256sum -- * >../SHA256SUMS && mv ../SHA256SUMS .)
+rm -rf "dist/${version}"
+mv "${out}" "dist/${version}"
+echo "wrote dist/${version}"

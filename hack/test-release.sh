@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Makes a release of the last commit twice, in clones in different directories, and looks at it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+version=v0.0.0-test.1
+image=registry.example/ray-operator
+work=$(mktemp -d)
+trap 'rm -rf "${work}"' EXIT
+
+one=${work}/one
+two=${work}/elsewhere/two
+for clone in "${one}" "${two}"; do
+  git clone --quiet "${root}" "${clone}"
+  # Tools; what they write is compared.
+  mkdir -p "${clone}/bin/cluster"
+  ln -s "${root}/bin/cluster/kubectl" "${clone}/bin/cluster/kubectl"
+  ln -s "${root}/bin/helm" "${clone}/bin/helm"
+  make --no-print-directory -C "${clone}" -o bin/helm release VERSION="${version}" IMAGE_REPOSITORY="${image}"
+done
+
+# What is not a release is refused, in words.
+refuses() {
+  local want=$1 said
+  shift
+  if said=$(cd "${one}" && hack/release.sh "$@" 2>&1); then
+    echo "hack/release.sh $* makes a release" >&2
+    return 1
+  fi
+  [[ ${said} == *"${want}"* ]] || { echo "hack/release.sh $* says: ${said}" >&2; return 1; }
+}
+for wrong in "" 1.2.3 v1.2 v1.2.3+build v01.2.3 v1.2.3-01 latest; do
+  refuses "must be a semantic version" "${wrong}"
+done
+refuses "must not have a tag" "${version}" registry.example/ray-operator:v1
+git -C "${one}" tag v9.9.9 "$(git -C "${one}" commit-tree -m other 'HEAD^{tree}')"
+refuses "the tag v9.9.9 is at another commit" v9.9.9
+touch "${one}/cmd/new.go"
+refuses "cmd/new.go" "${version}"
+
+# The Dockerfile's build command as it is written, on what it copies.
+image_dir=${work}/image
+mkdir -p "${image_dir}/src"
+for copied in $(sed -n '/^FROM.*AS builder/,/^FROM/{s/^COPY \(.*\) .*$/\1/p}' Dockerfile); do
+  cp -R "${two}/${copied}" "${image_dir}/src/"
+done
+command=$(sed -n '/^RUN /,/[^\\]$/{s/^RUN //;p}' Dockerfile)
+for arch in amd64 arm64; do
+  (cd "${image_dir}/src" && TARGETOS=linux TARGETARCH=${arch} VERSION=${version} \
+    sh -euc "${command//-o \/ray-operator/-o ${image_dir}/ray-operator-${arch}}")
+done
+
+go test -trimpath ./test/release -count 1 -args -version "${version}" -image "${image}" \
+  -one "${one}/dist/${version}" -two "${two}/dist/${version}" -image-dir "${image_dir}"

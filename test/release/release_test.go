@@ -1,0 +1,260 @@
+// Package release looks at two releases of one commit, which hack/test-release.sh has made in
+// different directories.
+package release
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"debug/elf"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What hack/test-release.sh says.
+var (
+	version  = flag.String("version", "", "version of the releases, such as v1.2.3")
+	image    = flag.String("image", "", "repository of the image that they refer to")
+	one      = flag.String("one", "", "directory of the first release")
+	two      = flag.String("two", "", "directory of the second release")
+	imageDir = flag.String("image-dir", "", "directory with what the Dockerfile builds, as ray-operator-ARCH")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *one == "" {
+		fmt.Fprintln(os.Stderr, "these tests need releases: run make test-release")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// TestFiles says what is in a release, and that two builds of it are the same.
+func TestFiles(t *testing.T) {
+	want := []string{
+		"SHA256SUMS",
+		"crd.yaml",
+		"install.yaml",
+		"ray-operator-" + (*version)[1:] + ".tgz",
+		"ray-operator-" + *version + "-linux-amd64",
+		"ray-operator-" + *version + "-linux-amd64.cdx.json",
+		"ray-operator-" + *version + "-linux-arm64",
+		"ray-operator-" + *version + "-linux-arm64.cdx.json",
+	}
+	for _, dir := range []string{*one, *two} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("files in %s (-want +got):\n%s", dir, diff)
+		}
+	}
+	for _, name := range want {
+		if read(t, filepath.Join(*one, name)) != read(t, filepath.Join(*two, name)) {
+			t.Errorf("two builds of %s differ", name)
+		}
+	}
+}
+
+func TestChecksums(t *testing.T) {
+	command := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
+	command.Dir = *one
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("sha256sum: %v\n%s", err, out)
+	}
+	// All but SHA256SUMS itself are in it.
+	if got := strings.Count(string(out), ": OK\n"); got != 7 {
+		t.Errorf("%d files are checked, want 7:\n%s", got, out)
+	}
+}
+
+// TestBinaries looks at both binaries: static, for the right machine, and what the image has.
+func TestBinaries(t *testing.T) {
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		t.Run(arch, func(t *testing.T) {
+			file, err := elf.Open(binary(arch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if file.Machine != machine {
+				t.Errorf("it is for %v, want %v", file.Machine, machine)
+			}
+			for _, program := range file.Progs {
+				if program.Type == elf.PT_INTERP || program.Type == elf.PT_DYNAMIC {
+					t.Errorf("it is not static: it has %v", program.Type)
+				}
+			}
+			if read(t, binary(arch)) != read(t, filepath.Join(*imageDir, "ray-operator-"+arch)) {
+				t.Error("the Dockerfile's command builds something else")
+			}
+		})
+	}
+	out := output(t, binary(runtime.GOARCH), "--version")
+	if want := "ray-operator " + *version; !strings.Contains(out, *version) {
+		t.Errorf("--version says %q, want %q", out, want)
+	}
+}
+
+// TestBills compares the bills of materials with what go version says of the binaries.
+func TestBills(t *testing.T) {
+	type component struct{ Name, Version, Purl string }
+	type dependency struct {
+		Ref       string
+		DependsOn []string
+	}
+	var bill struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct{ Component component }
+		Components             []component
+		Dependencies           []dependency
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			if err := json.Unmarshal([]byte(read(t, binary(arch)+".cdx.json")), &bill); err != nil {
+				t.Fatal(err)
+			}
+			if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" {
+				t.Errorf("it is %s %s, want CycloneDX 1.6", bill.BOMFormat, bill.SpecVersion)
+			}
+			goVersion, mainModule, want := modules(t, binary(arch))
+			want = append(want, "std "+goVersion)
+			slices.Sort(want)
+			var got, purls []string
+			for _, component := range bill.Components {
+				got = append(got, component.Name+" "+component.Version)
+				purls = append(purls, component.Purl)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("go version -m (-) and the bill of materials (+) differ:\n%s", diff)
+			}
+			main := component{mainModule, *version, "pkg:golang/" + mainModule + "@" + *version + "?goarch=" + arch + "&goos=linux"}
+			if diff := cmp.Diff(main, bill.Metadata.Component); diff != "" {
+				t.Errorf("the binary itself (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]dependency{{main.Purl, purls}}, bill.Dependencies); diff != "" {
+				t.Errorf("what the binary needs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// modules returns what `go version -m` says of a binary: the version of Go, the module of the
+// binary, and all others with their versions.
+func modules(t *testing.T, name string) (goVersion, mainModule string, others []string) {
+	t.Helper()
+	for line := range strings.Lines(output(t, "go", "version", "-m", name)) {
+		fields := strings.Fields(line)
+		switch {
+		case strings.HasPrefix(line, name+": go"):
+			goVersion = strings.TrimPrefix(fields[len(fields)-1], "go")
+		case fields[0] == "mod":
+			mainModule = fields[1]
+		case fields[0] == "dep":
+			others = append(others, fields[1]+" "+fields[2])
+		case fields[0] == "=>":
+			others[len(others)-1] = fields[1] + " " + fields[2]
+		}
+	}
+	if goVersion == "" || mainModule == "" || len(others) < 10 {
+		t.Fatalf("go version -m %s: cannot read what it says", name)
+	}
+	return goVersion, mainModule, others
+}
+
+// TestManifests looks for the image's name and tag, and for the CustomResourceDefinition.
+func TestManifests(t *testing.T) {
+	install, crd := read(t, filepath.Join(*one, "install.yaml")), read(t, filepath.Join(*one, "crd.yaml"))
+	if want := fmt.Sprintf("image: %s:%s\n", *image, *version); strings.Count(install, "image: ") < 1 || !strings.Contains(install, want) {
+		t.Errorf("install.yaml has no %q", want)
+	}
+	if !strings.HasPrefix(crd, "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n") || !strings.Contains(install, crd) {
+		t.Error("crd.yaml is not the CustomResourceDefinition of install.yaml")
+	}
+}
+
+// TestChart looks at the packaged chart. That of the tree is tested in test/chart.
+func TestChart(t *testing.T) {
+	file, err := os.Open(filepath.Join(*one, "ray-operator-"+(*version)[1:]+".tgz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := map[string]string{}
+	archive := tar.NewReader(unzipped)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeDir {
+			t.Errorf("%s is neither a file nor a directory", header.Name)
+		}
+		data, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[header.Name] = string(data)
+	}
+	for name, want := range map[string]string{
+		"ray-operator/Chart.yaml":                           "\nversion: " + (*version)[1:] + "\n",
+		"ray-operator/values.yaml":                          "\n  repository: " + *image + "\n",
+		"ray-operator/templates/operator.yaml":              "deployment.yaml",
+		"ray-operator/files/operator/deployment.yaml":       "kind: Deployment\n",
+		"ray-operator/files/crd/ray.kubeflow.org_rays.yaml": "kind: CustomResourceDefinition\n",
+	} {
+		if !strings.Contains(contents[name], want) {
+			t.Errorf("%s has no %q:\n%s", name, want, contents[name])
+		}
+	}
+	if want := "appVersion: " + *version + "\n"; !strings.Contains(contents["ray-operator/Chart.yaml"], want) {
+		t.Errorf("Chart.yaml has no %q", want)
+	}
+}
+
+func binary(arch string) string {
+	return filepath.Join(*one, "ray-operator-"+*version+"-linux-"+arch)
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func output(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
