@@ -215,16 +215,25 @@ func (c *Controller) enqueue(ray cache.ObjectName) {
 
 // enqueueAll has all Rays synced.
 func (c *Controller) enqueueAll() error {
+	rays, err := c.allRays()
+	for _, ray := range rays {
+		c.queue.Add(cache.MetaObjectToName(ray))
+	}
+	return err
+}
+
+// allRays returns the Rays of all caches. Beside an error it returns those that it has.
+func (c *Controller) allRays() ([]*rayv1.Ray, error) {
+	var all []*rayv1.Ray
+	var errs []error
 	for _, caches := range c.caches {
 		rays, err := caches.rays.List(labels.Everything())
 		if err != nil {
-			return fmt.Errorf("listing Rays: %w", err)
+			errs = append(errs, fmt.Errorf("listing Rays: %w", err))
 		}
-		for _, ray := range rays {
-			c.queue.Add(cache.MetaObjectToName(ray))
-		}
+		all = append(all, rays...)
 	}
-	return nil
+	return all, errors.Join(errs...)
 }
 
 // rayHandler wakes up a Ray that has changed.

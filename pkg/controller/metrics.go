@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 
@@ -105,18 +104,15 @@ func (r *rayCollector) CollectWithStability(ch chan<- metrics.Metric) {
 	gauge := func(desc *metrics.Desc, value int64, labels ...string) {
 		ch <- metrics.NewLazyConstMetric(desc, metrics.GaugeValue, float64(value), labels...)
 	}
-	for _, caches := range r.controller.caches {
-		rays, err := caches.rays.List(labels.Everything())
-		if err != nil {
-			klog.Background().Error(err, "Listing Rays for metrics failed")
-			continue
-		}
-		for key, total := range sumRays(rays) {
-			gauge(raysDesc, total.rays, key.namespace, key.health)
-			for role, count := range total.replicas {
-				gauge(wantedDesc, count.wanted, key.namespace, string(role), key.health)
-				gauge(availableDesc, count.available, key.namespace, string(role), key.health)
-			}
+	rays, err := r.controller.allRays()
+	if err != nil {
+		klog.Background().Error(err, "Metrics do not have all Rays")
+	}
+	for key, total := range sumRays(rays) {
+		gauge(raysDesc, total.rays, key.namespace, key.health)
+		for role, count := range total.replicas {
+			gauge(wantedDesc, count.wanted, key.namespace, string(role), key.health)
+			gauge(availableDesc, count.available, key.namespace, string(role), key.health)
 		}
 	}
 }
