@@ -83,7 +83,7 @@ func (f *fixture) restart() {
 	if f.queue != nil {
 		f.queue.ShutDown()
 	}
-	informers := NewInformers(f.kubeClient, f.rayClient, nil)
+	informers := NewInformers(f.kubeClient, f.rayClient, []string{metav1.NamespaceAll})
 	controller, err := New(f.kubeClient, f.rayClient, informers, f.events, f.clock)
 	if err != nil {
 		f.t.Fatal(err)

@@ -44,13 +44,9 @@ type factory interface {
 	Shutdown()
 }
 
-// NewInformers returns informers for some namespaces, or for all if none is given. They do
-// not resync: every sync compares with the caches anyway, and nothing but an event can change
-// those.
+// NewInformers returns informers for some namespaces, or for metav1.NamespaceAll. They do not
+// resync: every sync compares with the caches anyway, and nothing but an event can change those.
 func NewInformers(kube kubernetes.Interface, ray versioned.Interface, namespaces []string) *Informers {
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
 	i := &Informers{scopes: map[string]*scope{}}
 	for _, namespace := range namespaces {
 		i.scopes[namespace] = newScope(kube, ray, namespace)

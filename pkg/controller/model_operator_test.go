@@ -52,7 +52,7 @@ type syncing struct {
 // startOperator starts a process, whose caches show at first so many events of the server's
 // history, or all.
 func (w *world) startOperator(shown map[string]int) {
-	informers := NewInformers(w.lane.kube, w.lane.ray, nil)
+	informers := NewInformers(w.lane.kube, w.lane.ray, []string{metav1.NamespaceAll})
 	op := &operator{world: w, seen: map[string]int{}, written: map[objectID]int64{}}
 	controller, err := New(w.lane.kube, w.lane.ray, informers, recorder{op}, clock.RealClock{})
 	if err != nil {

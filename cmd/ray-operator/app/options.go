@@ -73,6 +73,14 @@ func NewOptions() *Options {
 	}
 }
 
+// scopes returns the namespaces that are watched, or metav1.NamespaceAll.
+func (o *Options) scopes() []string {
+	if len(o.Namespaces) == 0 {
+		return []string{metav1.NamespaceAll}
+	}
+	return o.Namespaces
+}
+
 // AddFlags adds a flag for each option.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "Path to a kubeconfig file. Leave it out when the operator runs in the cluster that it serves.")

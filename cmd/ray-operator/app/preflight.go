@@ -25,13 +25,8 @@ func checkServer(ctx context.Context, host string, clients *clients, options *Op
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 
-	namespaces := options.Namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
-
 	err := checkLease(ctx, clients.unfenced, options)
-	for _, namespace := range namespaces {
+	for _, namespace := range options.scopes() {
 		if err == nil {
 			err = checkReads(ctx, clients.kube, clients.ray, namespace)
 		}

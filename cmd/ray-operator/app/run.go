@@ -58,7 +58,7 @@ func Run(ctx context.Context, options *Options) error {
 	defer stopEvents()
 
 	// The caches are full before the lease is won, so that a successor acts at once.
-	informers := controller.NewInformers(clients.kube, clients.ray, options.Namespaces)
+	informers := controller.NewInformers(clients.kube, clients.ray, options.scopes())
 	rays, err := controller.New(clients.kube, clients.ray, informers, recorder, clock.RealClock{})
 	if err != nil {
 		return err
