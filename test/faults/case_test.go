@@ -64,7 +64,10 @@ func TestFaults(t *testing.T) {
 	if *kubeconfig == "" {
 		t.Skip("needs a cluster: run make test-faults")
 	}
-	t.Cleanup(func() { fields.close(t) })
+	t.Cleanup(func() {
+		malformed.close(t)
+		fields.close(t)
+	})
 	cases := allCases()
 	// The order decides which cases meet on the machine.
 	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })

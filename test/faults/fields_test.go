@@ -29,7 +29,7 @@ type fieldCase struct {
 	leaf   schema.Leaf
 	values []schema.Value
 
-	scene *sharedScene
+	scene *fieldScene
 	// ray is changed to all values. start is its first spec, and first its first state.
 	ray   *trackedRay
 	start map[string]any
@@ -83,7 +83,8 @@ func (c *fieldCase) run(t *testing.T) {
 			t.Logf("repeat it with SEED=%d CASE=%s", *seed, c.name)
 		}
 	}()
-	c.scene = fields.open(t)
+	fields.open(t)
+	c.scene = &fields
 	valid, invalid, reached := c.classify(t)
 	if why := whyUnreachable(c.leaf); reached == (why != "") {
 		t.Errorf("Kubernetes takes and keeps a value: %t; the table of leaves that it never takes says %q", reached, why)

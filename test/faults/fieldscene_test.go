@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,83 +17,21 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/history"
-	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// sharedScene is a namespace and an operator that the cases of a family share, each with
-// Rays of its own names. It begins with the first case and ends after the last.
-type sharedScene struct {
-	once      sync.Once
-	err       error
-	namespace string
-	dir       string
-	operator  *operator
-	// ended is closed when the operator's process has ended by itself.
-	ended chan struct{}
+// fieldScene is where the cases of the family fields take place.
+type fieldScene struct {
+	sharedOperator
 
 	mu sync.Mutex
 	// bases are the states after Rays without any leaf were created, one for each group.
 	bases map[rayv1.Role]*history.State
 }
 
-// fields is the scene of the family fields.
-var fields sharedScene
-
-// open returns the scene.
-func (s *sharedScene) open(t *testing.T) *sharedScene {
-	t.Helper()
-	s.once.Do(func() { s.err = s.start() })
-	if s.err != nil {
-		t.Fatal(s.err)
-	}
-	return s
-}
-
-func (s *sharedScene) start() error {
-	namespace, err := kube.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "faults-fields-"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	s.namespace, s.ended, s.bases = namespace.Name, make(chan struct{}), map[rayv1.Role]*history.State{}
-	if s.dir, err = os.MkdirTemp("", "faults-fields-"); err != nil {
-		return err
-	}
-	if s.operator, err = newOperator("operator", s.namespace, s.dir); err != nil {
-		return err
-	}
-	go func() {
-		<-s.operator.crashed
-		close(s.ended)
-	}()
-	return s.operator.start()
-}
-
-// close ends the scene, if it has begun, and judges how the operator's process went.
-func (s *sharedScene) close(t *testing.T) {
-	if s.operator == nil {
-		return
-	}
-	h := &history.History{}
-	if err := s.operator.close(h); err != nil {
-		t.Error(err)
-	}
-	process := &history.History{Processes: h.Processes, Log: h.Log, Converged: time.Now()}
-	for _, violation := range oracle.Check(process, &oracle.Expectation{}) {
-		t.Error(violation)
-	}
-	if t.Failed() {
-		t.Logf("the operator's log is in %s", s.dir)
-		return
-	}
-	if err := os.RemoveAll(s.dir); err != nil {
-		t.Error(err)
-	}
-}
+var fields = fieldScene{sharedOperator: sharedOperator{family: "fields"}, bases: map[rayv1.Role]*history.State{}}
 
 // base returns the state after a Ray was created with a spec, which it is the first time.
-func (s *sharedScene) base(t *testing.T, role rayv1.Role, spec any) (*history.State, error) {
+func (s *fieldScene) base(t *testing.T, role rayv1.Role, spec any) (*history.State, error) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +54,7 @@ func (s *sharedScene) base(t *testing.T, role rayv1.Role, spec any) (*history.St
 
 // trackedRay is a Ray that is followed from its creation on.
 type trackedRay struct {
-	scene  *sharedScene
+	scene  *fieldScene
 	name   string
 	events watch.Interface
 	// last is the newest version that was seen.
@@ -126,7 +62,7 @@ type trackedRay struct {
 }
 
 // create creates a Ray, whose spec may be anything, and follows it until the test ends.
-func (s *sharedScene) create(t *testing.T, name string, spec any) (*trackedRay, error) {
+func (s *fieldScene) create(t *testing.T, name string, spec any) (*trackedRay, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), *patience)
 	defer cancel()

@@ -5,18 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
 const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rays.ray.kubeflow.org"
@@ -27,13 +19,9 @@ const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rays.ra
 func storeMalformed() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	namespace, err := kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "faults-malformed-"}}, metav1.CreateOptions{})
-	if err != nil {
+	if err := malformed.makeNamespace(ctx); err != nil {
 		return err
 	}
-	malformed.namespace = namespace.Name
-	malformed.start = sync.OnceValues(startMalformedOperator)
-
 	shipped, err := kube.CoreV1().RESTClient().Get().AbsPath(crdPath).Do(ctx).Raw()
 	if err != nil {
 		return err
@@ -98,38 +86,4 @@ func (m *malformedRay) store(ctx context.Context) error {
 		return fmt.Errorf("storing %s: %w", m.name, err)
 	}
 	return nil
-}
-
-// startMalformedOperator starts the operator that keeps all malformed Rays.
-func startMalformedOperator() (*operator, error) {
-	dir, err := os.MkdirTemp("", "malformed")
-	if err != nil {
-		return nil, err
-	}
-	o, err := newOperator("malformed", malformed.namespace, dir)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintln(os.Stderr, "the log of the operator of malformed Rays:", o.log)
-	malformed.operator = o
-	if err := o.start(); err != nil {
-		return nil, err
-	}
-	return o, nil
-}
-
-// stopMalformed ends the operator of malformed Rays, if it runs, and says what was wrong with it.
-func stopMalformed() error {
-	o := malformed.operator
-	if o == nil {
-		return nil
-	}
-	h := &history.History{}
-	if err := o.close(h); err != nil {
-		return err
-	}
-	if len(h.Processes) != 1 || h.Processes[0].ExitCode != 0 || strings.Contains(strings.ToLower(h.Log), "panic") {
-		return fmt.Errorf("it panicked, or ended by itself: %v, see %s", h.Processes, o.log)
-	}
-	return os.RemoveAll(filepath.Dir(o.log))
 }

@@ -58,12 +58,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	code := m.Run()
-	if err := stopMalformed(); err != nil {
-		fmt.Fprintln(os.Stderr, "the operator of malformed Rays:", err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // setUp installs what an administrator would, and makes the clients.

@@ -22,17 +22,17 @@ import (
 // malformedCount is how many malformed Rays there are.
 const malformedCount = 500
 
-// malformed has what the cases of the family share: a namespace in which every malformed
-// Ray was stored under a looser schema, and the only operator that keeps it.
-var malformed struct {
-	namespace string
-	start     func() (*operator, error)
-	// operator is nil until it is started.
-	operator *operator
+// malformedScene is where the cases of the family take place: a namespace in which every
+// malformed Ray was stored under a looser schema, and the only operator that keeps it.
+type malformedScene struct {
+	sharedOperator
+
 	// neighbour is held while somebody changes the correct Ray.
 	neighbour sync.Mutex
 	turn      int
 }
+
+var malformed = malformedScene{sharedOperator: sharedOperator{family: "malformed"}}
 
 // malformedCases have one malformed Ray each. The others must not suffer from it, it must
 // say what is wrong with it, and once it is put right it must be as if nothing had been.
@@ -61,17 +61,14 @@ type storedRay struct {
 
 // run runs the case of one Ray.
 func (m *malformedRay) run(t *testing.T) {
-	operator, err := malformed.start()
-	if err != nil {
-		t.Fatal(err)
-	}
+	malformed.open(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2**patience)
 	defer cancel()
 
-	if err := await(ctx, func() error { return m.checkVerdict(ctx, operator) }); err != nil {
+	if err := await(ctx, func() error { return m.checkVerdict(ctx) }); err != nil {
 		t.Fatalf("malformed: %v", err)
 	}
-	m.checkWrites(t, operator, "malformed")
+	m.checkWrites(t)
 	if err := checkNeighbour(ctx); err != nil {
 		t.Fatalf("the correct Ray beside it: %v", err)
 	}
@@ -83,7 +80,7 @@ func (m *malformedRay) run(t *testing.T) {
 	patch := fmt.Appendf(nil, `[{"op":"add","path":"/spec","value":%s}]`, good)
 	_, err = raw(ctx, "PATCH", m.name, patch)
 	switch {
-	case apierrors.IsInvalid(err) && m.statusIsRefused(operator):
+	case apierrors.IsInvalid(err) && m.statusIsRefused():
 		// The API server takes neither a spec beside this status, nor a status beside this
 		// spec. Such a Ray can only be deleted.
 	case err != nil:
@@ -99,8 +96,10 @@ func (m *malformedRay) run(t *testing.T) {
 	if err := await(ctx, func() error { return checkGone(ctx, m.name) }); err != nil {
 		t.Fatalf("deleted: %v", err)
 	}
-	if crashes := len(operator.crashed); crashes > 0 {
+	select {
+	case <-malformed.ended:
 		t.Fatal("the operator has ended by itself")
+	default:
 	}
 }
 
@@ -110,14 +109,14 @@ func (m *malformedRay) run(t *testing.T) {
 //     the same, unless the API server refuses any status, since rules of the schema fail.
 //   - Of any other, those children exist that Kubernetes accepts, and Health is True only
 //     if it accepts them all.
-func (m *malformedRay) checkVerdict(ctx context.Context, operator *operator) error {
+func (m *malformedRay) checkVerdict(ctx context.Context) error {
 	ray, err := read(ctx, m.name)
 	if err != nil {
 		return err
 	}
 	typed := &rayv1.Ray{ObjectMeta: ray.Metadata}
 	if len(ray.Spec) > 0 && json.Unmarshal(ray.Spec, &typed.Spec) != nil {
-		return m.checkUnreadable(ctx, operator, ray)
+		return m.checkUnreadable(ctx, ray)
 	}
 	accepted, err := checkChildren(ctx, typed)
 	if err != nil {
@@ -137,7 +136,7 @@ func (m *malformedRay) checkVerdict(ctx context.Context, operator *operator) err
 	return nil
 }
 
-func (m *malformedRay) checkUnreadable(ctx context.Context, operator *operator, ray *storedRay) error {
+func (m *malformedRay) checkUnreadable(ctx context.Context, ray *storedRay) error {
 	for _, name := range []string{m.name + "-head", m.name + "-worker"} {
 		if _, err := kube.AppsV1().Deployments(malformed.namespace).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the Deployment %s: %w", name, errors.Join(err, errors.New("it should not exist")))
@@ -153,7 +152,7 @@ func (m *malformedRay) checkUnreadable(ctx context.Context, operator *operator, 
 	if len(events.Items) != 1 || events.Items[0].Reason != "Unreadable" || events.Items[0].Count != 1 {
 		return fmt.Errorf("events are %v", events.Items)
 	}
-	if m.statusIsRefused(operator) {
+	if m.statusIsRefused() {
 		return nil
 	}
 	health, generation := healthOf(ray)
@@ -164,8 +163,8 @@ func (m *malformedRay) checkUnreadable(ctx context.Context, operator *operator, 
 }
 
 // statusIsRefused tells whether the API server has refused the Ray's status as invalid.
-func (m *malformedRay) statusIsRefused(operator *operator) bool {
-	for _, write := range operator.proxy.Writes() {
+func (m *malformedRay) statusIsRefused() bool {
+	for _, write := range malformed.operator.proxy.Writes() {
 		if write.What() == "update rays/status/"+m.name && write.Code == 422 {
 			return true
 		}
@@ -174,17 +173,17 @@ func (m *malformedRay) statusIsRefused(operator *operator) bool {
 }
 
 // checkWrites checks that no more was written than it takes.
-func (m *malformedRay) checkWrites(t *testing.T, operator *operator, step string) {
+func (m *malformedRay) checkWrites(t *testing.T) {
 	t.Helper()
 	count := 0
-	for _, write := range operator.proxy.Writes() {
+	for _, write := range malformed.operator.proxy.Writes() {
 		if write.What() == "update rays/status/"+m.name {
 			count++
 		}
 	}
 	// One more may tell progress.
 	if count > 3 {
-		t.Errorf("%s: its status was written %d times", step, count)
+		t.Errorf("its status was written %d times", count)
 	}
 }
 

@@ -197,6 +197,34 @@ func TestWritesAreRecorded(t *testing.T) {
 	}
 }
 
+// TestTake has three writes, of which one matches and is on its way.
+func TestTake(t *testing.T) {
+	f := newFixture(t, Fault{Write: 3, Kind: Stall, Phase: BeforeCommit})
+	f.do(http.MethodPost, deployments, deployment)
+	f.do(http.MethodPut, rayStatus, `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"x","uid":"r"}}`)
+	answered := make(chan int)
+	go func() { answered <- f.do(http.MethodPost, deployments, deployment) }()
+	<-f.proxy.Held()
+
+	take := func() (taken []int) {
+		for _, write := range f.proxy.Take(func(write *history.Write) bool { return write.Name == "x-head" }) {
+			taken = append(taken, write.Number)
+		}
+		return taken
+	}
+	if got := take(); !slices.Equal(got, []int{1}) {
+		t.Errorf("the writes %v are taken, want the first alone: the third is on its way", got)
+	}
+	f.proxy.Resume()
+	<-answered
+	if got := take(); !slices.Equal(got, []int{3}) {
+		t.Errorf("then the writes %v are taken, want the third", got)
+	}
+	if left := f.proxy.Writes(); len(left) != 1 || left[0].Name != "x" {
+		t.Errorf("what is left is %v, want the Ray's status", left)
+	}
+}
+
 // TestFaults has what a fault makes of the second write, of three.
 func TestFaults(t *testing.T) {
 	tests := []struct {
