@@ -30,6 +30,16 @@ func TestSameAsKustomize(t *testing.T) {
 			without: []string{ownNamespace},
 		},
 		{
+			name:   "with a ServiceMonitor",
+			values: "metrics: {serviceMonitor: {enabled: true}}",
+			want:   []string{"default", "monitoring"},
+			// Who may scrape, and what Prometheus and Grafana make of it, is not the operator's release.
+			without: []string{
+				ownNamespace, "ClusterRoleBinding /ray-operator-metrics-reader",
+				"PrometheusRule ray-system/ray-operator", "ConfigMap ray-system/ray-operator-dashboard",
+			},
+		},
+		{
 			name:   "for some namespaces",
 			values: "namespaces: [team-a]\nmetrics: {enabled: false}",
 			want:   []string{"overlays/namespaced/cluster", "overlays/namespaced"},

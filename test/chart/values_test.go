@@ -43,7 +43,7 @@ var valueTests = []struct {
 	{"metrics: {tlsSecret: metrics-tls}", deployment, "- --tls-cert-file=/etc/ray-operator/tls/tls.crt\n"},
 	{"metrics: {serviceMonitor: {enabled: true}}", serviceMonitor, "insecureSkipVerify: true\n"},
 	{"metrics: {tlsSecret: metrics-tls, serviceMonitor: {enabled: true}}", serviceMonitor, "serverName: ray-operator-metrics.ray-system.svc\n"},
-	{"metrics: {secure: false, serviceMonitor: {enabled: true}}", serviceMonitor, "- port: metrics\n"},
+	{"metrics: {secure: false, serviceMonitor: {enabled: true}}", serviceMonitor, "scheme: http\n"},
 	{"metrics: {serviceMonitor: {enabled: true, labels: {release: prometheus}}}", serviceMonitor, "release: prometheus\n"},
 	{"podDisruptionBudget: {enabled: false}", "PodDisruptionBudget ray-system/ray-operator", ""},
 	{"networkPolicy: {enabled: false}", "NetworkPolicy ray-system/ray-operator", ""},
@@ -54,7 +54,7 @@ var valueTests = []struct {
 
 const (
 	deployment     = "Deployment ray-system/ray-operator"
-	serviceMonitor = "ServiceMonitor ray-system/ray-operator"
+	serviceMonitor = "ServiceMonitor ray-system/ray-operator-metrics"
 )
 
 // TestValues renders the chart with other values, and asks a real API server whether it would
