@@ -84,7 +84,7 @@ func TestMetrics(t *testing.T) {
 	}{
 		{"nobody", "", http.StatusUnauthorized, "a bearer token is needed"},
 		{"somebody unknown", "no-token", http.StatusUnauthorized, "does not know this token"},
-		{"a stranger", stranger, http.StatusForbidden, "system:serviceaccount:" + u.namespace + ":stranger may not get /metrics: the ClusterRole ray-operator-metrics-reader allows it"},
+		{"a stranger", stranger, http.StatusForbidden, "system:serviceaccount:" + u.namespace + ":stranger may not get /metrics, for want of a ClusterRole with that nonResourceURL (ray-operator-metrics-reader has /metrics)"},
 	} {
 		if code, page := scrape(t, url, test.token); code != test.wantCode || !strings.Contains(page, test.wantPage) {
 			t.Errorf("%s is answered with %d %q, want %d %q", test.name, code, page, test.wantCode, test.wantPage)

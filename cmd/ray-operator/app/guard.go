@@ -120,7 +120,7 @@ func (g *guard) review(ctx context.Context, token, path string) (decision, error
 		return decision{}, fmt.Errorf("reviewing the access of %s: %w", user.Username, err)
 	}
 	if !access.Status.Allowed {
-		return decision{http.StatusForbidden, fmt.Sprintf("%s may not get %s: the ClusterRole ray-operator-metrics-reader allows it", user.Username, path)}, nil
+		return decision{http.StatusForbidden, fmt.Sprintf("%s may not get %s, for want of a ClusterRole with that nonResourceURL (ray-operator-metrics-reader has /metrics)", user.Username, path)}, nil
 	}
 	return decision{code: http.StatusOK}, nil
 }
