@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -21,36 +23,62 @@ import (
 // flushTimeout bounds how long the end of the operator waits for events to be written.
 const flushTimeout = 5 * time.Second
 
-// events counts the events that are on their way to the API server. They are written in
-// the background, and client-go does not tell when it is done.
+// eventWriters is how many events are written at a time. client-go writes them one after
+// another and drops those that come while a thousand wait, which is too slow for a thousand
+// Rays that are created at once.
+const eventWriters = 4
+
+// events is a recorder that counts the events that are on their way to the API server. They
+// are written in the background, and client-go does not tell when it is done.
 type events struct {
-	record.EventRecorder
 	record.EventSink
+	writers [eventWriters]record.EventRecorder
 	pending atomic.Int64
 }
 
 // newEvents returns a recorder that writes events until stop is called.
 func newEvents(ctx context.Context, kube kubernetes.Interface) (recorder *events, stop func()) {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartStructuredLogging(4)
-	recorder = &events{
-		EventRecorder: broadcaster.NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component}),
-		EventSink:     &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")},
+	recorder = &events{EventSink: &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")}}
+	var broadcasters [eventWriters]record.EventBroadcaster
+	for i := range broadcasters {
+		broadcasters[i] = record.NewBroadcaster(record.WithContext(ctx))
+		broadcasters[i].StartStructuredLogging(4)
+		broadcasters[i].StartRecordingToSink(recorder)
+		recorder.writers[i] = broadcasters[i].NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component})
 	}
-	broadcaster.StartRecordingToSink(recorder)
-	return recorder, broadcaster.Shutdown
+	return recorder, func() {
+		for _, broadcaster := range broadcasters {
+			broadcaster.Shutdown()
+		}
+	}
+}
+
+// writer returns who writes the events about an object: always the same, so that they are
+// written in their order and those that repeat are counted.
+func (e *events) writer(object runtime.Object) record.EventRecorder {
+	sum := fnv.New32a()
+	if about, err := meta.Accessor(object); err == nil {
+		sum.Write([]byte(about.GetUID()))
+	}
+	return e.writers[sum.Sum32()%eventWriters]
 }
 
 // Event emits an event.
 func (e *events) Event(object runtime.Object, kind, reason, message string) {
 	e.pending.Add(1)
-	e.EventRecorder.Event(object, kind, reason, message)
+	e.writer(object).Event(object, kind, reason, message)
 }
 
 // Eventf emits an event with a formatted message.
 func (e *events) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
 	e.pending.Add(1)
-	e.EventRecorder.Eventf(object, kind, reason, format, args...)
+	e.writer(object).Eventf(object, kind, reason, format, args...)
+}
+
+// AnnotatedEventf emits an event with annotations and a formatted message.
+func (e *events) AnnotatedEventf(object runtime.Object, annotations map[string]string, kind, reason, format string, args ...any) {
+	e.pending.Add(1)
+	e.writer(object).AnnotatedEventf(object, annotations, kind, reason, format, args...)
 }
 
 // Create writes an event.
