@@ -20,8 +20,13 @@ import (
 	rayscheme "github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
 )
 
-// flushTimeout bounds how long the end of the operator waits for events to be written.
-const flushTimeout = 5 * time.Second
+const (
+	// flushTimeout bounds how long the end of the operator waits for events to be written.
+	flushTimeout = 5 * time.Second
+	// flushPatience is how long it waits for the next one. Those that client-go has dropped,
+	// or given up, never come.
+	flushPatience = time.Second
+)
 
 // eventWriters is how many events are written at a time. client-go writes them one after
 // another and drops those that come while a thousand wait, which is too slow for a thousand
@@ -105,15 +110,18 @@ func (e *events) count(err error) {
 	}
 }
 
-// flush waits until all events are written, for flushTimeout at most. Those that client-go
-// gives up, or drops since they are too many about one object, are waited for in vain.
+// flush waits until all events are written that still will be, for flushTimeout at most.
 func (e *events) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
-		return e.pending.Load() <= 0, nil
+	pending, since := e.pending.Load(), time.Now()
+	_ = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
+		if now := e.pending.Load(); now != pending {
+			pending, since = now, time.Now()
+		}
+		return pending <= 0 || time.Since(since) > flushPatience, nil
 	})
-	if err != nil {
-		klog.FromContext(ctx).Info("Not all events were written", "count", e.pending.Load())
+	if pending > 0 {
+		klog.FromContext(ctx).Info("Not all events were written", "count", pending)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,5 +57,31 @@ func TestEventsOfManyRays(t *testing.T) {
 			t.Errorf("%s has the events %q, want %q", ray, messages, want)
 			break
 		}
+	}
+}
+
+// TestFlushDoesNotWaitForWhatNeverComes has more events than client-go lets wait, so that it
+// drops some.
+func TestFlushDoesNotWaitForWhatNeverComes(t *testing.T) {
+	kube := fake.NewClientset()
+	answer := make(chan struct{})
+	kube.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		<-answer
+		return true, action.(clienttesting.CreateAction).GetObject(), nil //nolint:errcheck,forcetypeassert // that is what is created
+	})
+	recorder, stop := newEvents(t.Context(), kube)
+	defer stop()
+	for i := range 20000 {
+		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", UID: types.UID(fmt.Sprint(i))}}
+		recorder.Event(ray, corev1.EventTypeNormal, "Test", "")
+	}
+	close(answer)
+	start := time.Now()
+	recorder.flush(t.Context())
+	if recorder.pending.Load() == 0 {
+		t.Fatal("no event was dropped, so that this shows nothing")
+	}
+	if took := time.Since(start); took >= flushTimeout {
+		t.Errorf("the end took %v, for events that were dropped", took)
 	}
 }
