@@ -19,24 +19,29 @@ import (
 )
 
 // stuckTimeout is how long after its lease has ended a leader that still believes in it
-// is reported as unhealthy.
+// is unhealthy.
 const stuckTimeout = 20 * time.Second
 
 var errLeaseLost = errors.New("the lease was lost: another replica may act now")
 
 // election makes sure that one replica of the operator acts at a time.
 type election struct {
-	config   componentbaseconfig.LeaderElectionConfiguration
-	watchdog *leaderelection.HealthzAdaptor
-	elector  atomic.Pointer[leaderelection.LeaderElector]
+	config  componentbaseconfig.LeaderElectionConfiguration
+	elector atomic.Pointer[leaderelection.LeaderElector]
 }
 
 func newElection(config componentbaseconfig.LeaderElectionConfiguration) *election {
-	return &election{config: config, watchdog: leaderelection.NewLeaderHealthzAdaptor(stuckTimeout)}
+	return &election{config: config}
 }
 
-// check fails when this replica leads but could not renew its lease.
-func (e *election) check(request *http.Request) error { return e.watchdog.Check(request) }
+// check fails when this replica leads, could not renew its lease, and does not end.
+func (e *election) check(*http.Request) error {
+	elector := e.elector.Load()
+	if elector == nil {
+		return nil // before there is an election, or without any
+	}
+	return elector.Check(stuckTimeout)
+}
 
 // fence wraps the transport of the clients that work needs. It lets no write pass once the
 // lease has run out. That can come as a surprise: a replica that was suspended for a while
@@ -57,10 +62,12 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-// leads tells whether this replica holds the lease, and that has not run out.
+// leads tells whether this replica holds the lease, and that has not run out. The lease counts
+// from when the server renewed it. The elector counts from the answer, and waits for that until
+// the renew deadline.
 func (e *election) leads() bool {
 	elector := e.elector.Load()
-	return elector != nil && elector.IsLeader() && elector.Check(0) == nil
+	return elector != nil && elector.IsLeader() && elector.Check(-e.config.RenewDeadline.Duration) == nil
 }
 
 // run waits for the lease and then works while it holds it. When ctx is done it releases
@@ -88,7 +95,6 @@ func (e *election) run(ctx context.Context, leases coordinationv1.LeasesGetter, 
 		RenewDeadline:   e.config.RenewDeadline.Duration,
 		RetryPeriod:     e.config.RetryPeriod.Duration,
 		ReleaseOnCancel: true,
-		WatchDog:        e.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) {
 				workCtx, cancel := context.WithCancel(leading)

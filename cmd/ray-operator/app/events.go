@@ -2,13 +2,11 @@ package app
 
 import (
 	"context"
-	"errors"
 	"hash/fnv"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -23,9 +21,9 @@ import (
 const (
 	// flushTimeout bounds how long the end of the operator waits for events to be written.
 	flushTimeout = 5 * time.Second
-	// flushPatience is how long it waits for the next one. Those that client-go has dropped,
-	// or given up, never come.
-	flushPatience = time.Second
+	// flushQuiet is for how long no event is written when all are. client-go does not tell, and
+	// goes from one to the next at once.
+	flushQuiet = 100 * time.Millisecond
 )
 
 // eventWriters is how many events are written at a time. client-go writes them one after
@@ -33,12 +31,12 @@ const (
 // Rays that are created at once.
 const eventWriters = 4
 
-// events is a recorder that counts the events that are on their way to the API server. They
-// are written in the background, and client-go does not tell when it is done.
+// events is a recorder whose events are written in the background, and that can wait for it.
 type events struct {
 	record.EventSink
 	writers [eventWriters]record.EventRecorder
-	pending atomic.Int64
+	// begun and ended count the requests by which events are written.
+	begun, ended atomic.Int64
 }
 
 // newEvents returns a recorder that writes events until stop is called.
@@ -70,58 +68,45 @@ func (e *events) writer(object runtime.Object) record.EventRecorder {
 
 // Event emits an event.
 func (e *events) Event(object runtime.Object, kind, reason, message string) {
-	e.pending.Add(1)
 	e.writer(object).Event(object, kind, reason, message)
 }
 
 // Eventf emits an event with a formatted message.
 func (e *events) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
-	e.pending.Add(1)
 	e.writer(object).Eventf(object, kind, reason, format, args...)
 }
 
 // AnnotatedEventf emits an event with annotations and a formatted message.
 func (e *events) AnnotatedEventf(object runtime.Object, annotations map[string]string, kind, reason, format string, args ...any) {
-	e.pending.Add(1)
 	e.writer(object).AnnotatedEventf(object, annotations, kind, reason, format, args...)
 }
 
 // Create writes an event.
 func (e *events) Create(event *corev1.Event) (*corev1.Event, error) {
-	written, err := e.EventSink.Create(event)
-	e.count(err)
-	return written, err
+	e.begun.Add(1)
+	defer e.ended.Add(1)
+	return e.EventSink.Create(event)
 }
 
 // Patch counts an event once more that was written before.
 func (e *events) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
-	written, err := e.EventSink.Patch(event, data)
-	if !apierrors.IsNotFound(err) { // else it is created anew
-		e.count(err)
-	}
-	return written, err
+	e.begun.Add(1)
+	defer e.ended.Add(1)
+	return e.EventSink.Patch(event, data)
 }
 
-// count counts a write of an event that was its last: it succeeded, or the server has refused
-// it. After any other error client-go tries again.
-func (e *events) count(err error) {
-	if _, refused := errors.AsType[*apierrors.StatusError](err); err == nil || refused {
-		e.pending.Add(-1)
-	}
-}
-
-// flush waits until all events are written that still will be, for flushTimeout at most.
+// flush waits until all events are written, for flushTimeout at most.
 func (e *events) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	pending, since := e.pending.Load(), time.Now()
-	_ = wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
-		if now := e.pending.Load(); now != pending {
-			pending, since = now, time.Now()
+	begun, since := e.begun.Load(), time.Now()
+	err := wait.PollUntilContextCancel(ctx, flushQuiet/5, true, func(context.Context) (bool, error) {
+		if now := e.begun.Load(); now != begun || now != e.ended.Load() {
+			begun, since = now, time.Now()
 		}
-		return pending <= 0 || time.Since(since) > flushPatience, nil
+		return time.Since(since) >= flushQuiet, nil
 	})
-	if pending > 0 {
-		klog.FromContext(ctx).Info("Not all events were written", "count", pending)
+	if err != nil {
+		klog.FromContext(ctx).Info("There was no time to write all events")
 	}
 }

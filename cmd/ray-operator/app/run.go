@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -102,9 +103,17 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 	builtIn := rest.CopyConfig(config)
 	builtIn.ContentType = runtime.ContentTypeProtobuf
 	builtIn.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	unfenced, err := kubernetes.NewForConfig(builtIn)
+	// Its requests are few, and must not wait for those of the work.
+	unlimited := rest.CopyConfig(builtIn)
+	unlimited.QPS = -1
+	unfenced, err := kubernetes.NewForConfig(unlimited)
 	if err != nil {
 		return nil, err
+	}
+	if config.QPS > 0 {
+		// One limit for both clients: each would have its own.
+		limiter := flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst)
+		builtIn.RateLimiter, config.RateLimiter = limiter, limiter
 	}
 	if election.config.LeaderElect {
 		builtIn.Wrap(election.fence)

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// TestLeaseThatCannotBeRenewed has an API server that takes no lease any more, and work that does
+// not end. The leader writes nothing after the lease may be another's, and then is unhealthy.
+func TestLeaseThatCannotBeRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := NewOptions().LeaderElection
+		config.ResourceNamespace = "ray-system"
+		kube := fake.NewClientset()
+		var unavailable atomic.Bool
+		kube.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if unavailable.Load() {
+				return true, nil, errors.New("the server is unavailable")
+			}
+			return false, nil, nil
+		})
+		e := newElection(config)
+		if err := e.check(nil); err != nil || e.leads() {
+			t.Errorf("before the election: it leads: %t, %v", e.leads(), err)
+		}
+		ended := make(chan struct{})
+		result := make(chan error, 1)
+		go func() {
+			result <- e.run(t.Context(), kube.CoordinationV1(), func(context.Context) error {
+				<-ended
+				return nil
+			})
+		}()
+		defer close(ended)
+
+		time.Sleep(time.Minute)
+		if err := e.check(nil); err != nil || !e.leads() {
+			t.Errorf("while the lease is renewed: it leads: %t, %v", e.leads(), err)
+		}
+		unavailable.Store(true)
+		time.Sleep(config.LeaseDuration.Duration - config.RenewDeadline.Duration + time.Second)
+		if e.leads() {
+			t.Error("it still leads though another may act as soon as the lease has run out")
+		}
+		if err := <-result; !errors.Is(err, errLeaseLost) {
+			t.Errorf("the election ends with %v", err)
+		}
+		if err := e.check(nil); err != nil {
+			t.Errorf("it has some time to end, but is unhealthy: %v", err)
+		}
+		time.Sleep(config.LeaseDuration.Duration + stuckTimeout)
+		if e.check(nil) == nil {
+			t.Error("it does not end, and is healthy")
+		}
+	})
+}
