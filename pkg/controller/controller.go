@@ -192,7 +192,7 @@ func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err err
 	case errors.Is(err, errBehind):
 		logger.V(4).Info("Syncing again once the caches have caught up", "reason", err)
 		c.queue.AddRateLimited(key)
-	case errors.Is(err, errWaiting):
+	case waits(err):
 		logger.V(2).Info("Waiting", "reason", err)
 		c.queue.Forget(key)
 		c.queue.AddAfter(key, waitDelay)

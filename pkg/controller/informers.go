@@ -41,7 +41,6 @@ type scope struct {
 // factory is what the generated factories of informers have in common.
 type factory interface {
 	StartWithContext(ctx context.Context)
-	Shutdown()
 }
 
 // NewInformers returns informers for some namespaces, or for metav1.NamespaceAll. They do not
@@ -76,7 +75,7 @@ func newScope(kube kubernetes.Interface, ray versioned.Interface, namespace stri
 	}
 }
 
-// Start starts the informers. They stop when ctx is done; Shutdown waits for that.
+// Start starts the informers. They stop when ctx is done.
 func (i *Informers) Start(ctx context.Context) {
 	for _, scope := range i.scopes {
 		for _, factory := range scope.factories {
@@ -93,15 +92,6 @@ func (i *Informers) HasSynced() bool {
 		}
 	}
 	return true
-}
-
-// Shutdown waits until the informers have stopped.
-func (i *Informers) Shutdown() {
-	for _, scope := range i.scopes {
-		for _, factory := range scope.factories {
-			factory.Shutdown()
-		}
-	}
 }
 
 // caches are what a scope's informers fill.

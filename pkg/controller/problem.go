@@ -46,6 +46,9 @@ func waiting(reason, format string, args ...any) error {
 	return &problem{reason: reason, message: fmt.Sprintf(format, args...), err: errWaiting}
 }
 
+// waits tells whether a problem is that somebody else has to act first.
+func waits(err error) bool { return errors.Is(err, errWaiting) }
+
 // namespaceTerminating tells whether a write was refused because the namespace is being
 // deleted, and everything of a Ray's with it.
 func namespaceTerminating(err error) bool {

@@ -66,6 +66,9 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	if errors.Is(err, errBehind) {
 		return err
 	}
+	if failures := slices.DeleteFunc(problems, waits); len(failures) > 0 {
+		err = errors.Join(failures...) // What waits for somebody else need not hold up the rest.
+	}
 	return errors.Join(err, c.syncStatus(ctx, ray, observed))
 }
 
@@ -113,20 +116,24 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 		c.progress.told(key)
 		return nil
 	}
-	if sent, found := c.altered.Load(key); found && equality.Semantic.DeepEqual(sent, &status) {
-		return nil // it would be altered again
+	if !c.isAcceptable(ray, &status) {
+		c.progress.told(key)
+		return nil
 	}
 	news := unknownProblems(ray, observed)
 	if len(news) == 0 && !urgent(ray, status) {
 		// A time to come is another machine's, whose clock is ahead.
-		interval := c.progress.hold(key)
-		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 && since < interval {
-			c.queue.AddAfter(key, interval-since)
+		var wait time.Duration
+		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 {
+			wait = max(minStatusInterval-since, 0)
+		}
+		if !podsBeginToFail(ray, status) {
+			wait = c.progress.turn(key, now.Time, wait)
+		}
+		if wait > 0 {
+			c.queue.AddAfter(key, wait)
 			return nil
 		}
-	}
-	if version, found := c.refused.Load(key); found && version == ray.ResourceVersion {
-		return nil
 	}
 	c.progress.told(key)
 	status.LastReconcileTime = &now
@@ -147,6 +154,17 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	}
 	c.tellProblems(ray, news)
 	return nil
+}
+
+// isAcceptable tells whether the API server would store a status of the Ray as it is. What it
+// has refused, or altered, is not tried again.
+func (c *Controller) isAcceptable(ray *rayv1.Ray, status *rayv1.RayStatus) bool {
+	key := cache.MetaObjectToName(ray)
+	if sent, found := c.altered.Load(key); found && equality.Semantic.DeepEqual(sent, status) {
+		return false
+	}
+	version, found := c.refused.Load(key)
+	return !found || version != ray.ResourceVersion
 }
 
 // tellProblems emits an event for each problem.
@@ -181,6 +199,13 @@ func urgent(ray *rayv1.Ray, status rayv1.RayStatus) bool {
 	return before == nil || ray.Status.LastReconcileTime == nil ||
 		ray.Status.ObservedGeneration != status.ObservedGeneration ||
 		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
+}
+
+// podsBeginToFail tells whether a status is the first to say that Pods cannot be made. That
+// waits for what else changes at the same time, but not for the progress of other Rays.
+func podsBeginToFail(ray *rayv1.Ray, status rayv1.RayStatus) bool {
+	before, after := findCondition(ray.Status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayHealth)
+	return before.Reason != after.Reason && after.Reason == reasonReplicaFailure
 }
 
 // problems returns what went wrong with the Ray and each child.

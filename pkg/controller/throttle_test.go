@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -112,31 +113,37 @@ func TestPrunedStatus(t *testing.T) {
 	}
 }
 
-// TestProgressOfMany has many Rays that make progress: the more there are, the longer each waits.
+// TestProgressOfMany has many Rays that make progress, all of which told of it long ago. One
+// tells in a second, and each does in time.
 func TestProgressOfMany(t *testing.T) {
+	const count = 2000
 	p := newProgress()
-	names := make([]cache.ObjectName, 2000)
-	for i := range names {
-		names[i] = cache.ObjectName{Namespace: namespace, Name: strconv.Itoa(i)}
-	}
-	for _, test := range []struct {
-		rays int
-		want time.Duration
-	}{{1, 2 * time.Second}, {2, 2 * time.Second}, {100, 100 * time.Second}, {2000, 5 * time.Minute}} {
-		var got time.Duration
-		for range 2 { // a Ray that asks again counts once
-			for _, name := range names[:test.rays] {
-				got = p.hold(name)
+	asked := make([]time.Time, count) // when each Ray asks, the first time all at once
+	told := make([]bool, count)
+	name := func(i int) cache.ObjectName { return cache.ObjectName{Namespace: namespace, Name: strconv.Itoa(i)} }
+	start := time.Unix(0, 0)
+	for elapsed := time.Duration(0); elapsed <= maxProgressDelay; elapsed += time.Second {
+		now, tells := start.Add(elapsed), 0
+		for i := range count {
+			if told[i] || asked[i].After(now) {
+				continue
 			}
+			wait := p.turn(name(i), now, 0)
+			if wait == 0 {
+				tells++
+				told[i] = true
+				p.told(name(i))
+			}
+			asked[i] = now.Add(wait)
 		}
-		if got != test.want {
-			t.Errorf("with %d Rays that make progress, each waits %s, want %s", test.rays, got, test.want)
+		if tells > 1 && elapsed < maxProgressDelay {
+			t.Fatalf("after %s, %d Rays tell of progress in one second", elapsed, tells)
 		}
 	}
-	for _, name := range names {
-		p.told(name)
+	if i := slices.Index(told, false); i >= 0 {
+		t.Errorf("ray %d still waits after %s", i, maxProgressDelay)
 	}
-	if got := p.hold(names[0]); got != 2*time.Second {
-		t.Errorf("with one Ray left, it waits %s, want 2s", got)
+	if got := p.turn(name(0), start.Add(time.Hour), 0); got != 0 {
+		t.Errorf("a Ray alone waits %s, though it need not for its own sake", got)
 	}
 }

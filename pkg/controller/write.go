@@ -74,5 +74,6 @@ func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status ra
 		return nil, failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)
 	}
 	c.ownWrites.record(cache.MetaObjectToName(ray), rayResource, updated.ResourceVersion)
+	klog.FromContext(ctx).V(2).Info("Updated", "kind", "status of ray", "name", ray.Name)
 	return &updated.Status, nil
 }
