@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -150,6 +151,21 @@ func without(list []string, item string) []string {
 		}
 	}
 	return rest
+}
+
+// TestRefusalBesideTakenName has a child that is refused, which is tried again soon though
+// another one waits for somebody else.
+func TestRefusalBesideTakenName(t *testing.T) {
+	f := newFixture(t)
+	f.put(&corev1.Service{ObjectMeta: ownedBy(serviceKey, nil)})
+	f.deliver()
+	f.refuse(overQuota(), createWorker)
+	if err := f.sync(); !apierrors.IsForbidden(err) || isWaiting(err) {
+		t.Errorf("the sync returned %v, want the refusal alone", err)
+	}
+	if got := f.health(); !strings.Contains(got, "is taken") || !strings.Contains(got, overQuotaMessage) {
+		t.Errorf("Health is %q, want both problems", got)
+	}
 }
 
 func TestLostOwnership(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 
@@ -87,6 +88,24 @@ func TestNewsIsNotThrottled(t *testing.T) {
 		f.workersAvailable(2)
 		f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
 	})
+}
+
+// TestPodsThatFailDoNotWaitForOthers has many Rays that make progress beside one whose Pods
+// cannot be made.
+func TestPodsThatFailDoNotWaitForOthers(t *testing.T) {
+	f := newProgressingFixture(t)
+	for i := range 100 {
+		f.controller.progress.turn(cache.ObjectName{Name: strconv.Itoa(i)}, f.clock.Now(), 0)
+	}
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) {
+		d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
+			Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: overQuotaMessage,
+		})
+	})
+	f.deliver()
+	f.checkSync(nil, nil, nil)
+	f.clock.step(minStatusInterval)
+	f.checkSync(nil, []string{updateStatus}, nil)
 }
 
 // TestPrunedStatus has an API server whose schema lacks a field of the status, as one has that
