@@ -112,11 +112,8 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	now := metav1.NewTime(c.clock.Now().Truncate(time.Second)) // as the API server keeps it
 	status := newStatus(ray, observed, now)
 	key := cache.MetaObjectToName(ray)
-	if reflect.DeepEqual(&ray.Status, &status) { // what has not changed was carried over as it is
-		c.progress.told(key)
-		return nil
-	}
-	if !c.isAcceptable(ray, &status) {
+	// What has not changed was carried over as it is.
+	if reflect.DeepEqual(&ray.Status, &status) || !c.isAcceptable(ray, &status) {
 		c.progress.told(key)
 		return nil
 	}
