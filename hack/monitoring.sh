@@ -6,8 +6,8 @@
 #
 # --picture has Rays come and go for two minutes, and draws the dashboard's panels, as SVG.
 #
-# Prometheus and promtool are those of $PATH, if both are there. Else they are Debian's: the
-# package is unpacked below bin, not installed, and no root is needed.
+# Prometheus and promtool are Debian's, once they are unpacked below bin, or those of $PATH. If
+# neither is there, the package is unpacked, not installed; no root is needed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

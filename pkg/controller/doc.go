@@ -11,9 +11,11 @@
 //	status.go      the status, pure
 //	write.go       the only writes to the API server
 //	ownwrites.go   whether the caches show these writes yet
+//	progress.go    whose progress is told, and when
 //	unreadable.go  the client, and Rays that the types cannot hold
 //	problem.go     what can keep a child from being as wanted
 //	events.go      the words of events
+//	metrics.go     what is counted, and the gauges of Rays
 //
 // What is wanted comes from package resources.
 package controller

@@ -19,7 +19,8 @@ const (
 	messageDelete  = "Successfully delete the %s %s"
 )
 
-// Reasons of the condition Health, and of the Warning event when it becomes one of them.
+// Reasons of the condition Health. Those of problems of the operator's own, which are all but the
+// first four, are also those of the Warning events that tell them.
 const (
 	// reasonHealthy says that all is as the spec asks.
 	reasonHealthy = "AllReplicasAvailable"
