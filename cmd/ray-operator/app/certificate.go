@@ -22,11 +22,26 @@ func newCertificate(certFile, keyFile string) (getCertificate, error) {
 		files := &certificateFiles{cert: certFile, key: keyFile}
 		return files.get, files.load()
 	}
-	selfSigned := sync.OnceValues(newSelfSigned)
-	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return selfSigned() }, nil
+	return (&selfSigned{}).get, nil
 }
 
-func newSelfSigned() (*tls.Certificate, error) {
+// renewBefore is how long before its end the certificate is replaced that the operator signs
+// itself. It is valid for a year.
+const renewBefore = 30 * 24 * time.Hour
+
+// selfSigned is a certificate that the operator makes.
+type selfSigned struct {
+	mu      sync.Mutex
+	current *tls.Certificate
+}
+
+// get returns a certificate that is valid for some time yet.
+func (s *selfSigned) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && time.Until(s.current.Leaf.NotAfter) > renewBefore {
+		return s.current, nil
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -36,7 +51,11 @@ func newSelfSigned() (*tls.Certificate, error) {
 		return nil, err
 	}
 	pair, err := tls.X509KeyPair(cert, key)
-	return &pair, err
+	if err != nil {
+		return nil, err
+	}
+	s.current = &pair
+	return s.current, nil
 }
 
 // certificateFiles is a certificate in two files.
