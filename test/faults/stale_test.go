@@ -122,11 +122,20 @@ func (s *scene) awaitHold(ctx context.Context) error {
 
 // awaitHeld waits until a watch or a write is held.
 func (s *scene) awaitHeld(ctx context.Context) error {
-	select {
-	case <-s.operator.proxy.Held():
-		return nil
-	case <-ctx.Done():
-		return errors.New("nothing was held")
+	tick := time.NewTicker(overlooked)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.operator.proxy.Held():
+			return nil
+		case <-tick.C:
+			// The write may be one that tells what the Deployment controller has done.
+			if state, err := readState(ctx, s.namespace); err == nil {
+				remind(ctx, state.Deployments)
+			}
+		case <-ctx.Done():
+			return errors.New("nothing was held")
+		}
 	}
 }
 
