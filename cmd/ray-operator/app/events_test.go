@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestFlushDoesNotWaitForWhatNeverComes(t *testing.T) {
 	defer stop()
 	const events = 20000
 	for i := range events {
-		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", UID: types.UID(fmt.Sprint(i))}}
+		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", UID: types.UID(strconv.Itoa(i))}}
 		recorder.Event(ray, corev1.EventTypeNormal, "Test", "")
 	}
 	close(answer)
