@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the operator with a patch, and leaves the tree as it is: the compiler is told to read
-# the files that differ elsewhere.
+# Builds the operator, or the tests of a package, with a patch, and leaves the tree as it is: the
+# compiler is told to read the files that differ elsewhere.
 #
-#   hack/build-patched.sh PATCH BINARY
+#   hack/build-patched.sh PATCH BINARY [PACKAGE]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 patch=$(realpath "$1")
@@ -17,4 +17,6 @@ while read -r file; do
 done < <(sed -n 's|^+++ b/||p' "${patch}")
 (cd "${tree}" && git apply "${patch}")
 (IFS=, && printf '{"Replace": {%s}}' "${replaced[*]}") >"${tree}/overlay.json"
-CGO_ENABLED=0 go build -trimpath -overlay "${tree}/overlay.json" -o "${binary}" ./cmd/ray-operator
+build=(build) what=./cmd/ray-operator
+if [[ -n ${3:-} ]]; then build=(test -c) what=$3; fi
+CGO_ENABLED=0 go "${build[@]}" -trimpath -overlay "${tree}/overlay.json" -o "${binary}" "${what}"

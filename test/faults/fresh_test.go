@@ -46,13 +46,18 @@ func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {
 	if err := createRay(ctx, s.namespace, spec); err != nil {
 		return nil, err
 	}
+	// Nothing was made to go wrong. So what keeps it from its end, each oracle of a case would meet.
 	if err := s.await(ctx, healthy); err != nil {
-		return nil, err
+		return nil, violation(oracle.EndState, err)
 	}
 	if err := s.rest(ctx); err != nil {
-		return nil, err
+		return nil, violation(oracle.Rest, err)
 	}
 	return readState(ctx, s.namespace)
+}
+
+func violation(name oracle.Name, err error) error {
+	return errors.New(oracle.Violation{Oracle: name, Text: err.Error()}.String())
 }
 
 // healthy is the goal that a Ray says that all is well.
