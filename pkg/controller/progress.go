@@ -21,34 +21,42 @@ const (
 // to see how far it is. While a thousand do, each write delays what they wait for.
 type progress struct {
 	mu sync.Mutex
-	// waiting has since when each Ray has progress to tell.
-	waiting map[cache.ObjectName]time.Time
-	// next is when the next Ray may tell.
-	next time.Time
+	// turns has when each Ray that waits may tell.
+	turns map[cache.ObjectName]time.Time
+	// last is when a Ray last told.
+	last time.Time
 }
 
-func newProgress() *progress { return &progress{waiting: map[cache.ObjectName]time.Time{}} }
+func newProgress() *progress { return &progress{turns: map[cache.ObjectName]time.Time{}} }
 
 // turn returns after how long a Ray may ask again to tell its progress, or 0 if it may tell now.
 // Due is how long it has to wait for its own sake.
 func (p *progress) turn(ray cache.ObjectName, now time.Time, due time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	since, found := p.waiting[ray]
-	if !found {
-		since = now
-		p.waiting[ray] = now
+	turn, waits := p.turns[ray]
+	if !waits {
+		// After those that wait already.
+		turn = p.last.Add(progressInterval)
+		if turn.Before(now) {
+			turn = now
+		}
+		turn = turn.Add(time.Duration(len(p.turns)) * progressInterval)
+		if latest := now.Add(maxProgressDelay); turn.After(latest) {
+			turn = latest
+		}
+		p.turns[ray] = turn
 	}
-	if due <= 0 && (!now.Before(p.next) || now.Sub(since) >= maxProgressDelay) {
-		p.next = now.Add(progressInterval)
-		return 0
+	wait := max(due, turn.Sub(now))
+	if wait <= 0 {
+		p.last = now
 	}
-	return max(due, min(time.Duration(len(p.waiting))*progressInterval, maxProgressDelay))
+	return max(wait, 0)
 }
 
 // told notes that a Ray has nothing to tell.
 func (p *progress) told(ray cache.ObjectName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiting, ray)
+	delete(p.turns, ray)
 }

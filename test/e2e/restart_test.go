@@ -75,7 +75,7 @@ func TestRest(t *testing.T) {
 	for i := range count {
 		u.waitHealthy(fmt.Sprintf("r%d", i))
 	}
-	time.Sleep(3 * time.Second) // for the last of the status
+	time.Sleep(count * time.Second) // the last words of each Ray have a second of their own
 	before := u.kubectl("get", "rays,deployments,services,pods", "-o", "jsonpath={.items[*].metadata.resourceVersion}").stdout
 
 	mark := markAudit(t)

@@ -31,6 +31,7 @@ func TestUpgrade(t *testing.T) {
 	u.kubectl("scale", "ray/r0", "--replicas=2") // when it is done, the others have been synced, too
 	u.waitHealthy("r0")
 	u.checkStill(running, "the next version runs")
+	time.Sleep(10 * time.Second) // for last words that this version had no time to tell, one a second
 	mark := markAudit(t)
 	time.Sleep(3 * time.Second) // over the time that progress in a status is held back
 	if writes := operatorWrites(t, mark, u.namespace); len(writes) > 0 {
