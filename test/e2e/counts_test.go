@@ -23,7 +23,8 @@ const (
 	statusesOfImage = 3
 )
 
-// lastWords is the time in which the last words of a Ray come.
+// lastWords is how long is waited for the last words of Rays. Those that come later are counted with
+// what is done next, and in its seconds.
 const lastWords = 3 * time.Second
 
 // TestCounts counts all requests of the operator in the life of 20 Rays, so that none that was

@@ -46,7 +46,7 @@ func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {
 	if err := createRay(ctx, s.namespace, spec); err != nil {
 		return nil, err
 	}
-	// Nothing was made to go wrong. So what keeps it from its end, each oracle of a case would meet.
+	// A defect that shows also where nothing was made to go wrong has to have an oracle's name, too.
 	if err := s.await(ctx, healthy); err != nil {
 		return nil, violation(oracle.EndState, err)
 	}
