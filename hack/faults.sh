@@ -77,6 +77,6 @@ fi
 if [[ -z ${only} ]]; then
   go test -trimpath ./pkg/controller -count 1 -timeout 60m -run '^TestModel$' "${flags[@]}" -args -model.schedules "${schedules}"
   if [[ -n ${fuzz} ]]; then
-    go test -trimpath ./pkg/controller -run '^$' -fuzz '^FuzzRay$' -fuzzminimizetime 5x -fuzztime "${fuzz}"
+    hack/fuzz.sh "${fuzz}"
   fi
 fi

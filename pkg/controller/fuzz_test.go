@@ -21,9 +21,7 @@ import (
 )
 
 // FuzzRay makes of any bytes what the operator would make of them if the API server sent
-// them as a Ray: its children, and a status.
-//
-//	go test ./pkg/controller -run '^$' -fuzz '^FuzzRay$' -fuzzminimizetime 5x -fuzztime 10000000x
+// them as a Ray: its children, and a status. hack/fuzz.sh runs it.
 func FuzzRay(f *testing.F) {
 	for _, pattern := range []string{"../../manifests/samples/*-*.yaml", "../resources/testdata/*.yaml"} {
 		files, err := filepath.Glob(pattern)
