@@ -81,7 +81,7 @@ lint: ## Lint all modules.
 ##@ Test
 
 .PHONY: test
-test: test-unit test-e2e ## Run everything that decides whether a change may land.
+test: test-unit test-e2e ## Run the unit tests, the end-to-end tests and a tenth of the fault suite.
 	$(MAKE) test-faults TENTH=1
 
 .PHONY: test-unit
