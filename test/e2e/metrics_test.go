@@ -75,6 +75,15 @@ func TestMetrics(t *testing.T) {
 	}
 	u.kubectl("create", "clusterrolebinding", u.namespace, "--clusterrole=ray-operator-metrics-reader", "--serviceaccount="+u.namespace+":reader")
 	t.Cleanup(func() { u.delete("clusterrolebinding", u.namespace) })
+	profiler, err := u.newToken("profiler")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profiles := u.namespace + "-profiles"
+	u.kubectl("create", "clusterrole", profiles, "--verb=get", "--non-resource-url=/debug/pprof/*")
+	t.Cleanup(func() { u.delete("clusterrole", profiles) })
+	u.kubectl("create", "clusterrolebinding", profiles, "--clusterrole="+profiles, "--serviceaccount="+u.namespace+":profiler")
+	t.Cleanup(func() { u.delete("clusterrolebinding", profiles) })
 	url := operator.metricsURL(t, "https", "/metrics")
 
 	for _, test := range []struct {
@@ -120,8 +129,10 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("promlint says of %s: %s", problem.Metric, problem.Text)
 		}
 	}
-	if code, page := scrape(t, operator.metricsURL(t, "https", "/debug/pprof/"), reader); code != http.StatusForbidden {
-		t.Errorf("without --profiling and the right to it, profiles are answered with %d %q", code, page)
+	for token, want := range map[string]int{reader: http.StatusForbidden, profiler: http.StatusNotFound} {
+		if code, page := scrape(t, operator.metricsURL(t, "https", "/debug/pprof/"), token); code != want {
+			t.Errorf("without --profiling, profiles are answered with %d %q, want %d", code, page, want)
+		}
 	}
 }
 

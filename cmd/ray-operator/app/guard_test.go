@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -66,6 +68,32 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%s: it gets to see %q", test.name, response.Body)
 		}
 	}
+}
+
+// TestGuardForgets has somebody come back when a decision has run out, and then it is made anew.
+func TestGuardForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failure error
+		client := reviewer(&failure)
+		guard := newGuard(client, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		for _, test := range []struct {
+			after       time.Duration
+			wantReviews int
+		}{
+			{0, 2},
+			{decisionLifetime - time.Second, 0},
+			{2 * time.Second, 2},
+		} {
+			time.Sleep(test.after)
+			client.ClearActions()
+			request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+			request.Header.Set("Authorization", "Bearer known")
+			guard.ServeHTTP(httptest.NewRecorder(), request)
+			if got := len(client.Actions()); got != test.wantReviews {
+				t.Errorf("%s later there were %d reviews, want %d", test.after, got, test.wantReviews)
+			}
+		}
+	})
 }
 
 // TestGuardLimit has somebody try one token after the other.

@@ -51,7 +51,7 @@ func checkServer(ctx context.Context, host string, clients *clients, options *Op
 }
 
 // errNoDefinition says that the API server does not serve Rays.
-var errNoDefinition = fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -f manifests/crd", rayv1.Resource("rays"))
+var errNoDefinition = fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -k manifests/crd", rayv1.Resource("rays"))
 
 // checkReads tries what the operator reads in a namespace, or in all of them.
 func checkReads(ctx context.Context, kube kubernetes.Interface, ray versioned.Interface, namespace string) error {
