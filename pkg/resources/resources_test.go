@@ -50,8 +50,27 @@ func TestRendering(t *testing.T) {
 	}
 }
 
-// TestHashes states what a template's hashes depend on: the operator restarts Pods when,
-// and only when, they change.
+// TestInputsStay has hashes that earlier versions have written to Deployments. One that is
+// another now would be taken for a change by the user, and restart Pods: it is for the code to
+// change, not for this test. (A rendering may change.)
+func TestInputsStay(t *testing.T) {
+	for _, test := range []struct {
+		manifest     string
+		head, worker string
+	}{
+		{seedManifest, "4ac6311a2fcaccc1", "33d749f9b6ed5027"},
+		{"testdata/own-template.yaml", "523a30ef59f141e6", "6b909564ff631da8"},
+	} {
+		ray := readRay(t, test.manifest)
+		for role, want := range map[rayv1.Role]string{rayv1.RoleHead: test.head, rayv1.RoleWorker: test.worker} {
+			if got := NewDeployment(ray, role).Annotations[rayv1.AnnotationInputs]; got != want {
+				t.Errorf("%s, %s: the hash of the inputs is %s, was %s", test.manifest, role, got, want)
+			}
+		}
+	}
+}
+
+// TestHashes states what a template's hashes depend on.
 func TestHashes(t *testing.T) {
 	tests := []struct {
 		name       string
