@@ -23,7 +23,8 @@ type faultCase struct {
 	name     string
 	workload *workload
 	faults   []proxy.Fault
-	// then is what happens when the workload has begun, before its goal is awaited.
+	// then is what happens when the workload has begun, before its goal is awaited. Without it
+	// the operator sees the present at any time.
 	then func(context.Context, *scene, goal) error
 	env  []string
 	// prepare adds to the scene before the Ray is made.
@@ -145,8 +146,12 @@ func undisturbedCases() []faultCase {
 
 // run runs a case and judges its history.
 func (c *faultCase) run(t *testing.T) {
-	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.allowance}
+	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.allowance, ObservedHealth: c.then == nil}
 	want.Allowance.Recoveries += c.workload.recoveries
+	if c.workload.waits {
+		// Each name is tried once, until a status tells the next process that it was.
+		want.Allowance.Refused += len(children) * (1 + len(c.faults))
+	}
 	if c.workload.to != nil {
 		want.Fresh = fresh(t, c.workload.to)
 	}

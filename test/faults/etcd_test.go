@@ -217,7 +217,7 @@ func (e *etcd) follow(ctx context.Context, r *recorder, resource, namespace stri
 
 // version returns what a watch of the API server would show.
 func (e *storeEvent) version(resource string) (history.Version, error) {
-	version := history.Version{At: time.Now(), Resource: resource, Deleted: e.Type == "DELETE"}
+	version := history.Version{Resource: resource, Deleted: e.Type == "DELETE"}
 	value := e.KV.Value
 	if version.Deleted {
 		value = e.Previous.Value

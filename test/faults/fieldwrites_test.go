@@ -17,9 +17,8 @@ type allowed struct {
 const (
 	// minStatuses is for the new generation, for the end, and for progress between them.
 	minStatuses = 3
-	// progressInterval is the least time between two status writes that only tell of progress:
-	// the operator's two seconds, of which one may be lost since a status has whole seconds.
-	progressInterval = time.Second
+	// progressInterval is the time between two status writes that only tell of progress.
+	progressInterval = 2 * time.Second
 	// maxRefusals is what is tried again, at intervals that double, until a case goes on.
 	maxRefusals = 16
 )
@@ -41,7 +40,7 @@ func (r *trackedRay) checkWrites(t *testing.T, what string, limits allowed) {
 	writes := r.writes()
 	statuses := minStatuses
 	if len(writes) > 0 {
-		statuses = max(statuses, 2+int(writes[len(writes)-1].At.Sub(writes[0].At)/progressInterval))
+		statuses += int(writes[len(writes)-1].At.Sub(writes[0].At) / progressInterval)
 	}
 	for _, write := range writes {
 		if write.Resource == history.Events {

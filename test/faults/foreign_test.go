@@ -32,23 +32,24 @@ var foreignWriters = []struct {
 	object   string
 	// patch returns a patch of the object.
 	patch func(write int) string
-	// contested says that the operator has to undo what is written, or to follow it.
-	contested bool
+	// answer is the update by which the operator undoes what is written, or follows it. It is
+	// empty for what is none of its affair.
+	answer string
 }{
 	{name: "ray/notes", resource: history.Rays, object: rayName, patch: note},
-	{name: "ray/scale", resource: history.Rays, object: rayName, contested: true, patch: func(write int) string {
+	{name: "ray/scale", resource: history.Rays, object: rayName, answer: updateWorker, patch: func(write int) string {
 		return fmt.Sprintf(`{"spec":{"worker":{"replicas":%d}}}`, 2+(foreignWrites-write)%2)
 	}},
 	{name: "service/notes", resource: history.Services, object: rayName + "-head", patch: note},
-	{name: "service/selector", resource: history.Services, object: rayName + "-head", contested: true, patch: func(write int) string {
+	{name: "service/selector", resource: history.Services, object: rayName + "-head", answer: updateService, patch: func(write int) string {
 		return fmt.Sprintf(`{"spec":{"selector":{"ray.kubeflow.org/role":"n%d"}}}`, write)
 	}},
 	{name: "head/notes", resource: history.Deployments, object: rayName + "-head", patch: note},
-	{name: "head/template", resource: history.Deployments, object: rayName + "-head", contested: true, patch: func(write int) string {
+	{name: "head/template", resource: history.Deployments, object: rayName + "-head", answer: updateHead, patch: func(write int) string {
 		return fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"head","image":"example.com/%d"}]}}}}`, write)
 	}},
 	{name: "worker/notes", resource: history.Deployments, object: rayName + "-worker", patch: note},
-	{name: "worker/replicas", resource: history.Deployments, object: rayName + "-worker", contested: true, patch: func(write int) string {
+	{name: "worker/replicas", resource: history.Deployments, object: rayName + "-worker", answer: updateWorker, patch: func(write int) string {
 		return fmt.Sprintf(`{"spec":{"replicas":%d}}`, 3+write%2)
 	}},
 }
@@ -92,9 +93,12 @@ func foreignWriterCases() []faultCase {
 			},
 		}
 		switch {
-		case writer.contested:
+		case writer.answer != "":
 			// Each write of the other's may be answered by one, or make one fail.
-			c.allowance = oracle.Allowance{LostEvents: true, Undone: foreignWrites, Refused: foreignWrites, Recoveries: foreignWrites}
+			c.allowance = oracle.Allowance{LostEvents: true, Undone: map[string]int{writer.answer: foreignWrites}, Refused: foreignWrites}
+			if writer.resource != history.Services { // which is none of Health's affair
+				c.allowance.Recoveries = foreignWrites
+			}
 		case writer.resource == history.Deployments:
 			c.allowance.OldRecords = true
 		}

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -42,7 +43,7 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	file := filepath.Join(dir, name+"-"+namespace)
 	o := &operator{binary: *binary, log: file + ".log", crashed: make(chan struct{}, 10)}
 	var err error
-	o.proxy, err = proxy.New(name, operatorConfig, proxy.Hooks{
+	o.proxy, err = proxy.New(operatorConfig, proxy.Hooks{
 		Crash: func() {
 			o.kill()
 			o.crashed <- struct{}{}
@@ -118,7 +119,7 @@ func (o *operator) revive(ended *exec.Cmd) {
 	byItself := o.command == ended
 	if byItself {
 		o.command = nil
-		o.processes = append(o.processes, history.Process{ExitCode: ended.ProcessState.ExitCode()})
+		o.processes = append(o.processes, history.Process{ExitCode: ended.ProcessState.ExitCode(), LastWords: o.lastWords()})
 	}
 	o.mu.Unlock()
 	if byItself {
@@ -164,8 +165,18 @@ func (o *operator) end(signal syscall.Signal) {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	// One that has just been started dies of any signal, since it does not handle them yet.
 	killed := ok && status.Signaled() && status.Signal() == signal
-	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode()})
+	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode(), LastWords: o.lastWords()})
 	o.command = nil
+}
+
+// lastWords returns the last line that a process of the operator has logged.
+func (o *operator) lastWords() string {
+	log, err := os.ReadFile(o.log)
+	if err != nil {
+		return err.Error()
+	}
+	log = bytes.TrimSpace(log)
+	return string(log[bytes.LastIndexByte(log, '\n')+1:])
 }
 
 // signal sends the process a signal that does not end it.

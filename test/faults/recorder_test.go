@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -52,7 +51,7 @@ func (r *recorder) follow(ctx context.Context, resource string, stream watch.Int
 	defer stream.Stop()
 	for event := range stream.ResultChan() {
 		if object, ok := event.Object.(metav1.Object); ok {
-			r.add(history.Version{At: time.Now(), Resource: resource, Deleted: event.Type == watch.Deleted, Object: object})
+			r.add(history.Version{Resource: resource, Deleted: event.Type == watch.Deleted, Object: object})
 		} else {
 			r.fail(fmt.Errorf("the watch of %s ended with %v", resource, event.Object))
 		}

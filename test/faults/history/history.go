@@ -27,7 +27,6 @@ const (
 
 // Version is one version of an object, as a watch beside the operator saw it.
 type Version struct {
-	At       time.Time
 	Resource string
 	Deleted  bool
 	// Object is a *rayv1.Ray, *corev1.Service or *appsv1.Deployment. If Deleted, it is the
@@ -39,10 +38,8 @@ type Version struct {
 type Write struct {
 	// Number counts the writes of its kind of resource (children and status, events,
 	// leases) from when the faults were armed; it is 0 before.
-	Number int
-	At     time.Time
-	// Operator tells operators of one run apart.
-	Operator string
+	Number   int
+	At       time.Time
 	Verb     string
 	Resource string
 	Name     string
@@ -87,6 +84,8 @@ type Process struct {
 	// Killed says that the run killed it.
 	Killed   bool
 	ExitCode int
+	// LastWords is the last line that it logged.
+	LastWords string
 }
 
 // Size is how big an operator's process was when it had nothing left to do.

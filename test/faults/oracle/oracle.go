@@ -66,18 +66,19 @@ type Allowance struct {
 	LostEvents bool
 	// Unanswered says that the server may have done writes of which it did not say so.
 	Unanswered bool
-	// Refused is how many writes the server may refuse.
+	// Refused is how many writes the server may refuse, a few conflicts aside.
 	Refused int
 	// Warnings is how many warnings the events may have.
 	Warnings int
 	// Recoveries is how often Health may become True again in one generation of a Ray.
 	Recoveries int
-	// Undone is how often an update of a child may be needed that an undisturbed run lacks.
-	Undone int
+	// Undone is how often an update of a child may be needed that an undisturbed run lacks, by
+	// the words of history.Write.What.
+	Undone map[string]int
 	// OldRecords says that somebody else's changes, which the operator leaves as they are,
 	// have made the records of generations old.
 	OldRecords bool
-	// LostLease says that an operator may end because its lease is another's.
+	// LostLease says that an operator may end because its lease is another's, or cannot be had.
 	LostLease bool
 }
 

@@ -135,10 +135,16 @@ var bad = []struct {
 
 	{"a child written twice", Counts, "update deployments/x-head was done +1", func(h *history.History, _ *Expectation) { h.Writes = append(h.Writes, h.Writes[2]) }},
 	{"a child not written", Counts, "create deployments/x-head was done -1", func(h *history.History, _ *Expectation) { h.Writes = h.Writes[1:] }},
-	{"refused in a loop", Counts, "refused 9 writes", func(h *history.History, _ *Expectation) {
+	{"behind in a loop", Counts, "refused 9 writes, allowed are 8", func(h *history.History, _ *Expectation) {
 		for range conflicts + 1 {
-			h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
+			h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 409})
 		}
+	}},
+	{"a name that is taken", Counts, "refused 1 writes, allowed are 0", func(h *history.History, _ *Expectation) {
+		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
+	}},
+	{"an update that is invalid", Counts, "refused 1 writes, allowed are 0", func(h *history.History, _ *Expectation) {
+		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 422})
 	}},
 	{"too many goroutines", Processes, "81 goroutines", func(h *history.History, _ *Expectation) {
 		h.Sizes = []history.Size{{Goroutines: maxGoroutines + 1}}
@@ -228,15 +234,18 @@ func TestAllowances(t *testing.T) {
 	h, want := good()
 	h.End.Events = []corev1.Event{event(corev1.EventTypeWarning, "could not")}
 	for range conflicts + 1 {
-		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
+		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 409})
 	}
-	want.Allowance = Allowance{LostEvents: true, Warnings: 1, Refused: 1}
+	h.Processes = append(h.Processes, history.Process{ExitCode: 1, LastWords: "ray-operator: the lease was lost"})
+	h.Writes = append(h.Writes, h.Writes[2])
+	want.Allowance = Allowance{LostEvents: true, Warnings: 1, Refused: 1, LostLease: true, Undone: map[string]int{"update deployments/x-head": 1}}
 	if violations := Check(h, want); len(violations) > 0 {
 		t.Errorf("there are violations: %v", violations)
 	}
 	h.End.Events[0].Count = 2
-	h.Writes = append(h.Writes, h.Writes[len(h.Writes)-1])
-	if violations := Check(h, want); len(violations) != 2 {
-		t.Errorf("there must be 2 violations: %v", violations)
+	h.Processes = append(h.Processes, history.Process{ExitCode: 1, LastWords: "ray-operator: context canceled"})
+	h.Writes = append(h.Writes, h.Writes[2], h.Writes[len(h.Writes)-2])
+	if violations := Check(h, want); len(violations) != 4 {
+		t.Errorf("there must be 4 violations: %v", violations)
 	}
 }

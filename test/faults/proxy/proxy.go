@@ -23,7 +23,6 @@ import (
 
 // Proxy is one operator's way to the API server.
 type Proxy struct {
-	name      string
 	upstream  *url.URL
 	transport http.RoundTripper
 	listener  net.Listener
@@ -57,9 +56,8 @@ type Hooks struct {
 	Stalled func()
 }
 
-// New returns a proxy for an operator of a name to the server of config, with its
-// credentials.
-func New(name string, config *rest.Config, hooks Hooks) (*Proxy, error) {
+// New returns a proxy to the server of config, with its credentials.
+func New(config *rest.Config, hooks Hooks) (*Proxy, error) {
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		return nil, err
@@ -73,7 +71,6 @@ func New(name string, config *rest.Config, hooks Hooks) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		name:      name,
 		upstream:  upstream,
 		transport: transport,
 		listener:  listener,
@@ -178,7 +175,7 @@ func (p *Proxy) LastActive() time.Time {
 	return p.active
 }
 
-// Break lets all writes to a resource fail from now on, or lets them pass again.
+// Break lets all requests for a resource fail from now on, or lets them pass again.
 func (p *Proxy) Break(resource string, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -309,7 +306,7 @@ func (p *Proxy) begin(r *request) (record *history.Write, fault Fault) {
 		panic(http.ErrAbortHandler)
 	}
 	record = r.record()
-	record.At, record.Operator = time.Now(), p.name
+	record.At = time.Now()
 	if p.armed {
 		counter := r.resource
 		if counter != history.Events && counter != history.Leases {

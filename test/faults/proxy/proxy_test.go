@@ -85,7 +85,7 @@ func newFixture(t *testing.T, faults ...Fault) *fixture {
 	f := &fixture{t: t, upstream: &upstream{frames: make(chan string, 10)}, client: &http.Client{Transport: &http.Transport{}}}
 	server := httptest.NewServer(f.upstream)
 	var err error
-	f.proxy, err = New("operator", &rest.Config{Host: server.URL}, Hooks{Crash: func() { f.crashes.Add(1) }, Stalled: func() {}})
+	f.proxy, err = New(&rest.Config{Host: server.URL}, Hooks{Crash: func() { f.crashes.Add(1) }, Stalled: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}
