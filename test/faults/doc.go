@@ -8,6 +8,6 @@
 //	schema    every leaf of a Ray's schema, and values for it
 //
 // The tests of this package are the cases. Each has a namespace, an operator and a proxy of
-// its own, so that they run side by side. Those of the family fields share theirs, and have
-// Rays of their own. hack/faults.sh starts the cluster.
+// its own, so that they run side by side. Those of the family fields share theirs, those of
+// malformed too, and have Rays of their own. hack/faults.sh starts the cluster.
 package faults
