@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 parallel=16 # A case mostly waits.
 schedules=100000
-fuzz=5m
+fuzz=10000000x
 seed=1
 only=
 flags=()

@@ -237,7 +237,7 @@ spec: {policyName: rewrite-children}
 			t.Errorf("%s the operator wrote %v", when, writes)
 		}
 	}
-	time.Sleep(3 * time.Second) // for the last of the status
+	u.comesToRest()
 	quiet("at rest")
 	operator.kill(t)
 	operator.restart(t)

@@ -23,10 +23,6 @@ const (
 	statusesOfImage = 3
 )
 
-// lastWords is how long is waited for the last words of Rays. Those that come later are counted with
-// what is done next, and in its seconds.
-const lastWords = 3 * time.Second
-
 // TestCounts counts all requests of the operator in the life of 20 Rays, so that none that was
 // once saved comes back. What it writes at rest and after a restart, TestRest counts.
 func TestCounts(t *testing.T) {
@@ -83,7 +79,7 @@ func (u *user) applyAll(names []string, image string) {
 	for _, name := range names {
 		u.waitHealthy(name)
 	}
-	time.Sleep(lastWords)
+	u.comesToRest()
 }
 
 // requestsSince returns what the operator has asked for in the user's namespace since mark, be

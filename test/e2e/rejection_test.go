@@ -60,7 +60,7 @@ func TestQuotaForbidsPods(t *testing.T) {
 	if condition(ray, failures[0]).Status != corev1.ConditionTrue && condition(ray, failures[1]).Status != corev1.ConditionTrue {
 		t.Errorf("neither of %v is True: %v", failures, ray.Status.Conditions)
 	}
-	time.Sleep(3 * time.Second) // for the last of the status
+	u.comesToRest()
 	u.settles("the quota is exceeded")
 
 	u.setQuota("pods", "10")

@@ -75,7 +75,7 @@ func TestRest(t *testing.T) {
 	for i := range count {
 		u.waitHealthy(fmt.Sprintf("r%d", i))
 	}
-	time.Sleep(count * time.Second) // the last words of each Ray have a second of their own
+	u.comesToRest()
 	before := u.kubectl("get", "rays,deployments,services,pods", "-o", "jsonpath={.items[*].metadata.resourceVersion}").stdout
 
 	mark := markAudit(t)
@@ -89,6 +89,24 @@ func TestRest(t *testing.T) {
 	}
 	if after := u.kubectl("get", "rays,deployments,services,pods", "-o", "jsonpath={.items[*].metadata.resourceVersion}").stdout; after != before {
 		t.Errorf("the resourceVersions were\n%s\nand are\n%s", before, after)
+	}
+}
+
+// comesToRest waits until the operator has stopped writing in the user's namespace. The last words
+// of each Ray have a second of their own.
+func (u *user) comesToRest() {
+	u.Helper()
+	const within = time.Minute
+	for start := time.Now(); ; {
+		mark := markAudit(u.T)
+		time.Sleep(3 * time.Second) // over the time that progress in a status is held back
+		writes := operatorWrites(u.T, mark, u.namespace)
+		if len(writes) == 0 {
+			return
+		}
+		if time.Since(start) > within {
+			u.Fatalf("after %s the operator still writes %v", within, writes)
+		}
 	}
 }
 
