@@ -129,18 +129,26 @@ func findOrCreate[T metav1.Object](ctx context.Context, c *Controller, ray *rayv
 	return have, false, nil
 }
 
-// getLive reads a child from the server, where the cache does not show it. The next sync waits
-// until the cache does, or it would go back to an older state; what has lost the label by which
-// children are watched it never shows.
+// getLive reads a child from the server, where the cache does not show it.
 func getLive[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], name string) (T, error) {
 	have, err := kind.client().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return have, err
 	}
-	if _, watched := have.GetLabels()[rayv1.LabelName]; watched {
-		c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, have.GetResourceVersion())
-	}
+	recordVersion(c, ray, kind, have)
 	return have, nil
+}
+
+// recordVersion notes which version of a child a sync has worked with: the next one waits until
+// the cache shows it, or it would go back to an older state. What has no label by which children
+// are watched the cache never shows, and nobody tells when it changes, so it is looked at again.
+func recordVersion[T metav1.Object](c *Controller, ray *rayv1.Ray, kind childKind[T], child T) {
+	key := cache.MetaObjectToName(ray)
+	if _, watched := child.GetLabels()[rayv1.LabelName]; !watched {
+		c.queue.AddAfter(key, waitDelay)
+		return
+	}
+	c.ownWrites.record(key, kind.resource, child.GetResourceVersion())
 }
 
 // mend writes a child if it is not as the Ray asks, and returns it as it is then. What

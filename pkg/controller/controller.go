@@ -28,7 +28,7 @@ import (
 const (
 	// minRetryDelay and maxRetryDelay bound the delay before a Ray whose sync failed is
 	// synced again. It doubles with each failure of that Ray, and of that Ray alone:
-	// there is no limit that Rays share, so a broken one never delays another.
+	// there is no limit that Rays share, so a broken one does not make others wait longer.
 	minRetryDelay = 5 * time.Millisecond
 	maxRetryDelay = 30 * time.Second
 
@@ -36,8 +36,9 @@ const (
 	// such as removing an object whose name it needs. Most often an event comes first.
 	waitDelay = 10 * time.Second
 
-	// childrenTimeout bounds the requests that one sync makes for children.
-	childrenTimeout = 30 * time.Second
+	// requestTimeout bounds the requests that one sync makes for children, and then its status
+	// write.
+	requestTimeout = 30 * time.Second
 
 	// drainTimeout bounds how long Run goes on with queued work after it was told to
 	// stop. It fits into the 30 seconds that a Pod has by default.
@@ -58,8 +59,7 @@ type Controller struct {
 	clock     clock.WithTickerAndDelayedExecution
 	ownWrites *ownWrites
 	progress  *progress
-	// refused has, per Ray, the resourceVersion at which the API server accepts no status.
-	refused sync.Map
+	refusals  *refusals
 	// altered has, per Ray, the status that was sent last, where the API server has stored
 	// another one: its schema may be an older one, which lacks a field, or admission insists.
 	altered sync.Map
@@ -80,6 +80,7 @@ func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informer
 		recorder: recorder,
 		clock:    clock,
 		progress: newProgress(),
+		refusals: newRefusals(),
 	}
 	c.ownWrites = newOwnWrites(func(namespace, resource string) versionedStore {
 		return c.cachesOf(namespace).stores[resource]

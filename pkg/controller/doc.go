@@ -12,7 +12,9 @@
 //	write.go       the only writes to the API server
 //	ownwrites.go   whether the caches show these writes yet
 //	progress.go    whose progress is told, and when
+//	refusal.go     whose status the API server accepts no more, and what was told instead
 //	unreadable.go  the client, and Rays that the types cannot hold
+//	exponent.go    its notion of a quantity that takes for ever to read
 //	problem.go     what can keep a child from being as wanted
 //	events.go      the words of events
 //	metrics.go     what is counted, and the gauges of Rays

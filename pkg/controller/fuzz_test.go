@@ -63,6 +63,7 @@ var malformedSeeds = []string{
 	`{"metadata":{"name":"a"},"spec":{"head":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}}}},"status":[]}`,
 	`{"metadata":{"name":"a"},"spec":{"head":[{}],"worker":null},"status":{"conditions":[{"type":"Health","status":"Maybe"},{"type":"Health"}]}}`,
 	`{"metadata":{"name":"-head"},"spec":{"head":{"replicas":-1,"template":{"metadata":{"creationTimestamp":"2026-01-02T03:04:05.6Z","labels":{"a":""},"annotations":{}},"spec":{"containers":[{"name":"h","ports":[{"containerPort":99999999},{"name":"gcs","containerPort":-1,"protocol":"X"}],"env":[{"name":"RAY_NODE_IP"},{"name":"a"},{"name":"a"}],"livenessProbe":{"httpGet":{"port":"http"}}},{"name":"h"}],"volumes":[{"name":"v","emptyDir":{}},{"name":"v"}],"securityContext":{},"tolerations":[{}]}}}}}`,
+	`{"metadata":{"name":"a"},"spec":{"head":{"template":{"spec":{"containers":[{"args":["1e999"],"resources":{"limits":{"cpu":"-17E777777777777777777"},"requests":{"cpu":1e-99999999999}}}]}}}}}`,
 	`{"kind":"RayList","items":[{"spec":7,"status":{"worker":{"replicas":3}}},{"spec":{"head":{}}}]}`,
 }
 
@@ -72,10 +73,10 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 	ray.Generation = max(ray.Generation, 1) // the API server's
 	before := ray.DeepCopy()
 	part := crc32.ChecksumIEEE(data) % 4
-	why, unreadable := ray.Annotations[annotationUnreadable]
+	why, found := ray.Annotations[annotationUnreadable]
 	switch {
-	case unreadable:
-		checkStatus(t, ray, observation{ray: &problem{reason: reasonUnreadable, message: why}})
+	case found:
+		checkStatus(t, ray, observation{ray: unreadable(why)})
 	case part == 0:
 		service := resources.NewService(ray)
 		checkChild(t, ray, service, resources.NewService(ray))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,7 +25,8 @@ import (
 )
 
 // Informers watch what the controller reads: Rays, and those Services and Deployments
-// that carry the operator's label. Nobody else's objects are held in memory.
+// that carry the operator's label. Of those that belong to no Ray nothing but the metadata is
+// held in memory.
 type Informers struct {
 	// scopes has the informers by namespace. Those of metav1.NamespaceAll are for all.
 	scopes map[string]*scope
@@ -125,8 +127,23 @@ func strip(obj any) (any, error) {
 		return nil, fmt.Errorf("stripping an object for the cache: %w", err)
 	}
 	object.SetManagedFields(nil)
-	if ray, ok := obj.(*rayv1.Ray); ok {
-		delete(ray.Annotations, corev1.LastAppliedConfigAnnotation)
+	switch object := obj.(type) {
+	case *rayv1.Ray:
+		delete(object.Annotations, corev1.LastAppliedConfigAnnotation)
+	case *corev1.Service:
+		if !isRays(object) {
+			object.Spec, object.Status = corev1.ServiceSpec{}, corev1.ServiceStatus{}
+		}
+	case *appsv1.Deployment:
+		if !isRays(object) {
+			object.Spec, object.Status = appsv1.DeploymentSpec{}, appsv1.DeploymentStatus{}
+		}
 	}
 	return obj, nil
+}
+
+// isRays tells whether an object belongs to some Ray. Anybody can give any other one the label.
+func isRays(object metav1.Object) bool {
+	owner := metav1.GetControllerOfNoCopy(object)
+	return owner != nil && owner.Kind == rayv1.SchemeGroupVersionKind.Kind && owner.APIVersion == rayv1.SchemeGroupVersion.String()
 }

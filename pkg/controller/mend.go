@@ -45,6 +45,11 @@ func mendService(ray *rayv1.Ray, have *corev1.Service, keepPorts bool) (*corev1.
 
 	next := have.DeepCopy()
 	next.Labels = union(have.Labels, want.Labels)
+	if have.Spec.Type != want.Spec.Type {
+		// These are invalid beside another type than LoadBalancer, and with them the update.
+		next.Spec.LoadBalancerSourceRanges = nil
+		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
+	}
 	next.Spec.Type, next.Spec.Selector = want.Spec.Type, want.Spec.Selector
 	if mendPorts {
 		next.Spec.Ports = want.Spec.Ports

@@ -21,7 +21,7 @@ var (
 		Name: "ray_operator_sync_duration_seconds",
 		Help: "How long a sync of a Ray took, requests to the API server included.",
 		// A sync with nothing to do takes some ten microseconds, one that waits for a
-		// webhook up to childrenTimeout.
+		// webhook up to requestTimeout.
 		Buckets:        metrics.ExponentialBuckets(0.0001, 4, 10),
 		StabilityLevel: metrics.ALPHA,
 	})

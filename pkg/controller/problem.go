@@ -3,9 +3,12 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 var (
@@ -19,7 +22,10 @@ var (
 
 // problem is why a child is not as its Ray asks, in the words of a condition and an event.
 type problem struct {
-	reason  string
+	reason string
+	// subject is what the message begins with, and does not vary while the problem stays. The
+	// words of those who refuse something may.
+	subject string
 	message string
 	err     error
 }
@@ -34,20 +40,51 @@ func failed(reason, verb, kind, name string, err error) error {
 	if verb != "create" && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
 		return fmt.Errorf("%s the %s %q: %w: %w", verb, kind, name, errBehind, err)
 	}
-	return &problem{
-		reason:  reason,
-		message: fmt.Sprintf("could not %s the %s %s: %v", verb, kind, name, err),
-		err:     err,
+	subject := fmt.Sprintf("could not %s the %s %s", verb, kind, name)
+	return &problem{reason: reason, subject: subject, message: settle(subject + ": " + words(err)), err: err}
+}
+
+// words returns what an error says. If the API server finds several things invalid it lists them
+// in the order of its maps, which is another one each time.
+func words(err error) string {
+	refusal, _ := errors.AsType[*apierrors.StatusError](err)
+	if refusal == nil || refusal.ErrStatus.Details == nil || len(refusal.ErrStatus.Details.Causes) < 2 {
+		return err.Error()
 	}
+	details := refusal.ErrStatus.Details
+	of := fmt.Sprintf("%s %q is invalid: ", schema.GroupKind{Group: details.Group, Kind: details.Kind}, details.Name)
+	if !strings.HasPrefix(err.Error(), of) {
+		return err.Error()
+	}
+	causes := make([]string, 0, len(details.Causes))
+	for _, cause := range details.Causes {
+		causes = append(causes, cause.Field+": "+cause.Message)
+	}
+	slices.Sort(causes)
+	return of + strings.Join(slices.Compact(causes), ", ")
 }
 
 // waiting returns the problem that somebody else has to act first.
 func waiting(reason, format string, args ...any) error {
-	return &problem{reason: reason, message: fmt.Sprintf(format, args...), err: errWaiting}
+	message := fmt.Sprintf(format, args...)
+	return &problem{reason: reason, subject: message, message: message, err: errWaiting}
+}
+
+// unreadable returns the problem that a Ray cannot be read.
+func unreadable(why string) error {
+	return &problem{reason: reasonUnreadable, subject: why, message: why}
 }
 
 // waits tells whether a problem is that somebody else has to act first.
 func waits(err error) bool { return errors.Is(err, errWaiting) }
+
+// subject returns what a problem is about, in words that do not vary while it stays.
+func subject(err error) string {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p.subject
+	}
+	return err.Error()
+}
 
 // namespaceTerminating tells whether a write was refused because the namespace is being
 // deleted, and everything of a Ray's with it.

@@ -34,6 +34,10 @@ func newProgress() *progress { return &progress{turns: map[cache.ObjectName]time
 func (p *progress) turn(ray cache.ObjectName, now time.Time, due time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	latest := now.Add(maxProgressDelay)
+	if p.last.After(now) {
+		p.last = now // the clock was put back
+	}
 	turn, waits := p.turns[ray]
 	if !waits {
 		// After those that wait already.
@@ -42,11 +46,11 @@ func (p *progress) turn(ray cache.ObjectName, now time.Time, due time.Duration) 
 			turn = now
 		}
 		turn = turn.Add(time.Duration(len(p.turns)) * progressInterval)
-		if latest := now.Add(maxProgressDelay); turn.After(latest) {
-			turn = latest
-		}
-		p.turns[ray] = turn
 	}
+	if turn.After(latest) {
+		turn = latest
+	}
+	p.turns[ray] = turn
 	wait := max(due, turn.Sub(now))
 	if wait <= 0 {
 		p.last = now
@@ -54,8 +58,8 @@ func (p *progress) turn(ray cache.ObjectName, now time.Time, due time.Duration) 
 	return max(wait, 0)
 }
 
-// told notes that a Ray has nothing to tell.
-func (p *progress) told(ray cache.ObjectName) {
+// done notes that a Ray tells its progress now, or has none to tell.
+func (p *progress) done(ray cache.ObjectName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.turns, ray)

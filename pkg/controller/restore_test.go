@@ -66,6 +66,10 @@ func TestServiceIsPutBack(t *testing.T) {
 		{"a changed selector is put back", "selector", func(s *corev1.Service) { s.Spec.Selector[rayv1.LabelRole] = "worker" }},
 		{"a selector that was added to is put back", "selector", func(s *corev1.Service) { s.Spec.Selector["version"] = "2" }},
 		{"another type is put back", "type", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeNodePort }},
+		{"another type is put back without what is invalid beside its own", "type", func(s *corev1.Service) {
+			s.Spec.Type, s.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"10.0.0.0/8"}
+			s.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey] = "10.0.0.0/8"
+		}},
 		{"a port that was taken out is put back", "ports", func(s *corev1.Service) { s.Spec.Ports = s.Spec.Ports[1:] }},
 		{"a port that was added is taken out", "ports", func(s *corev1.Service) {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "ssh", Port: 22, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(22)})

@@ -30,9 +30,9 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	ray, err := c.cachesOf(key.Namespace).rays.Rays(key.Namespace).Get(key.Name)
 	if err != nil {
 		c.ownWrites.forget(key)
-		c.refused.Delete(key)
+		c.refusals.forget(key)
 		c.altered.Delete(key)
-		c.progress.told(key)
+		c.progress.done(key)
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -40,6 +40,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	}
 	if ray.DeletionTimestamp != nil {
 		// The garbage collector takes the children, or leaves them if it was told to.
+		c.progress.done(key)
 		return nil
 	}
 	if !c.ownWrites.visible(key) {
@@ -47,11 +48,11 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	}
 	if why, found := ray.Annotations[annotationUnreadable]; found {
 		// Nobody knows what it asks for, so its children stay as they are.
-		return c.syncStatus(ctx, ray, observation{ray: &problem{reason: reasonUnreadable, message: why}})
+		return c.syncStatus(ctx, ray, observation{ray: unreadable(why)})
 	}
 
 	// A webhook that hangs must not hold a worker for long, nor the status back.
-	childrenCtx, cancel := context.WithTimeout(ctx, childrenTimeout)
+	childrenCtx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	observed := c.syncChildren(childrenCtx, ray)
 	if ctx.Err() != nil {
@@ -61,6 +62,7 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	err = errors.Join(problems...)
 	if slices.ContainsFunc(problems, namespaceTerminating) {
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
+		c.progress.done(key)
 		return nil
 	}
 	if errors.Is(err, errBehind) {
@@ -69,7 +71,11 @@ func (c *Controller) sync(ctx context.Context, key cache.ObjectName) error {
 	if failures := slices.DeleteFunc(problems, waits); len(failures) > 0 {
 		err = errors.Join(failures...) // What waits for somebody else need not hold up the rest.
 	}
-	return errors.Join(err, c.syncStatus(ctx, ray, observed))
+	statusErr := c.syncStatus(ctx, ray, observed)
+	if statusErr != nil && waits(err) {
+		return statusErr // which need not wait for anybody
+	}
+	return errors.Join(err, statusErr)
 }
 
 // syncChildren makes the children of a Ray as it asks. A failure on one does not stop the
@@ -113,34 +119,31 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	status := newStatus(ray, observed, now)
 	key := cache.MetaObjectToName(ray)
 	// What has not changed was carried over as it is.
-	if reflect.DeepEqual(&ray.Status, &status) || !c.isAcceptable(ray, &status) {
-		c.progress.told(key)
+	if reflect.DeepEqual(&ray.Status, &status) || c.isAltered(key, &status) {
+		c.progress.done(key)
 		return nil
 	}
 	news := unknownProblems(ray, observed)
-	if len(news) == 0 && !urgent(ray, status) {
-		// A time to come is another machine's, whose clock is ahead.
-		var wait time.Duration
-		if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 {
-			wait = max(minStatusInterval-since, 0)
-		}
-		if !podsBeginToFail(ray, status) {
-			wait = c.progress.turn(key, now.Time, wait)
-		}
-		if wait > 0 {
+	if refused := c.refusals.of(ray, now.Time); refused != nil {
+		c.progress.done(key)
+		c.tellProblems(ray, refused.untold(news))
+		return nil
+	}
+	if !slices.ContainsFunc(news, func(err error) bool { return isNew(ray, err) }) && !urgent(ray, status) {
+		if wait := c.statusDelay(ray, &status, now.Time); wait > 0 {
 			c.queue.AddAfter(key, wait)
 			return nil
 		}
 	}
-	c.progress.told(key)
+	c.progress.done(key)
 	status.LastReconcileTime = &now
 	stored, err := c.updateStatus(ctx, ray, status)
 	switch {
 	case apierrors.IsInvalid(err):
-		// The Ray was stored under another schema, of which rules fail on its spec now.
-		// Until it changes no status can be written, and the events have to do.
-		klog.FromContext(ctx).Info("The API server refuses any status, since the spec is invalid", "reason", err)
-		c.refused.Store(key, ray.ResourceVersion)
+		klog.FromContext(ctx).Info("The API server refuses any status of the Ray as invalid, so events have to do for a while", "reason", words(err), "retryAfter", refusalTime)
+		c.tellProblems(ray, c.refusals.record(ray, now.Time).untold(news))
+		c.queue.AddAfter(key, refusalTime)
+		return nil
 	case err != nil:
 		return err
 	case !equality.Semantic.DeepEqual(stored, &status):
@@ -149,19 +152,33 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	default:
 		c.altered.Delete(key)
 	}
+	c.refusals.forget(key)
 	c.tellProblems(ray, news)
 	return nil
 }
 
-// isAcceptable tells whether the API server would store a status of the Ray as it is. What it
-// has refused, or altered, is not tried again.
-func (c *Controller) isAcceptable(ray *rayv1.Ray, status *rayv1.RayStatus) bool {
-	key := cache.MetaObjectToName(ray)
-	if sent, found := c.altered.Load(key); found && equality.Semantic.DeepEqual(sent, status) {
-		return false
+// isAltered tells whether the API server was sent a status before, and has stored another one.
+func (c *Controller) isAltered(key cache.ObjectName, status *rayv1.RayStatus) bool {
+	sent, found := c.altered.Load(key)
+	return found && equality.Semantic.DeepEqual(sent, status)
+}
+
+// statusDelay returns how long a status has to wait that is not urgent, and has no new problem.
+func (c *Controller) statusDelay(ray *rayv1.Ray, status *rayv1.RayStatus, now time.Time) time.Duration {
+	interval := minStatusInterval
+	if onlyWords(ray, status) {
+		// Each write wakes up a sync, which is a try, which may be refused in yet other words.
+		interval = maxRetryDelay
 	}
-	version, found := c.refused.Load(key)
-	return !found || version != ray.ResourceVersion
+	// A time to come is another machine's, whose clock is ahead.
+	var wait time.Duration
+	if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 {
+		wait = max(interval-since, 0)
+	}
+	if podsBeginToFail(ray, *status) {
+		return wait
+	}
+	return c.progress.turn(cache.MetaObjectToName(ray), now, wait)
 }
 
 // tellProblems emits an event for each problem.
@@ -187,6 +204,24 @@ func unknownProblems(ray *rayv1.Ray, observed observation) []error {
 		_, message := explain(problem)
 		return strings.Contains(health.Message, message)
 	})
+}
+
+// isNew tells whether the status of a Ray does not name a problem yet, in whatever words.
+func isNew(ray *rayv1.Ray, err error) bool {
+	health := findCondition(ray.Status.Conditions, rayv1.RayHealth)
+	return health == nil || !strings.Contains(health.Message, settle(subject(err)))
+}
+
+// onlyWords tells whether a status differs from the Ray's in how it words what is wrong alone.
+func onlyWords(ray *rayv1.Ray, status *rayv1.RayStatus) bool {
+	after := findCondition(status.Conditions, rayv1.RayHealth)
+	same := ray.Status.DeepCopy()
+	before := findCondition(same.Conditions, rayv1.RayHealth)
+	if before.Status != after.Status || before.Reason != after.Reason {
+		return false
+	}
+	*before = *after
+	return reflect.DeepEqual(same, status)
 }
 
 // urgent tells whether a status must be written at once. What is not urgent is progress,

@@ -256,13 +256,18 @@ func TestSpecChanges(t *testing.T) {
 
 func TestDeletedRays(t *testing.T) {
 	t.Run("a Ray that is being deleted gets no writes", func(t *testing.T) {
-		f := newHealthyFixture(t)
+		f := newProgressingFixture(t)
+		f.workersAvailable(2)
+		f.checkSync(nil, nil, nil)
 		f.editRay(func(ray *rayv1.Ray) { ray.Finalizers = []string{"example.com/wait"} })
 		f.drop(rayResource, rayName)
 		f.drop(serviceResource, serviceKey)
 		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 		f.deliver()
 		f.checkSync(nil, nil, nil)
+		if waiting := len(f.controller.progress.turns); waiting > 0 {
+			t.Errorf("%d Rays have a turn to tell progress", waiting)
+		}
 	})
 	t.Run("a Ray that is gone gets no writes, and is forgotten", func(t *testing.T) {
 		f := newFixture(t)

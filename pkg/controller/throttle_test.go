@@ -150,7 +150,7 @@ func TestProgressOfMany(t *testing.T) {
 			if wait == 0 {
 				tells++
 				told[i] = true
-				p.told(name(i))
+				p.done(name(i))
 			}
 			asks[i] = now.Add(wait)
 		}

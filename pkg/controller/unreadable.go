@@ -54,7 +54,11 @@ type rayDecoder struct{ runtime.Decoder }
 // Decode decodes an object. A Ray, or a list of Rays, that cannot be decoded as a whole is
 // decoded in parts.
 func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
-	object, kind, err := d.Decoder.Decode(data, defaults, into)
+	safe := data
+	if defused := defuse(data); defused != nil && d.fails(defused, defaults, into) {
+		safe = defused
+	}
+	object, kind, err := d.Decoder.Decode(safe, defaults, into)
 	if err == nil || kind == nil || kind.GroupVersion() != rayv1.SchemeGroupVersion {
 		return object, kind, err
 	}
@@ -64,7 +68,7 @@ func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into 
 		if !ok {
 			ray = &rayv1.Ray{}
 		}
-		return ray, kind, decodeParts(data, ray)
+		return ray, kind, decodeParts(safe, ray)
 	case "RayList":
 		list, ok := into.(*rayv1.RayList)
 		if !ok {
@@ -74,6 +78,15 @@ func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into 
 	default:
 		return object, kind, err
 	}
+}
+
+// fails tells whether an object cannot be decoded as a whole.
+func (d rayDecoder) fails(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) bool {
+	if into != nil {
+		into = into.DeepCopyObject()
+	}
+	_, _, err := d.Decoder.Decode(data, defaults, into)
+	return err != nil
 }
 
 // decodeList decodes a list Ray by Ray.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -263,5 +264,36 @@ func TestLongMessage(t *testing.T) {
 	}
 	if data, err := json.Marshal(f.health()); err != nil || strings.Contains(string(data), `\ufffd`) {
 		t.Errorf("a character was cut in two: %s, %v", data, err)
+	}
+}
+
+// TestHugeExponents has quantities that would take for ever to parse, and what only looks so.
+func TestHugeExponents(t *testing.T) {
+	const ray = `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"a","uid":"5f7e1234-1e100"},` +
+		`"spec":{"head":{"template":{"spec":{"containers":[{"name":"h","args":["1e1000"],"resources":{"limits":{"cpu":%s}}}]}}}}}`
+	const culprit = "the operator cannot read spec.head.template.spec.containers[0].resources.limits.cpu: "
+	for quantity, wantWhy := range map[string]string{
+		`"1e99"`:                        "",
+		`"-17E777777777777777777"`:      culprit,
+		`"1e-777777777777"`:             culprit,
+		`"+.5E-777777777777"`:           culprit,
+		`1e-777777777777`:               culprit,
+		`"1e999999999999999999999999"`:  culprit,
+		`"5f7e1234-1e100"`:              culprit,
+		`"1E77777777777777777777.5e12"`: culprit,
+	} {
+		list := fmt.Sprintf(`{"apiVersion":"ray.kubeflow.org/v1","kind":"RayList","items":[`+ray+`,`+ray+`]}`, quantity, `"1"`)
+		object, err := decode([]byte(list))
+		rays, ok := object.(*rayv1.RayList)
+		if err != nil || !ok || len(rays.Items) != 2 {
+			t.Errorf("%s: got %v, %v", quantity, object, err)
+			continue
+		}
+		if why := rays.Items[0].Annotations[annotationUnreadable]; (why == "") != (wantWhy == "") || !strings.HasPrefix(why, wantWhy) {
+			t.Errorf("%s: it is unreadable since %q, want %q", quantity, why, wantWhy)
+		}
+		if other := rays.Items[1].Spec.Head.Template.Spec.Containers; len(other) != 1 || other[0].Args[0] != "1e1000" {
+			t.Errorf("%s: the Ray beside it has the containers %v", quantity, other)
+		}
 	}
 }

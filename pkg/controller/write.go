@@ -28,7 +28,7 @@ func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 		var none T
 		return none, failed(reasonFailedCreate, "create", kind.kind, want.GetName(), err)
 	}
-	c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, created.GetResourceVersion())
+	recordVersion(c, ray, kind, created)
 	klog.FromContext(ctx).V(2).Info("Created", "kind", kind.kind, "name", created.GetName())
 	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyCreate, messageCreate, kind.kind, created.GetName())
 	return created, nil
@@ -41,7 +41,7 @@ func update[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 	if err != nil {
 		return have, failed(reasonFailedUpdate, "update", kind.kind, have.GetName(), err)
 	}
-	c.ownWrites.record(cache.MetaObjectToName(ray), kind.resource, updated.GetResourceVersion())
+	recordVersion(c, ray, kind, updated)
 	return updated, nil
 }
 
@@ -69,6 +69,8 @@ func (c *Controller) updateStatus(ctx context.Context, ray *rayv1.Ray, status ra
 	next := ray.DeepCopy()
 	delete(next.Annotations, annotationUnreadable)
 	next.Status = status
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	updated, err := c.ray.RayV1().Rays(ray.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
 		return nil, failed(reasonFailedUpdate, "update", "status of ray", ray.Name, err)

@@ -21,6 +21,8 @@ const (
 	// decisionLifetime is how long a decision of the API server holds. A right that was
 	// taken away is lost after so long at the latest.
 	decisionLifetime = time.Minute
+	// welcomeLifetime is how long somebody who was let pass is asked about without a limit.
+	welcomeLifetime = time.Hour
 	// reviewQPS and reviewBurst limit how often the API server is asked, by the second: whoever
 	// floods the operator with tokens must not flood the API server.
 	reviewQPS   = 10
@@ -38,7 +40,9 @@ type guard struct {
 	client    kubernetes.Interface
 	handler   http.Handler
 	decisions *utilcache.LRUExpireCache
-	limiter   flowcontrol.RateLimiter
+	// welcome has those who were let pass of late.
+	welcome *utilcache.LRUExpireCache
+	limiter flowcontrol.RateLimiter
 }
 
 func newGuard(client kubernetes.Interface, handler http.Handler) *guard {
@@ -46,6 +50,7 @@ func newGuard(client kubernetes.Interface, handler http.Handler) *guard {
 		client:    client,
 		handler:   handler,
 		decisions: utilcache.NewLRUExpireCache(maxDecisions),
+		welcome:   utilcache.NewLRUExpireCache(maxDecisions),
 		limiter:   flowcontrol.NewTokenBucketRateLimiter(reviewQPS, reviewBurst),
 	}
 }
@@ -78,11 +83,12 @@ type decision struct {
 
 // decide asks the API server, unless it was asked just now.
 func (g *guard) decide(ctx context.Context, token, path string) (decision, error) {
-	key := sha256.Sum256([]byte(path + " " + token))
+	key := sha256.Sum256([]byte(path + "\x00" + token))
 	if known, found := g.decisions.Get(key); found {
 		return known.(decision), nil //nolint:errcheck,forcetypeassert // there is nothing else in it
 	}
-	if !g.limiter.TryAccept() {
+	// Those who try tokens must not use up the limit of those who have one.
+	if _, welcome := g.welcome.Get(key); !welcome && !g.limiter.TryAccept() {
 		return decision{http.StatusTooManyRequests, "too many tokens to ask the API server about"}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
@@ -90,6 +96,9 @@ func (g *guard) decide(ctx context.Context, token, path string) (decision, error
 	decided, err := g.review(ctx, token, path)
 	if err == nil {
 		g.decisions.Add(key, decided, decisionLifetime)
+	}
+	if decided.code == http.StatusOK {
+		g.welcome.Add(key, nil, welcomeLifetime)
 	}
 	return decided, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,20 +97,34 @@ func TestGuardForgets(t *testing.T) {
 	})
 }
 
-// TestGuardLimit has somebody try one token after the other.
+// TestGuardLimit has somebody try one token after the other, beside one who has the right one, and
+// comes back each minute.
 func TestGuardLimit(t *testing.T) {
-	var failure error
-	client := reviewer(&failure)
-	guard := newGuard(client, http.NotFoundHandler())
-	code := 0
-	for i := range 100 {
-		request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
-		request.Header.Set("Authorization", fmt.Sprint("Bearer ", i))
-		response := httptest.NewRecorder()
-		guard.ServeHTTP(response, request)
-		code = response.Code
-	}
-	if code != http.StatusTooManyRequests || len(client.Actions()) > 2*reviewBurst {
-		t.Errorf("the last of 100 tokens is answered with %d, after %d reviews", code, len(client.Actions()))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var failure error
+		client := reviewer(&failure)
+		guard := newGuard(client, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		get := func(token string) int {
+			request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+			request.Header.Set("Authorization", "Bearer "+token)
+			response := httptest.NewRecorder()
+			guard.ServeHTTP(response, request)
+			return response.Code
+		}
+		if code := get("known"); code != http.StatusOK {
+			t.Fatalf("the right token is answered with %d", code)
+		}
+		time.Sleep(decisionLifetime + time.Second)
+		client.ClearActions()
+		code := 0
+		for i := range 100 {
+			code = get(strconv.Itoa(i))
+		}
+		if code != http.StatusTooManyRequests || len(client.Actions()) > 2*reviewBurst {
+			t.Errorf("the last of 100 tokens is answered with %d, after %d reviews", code, len(client.Actions()))
+		}
+		if code := get("known"); code != http.StatusOK {
+			t.Errorf("among others' attempts the right token is answered with %d", code)
+		}
+	})
 }

@@ -127,7 +127,6 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("--namespace=%s is there twice", namespace)
 		}
 	}
-	election := o.LeaderElection
 	switch {
 	case o.Workers < 1:
 		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
@@ -137,12 +136,18 @@ func (o *Options) Validate() error {
 		return errors.New("--profiling needs a --metrics-bind-address to serve profiles on")
 	case (o.TLSCertFile == "") != (o.TLSPrivateKeyFile == ""):
 		return errors.New("--tls-cert-file and --tls-private-key-file need each other")
-	case o.TLSCertFile != "" && !o.MetricsSecure:
-		return errors.New("--tls-cert-file is of no use with --metrics-secure=false")
+	case o.TLSCertFile != "" && (!o.MetricsSecure || o.MetricsBindAddress == ""):
+		return errors.New("--tls-cert-file is for metrics over HTTPS, which are not served")
 	case o.QPS > 0 && o.Burst < 1:
 		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
-	case !election.LeaderElect:
-		return nil
+	case o.LeaderElection.LeaderElect:
+		return validateElection(&o.LeaderElection)
+	}
+	return nil
+}
+
+func validateElection(election *componentbaseconfig.LeaderElectionConfiguration) error {
+	switch {
 	case election.ResourceLock != "leases":
 		return fmt.Errorf("--leader-elect-resource-lock=%q: only leases are supported", election.ResourceLock)
 	case election.ResourceName == "" || election.ResourceNamespace == "":
@@ -151,6 +156,9 @@ func (o *Options) Validate() error {
 		return errors.New("--leader-elect-retry-period must be positive")
 	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
 		return errors.New("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
+	case election.LeaseDuration.Duration%time.Second != 0:
+		// A lease has whole seconds, by which others go.
+		return errors.New("--leader-elect-lease-duration must be in whole seconds")
 	case election.LeaseDuration.Duration <= 2*election.RenewDeadline.Duration:
 		// A replica that cannot renew its lease may spend as long again on releasing it
 		// before it stops, and must have stopped when another one takes over.

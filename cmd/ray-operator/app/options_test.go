@@ -25,7 +25,8 @@ func TestValidate(t *testing.T) {
 		{"profiles that are served nowhere", "--profiling --metrics-bind-address=", "--profiling needs a --metrics-bind-address"},
 		{"a certificate without its key", "--tls-cert-file=a", "--tls-cert-file and --tls-private-key-file need each other"},
 		{"a key without its certificate", "--tls-private-key-file=a", "--tls-cert-file and --tls-private-key-file need each other"},
-		{"a certificate for HTTP", "--tls-cert-file=a --tls-private-key-file=b --metrics-secure=false", "--tls-cert-file is of no use"},
+		{"a certificate for HTTP", "--tls-cert-file=a --tls-private-key-file=b --metrics-secure=false", "--tls-cert-file is for metrics over HTTPS"},
+		{"a certificate for nothing", "--tls-cert-file=a --tls-private-key-file=b --metrics-bind-address=", "--tls-cert-file is for metrics over HTTPS"},
 		{"no election, whatever its flags", "--leader-elect-retry-period=0s", ""},
 		{"another lock", "--leader-elect --leader-elect-resource-lock=configmaps", `--leader-elect-resource-lock="configmaps"`},
 		{"a lease without a name", "--leader-elect --leader-elect-resource-name=", "--leader-elect-resource-name"},
@@ -33,7 +34,8 @@ func TestValidate(t *testing.T) {
 		{"no time between two tries", "--leader-elect --leader-elect-retry-period=0s", "--leader-elect-retry-period must be positive"},
 		{"one try until the deadline", election + "--leader-elect-renew-deadline=1200ms", "--leader-elect-renew-deadline must be over 1.2 times"},
 		{"a lease that ends while its leader may still act", election + "--leader-elect-renew-deadline=2s --leader-elect-lease-duration=4s", "--leader-elect-lease-duration must be over twice"},
-		{"a lease that ends just after that", election + "--leader-elect-renew-deadline=2s --leader-elect-lease-duration=4001ms", ""},
+		{"a lease that ends just after that", election + "--leader-elect-renew-deadline=1999ms --leader-elect-lease-duration=4s", ""},
+		{"a lease that others take for a shorter one", election + "--leader-elect-renew-deadline=2s --leader-elect-lease-duration=5500ms", "--leader-elect-lease-duration must be in whole seconds"},
 		{"the election that is installed", "--leader-elect", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -16,15 +16,12 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 )
 
-// checkTimeout bounds all of checkServer.
+// checkTimeout bounds what checkServer does for the lease, and for each namespace.
 const checkTimeout = 15 * time.Second
 
 // checkServer tries everything that the operator reads later. What is missing then is said
 // in one line, instead of again and again by an informer that cannot start.
 func checkServer(ctx context.Context, host string, clients *clients, options *Options) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-
 	err := checkLease(ctx, clients.unfenced, options)
 	for _, namespace := range options.scopes() {
 		if err == nil {
@@ -55,6 +52,8 @@ var errNoDefinition = fmt.Errorf("the API server does not know %s: install the C
 
 // checkReads tries what the operator reads in a namespace, or in all of them.
 func checkReads(ctx context.Context, kube kubernetes.Interface, ray versioned.Interface, namespace string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	rays := ray.RayV1().Rays(namespace)
 	services := kube.CoreV1().Services(namespace)
 	deployments := kube.AppsV1().Deployments(namespace)
@@ -93,6 +92,8 @@ func checkLease(ctx context.Context, kube kubernetes.Interface, options *Options
 	if !election.LeaderElect {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	leases := kube.CoordinationV1().Leases(election.ResourceNamespace)
 	lease, err := leases.Get(ctx, election.ResourceName, metav1.GetOptions{})
 	switch {

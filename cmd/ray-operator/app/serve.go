@@ -50,9 +50,12 @@ func serve(ctx context.Context, endpoints ...endpoint) (stop func(), err error) 
 // serve serves an endpoint until the server that it returns is closed.
 func (e *endpoint) serve(ctx context.Context) (*http.Server, error) {
 	server := &http.Server{
-		Handler:           e.handler,
-		TLSConfig:         e.tls,
+		Handler:   e.handler,
+		TLSConfig: e.tls,
+		// Whoever reaches the address must not be able to keep connections for nothing.
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       90 * time.Second,
 		// Nothing here gains by HTTP/2, whose streams cost a client less than the server.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}

@@ -154,8 +154,9 @@ type WorkerStatus struct {
 type RayConditionType string
 
 const (
-	// RayHealth is True only if the Deployment of every group has observed its newest
+	// RayHealth becomes True when the Deployment of every group has observed its newest
 	// generation, all wanted replicas are updated and available, and no older ones are left.
+	// It stays so until a Pod changes, or the Ray.
 	RayHealth RayConditionType = "Health"
 
 	// RayHeadDeploymentProgressing mirrors the condition Progressing of the head's Deployment.
