@@ -77,6 +77,12 @@ func TestChildEdited(t *testing.T) {
 			"{.spec.type}{.spec.ports[0].nodePort}", "ClusterIP", "undo a change by somebody else of its type",
 		},
 		{
+			"the type of the Service, with what is valid beside it alone", "service/sample-cluster-head",
+			`{"metadata":{"annotations":{"service.beta.kubernetes.io/load-balancer-source-ranges":"10.0.0.0/8"}},` +
+				`"spec":{"type":"LoadBalancer","loadBalancerSourceRanges":["10.0.0.0/8"],"externalTrafficPolicy":"Local"}}`,
+			"{.spec.type}{.spec.loadBalancerSourceRanges}", "ClusterIP", "undo a change by somebody else of its type",
+		},
+		{
 			"a port of the Service", "service/sample-cluster-head", `{"spec":{"ports":[{"port":6379,"name":"redis"}]}}`,
 			"{.spec.ports[?(@.port==6379)].name}", "gcs", "undo a change by somebody else of its ports",
 		},
