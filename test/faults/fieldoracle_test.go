@@ -44,8 +44,8 @@ var unreachable = []unreachableLeaf{
 }
 
 // dryRun asks the API server what it makes of a Deployment of a group, without the operator.
-// It returns its replicas and its template, or why the server refuses it.
-func dryRun(ctx context.Context, group map[string]any) (made map[string]any, refusal string, err error) {
+// It returns its replicas and its template, or all that is invalid.
+func dryRun(ctx context.Context, group map[string]any) (made map[string]any, refusal []string, err error) {
 	const name = "without-operator"
 	labels := map[string]any{rayv1.LabelName: name}
 	template := object(group, "template")
@@ -61,10 +61,12 @@ func dryRun(ctx context.Context, group map[string]any) (made map[string]any, ref
 		SetHeader("Content-Type", "application/json").Body(body).Do(ctx)
 	err = result.Into(deployment)
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code == http.StatusUnprocessableEntity {
-		_, causes, _ := strings.Cut(status.Status().Message, " is invalid: ")
-		return nil, causes, nil
+		for _, cause := range status.Status().Details.Causes {
+			refusal = append(refusal, cause.Field+": "+cause.Message)
+		}
+		return nil, refusal, nil
 	}
-	return replicasAndTemplate(deployment), "", err
+	return replicasAndTemplate(deployment), nil, err
 }
 
 // object returns a property that is an object, which it makes if there is none.

@@ -48,7 +48,7 @@ type accepted struct {
 // declined is a value that Kubernetes takes in no Deployment, and what it says then.
 type declined struct {
 	schema.Value
-	refusal string
+	refusal []string
 }
 
 // fieldsCases has a case for every leaf of both groups.
@@ -129,7 +129,7 @@ func (c *fieldCase) classify(t *testing.T) (valid []accepted, invalid []declined
 		reached = reached || kept
 		made := string(mustJSON(want))
 		switch {
-		case refusal != "":
+		case len(refusal) > 0:
 			invalid = append(invalid, declined{Value: value, refusal: refusal})
 		case !known[made] || value.Unset || value.Name == "default": // these are the Ray's schema's
 			known[made] = true
@@ -289,18 +289,29 @@ func (c *fieldCase) isKeptOut(t *testing.T, value declined) {
 	c.ray.checkWrites(t, what, allowed{refusals: maxRefusals})
 }
 
-// quoted is how much of a refusal a condition has at least. Long ones are cut.
+// quoted is how much of a cause a condition has at least. Long messages are cut.
 const quoted = 200
 
+// names tells whether a message has each cause of a refusal, as far as it was not cut.
+func names(message string, refusal []string) bool {
+	message = withoutIndex(message)
+	named := 0
+	for _, cause := range refusal {
+		cause = withoutIndex(cause)
+		if strings.Contains(message, cause[:min(len(cause), quoted)]) {
+			named++
+		}
+	}
+	return named == len(refusal) || named > 0 && strings.Contains(message, "…")
+}
+
 // unhealthy is the goal that a Ray says why the API server has refused something.
-func unhealthy(refusal string) goal {
-	refusal = withoutIndex(refusal)
-	refusal = refusal[:min(len(refusal), quoted)]
+func unhealthy(refusal []string) goal {
 	return func(state *history.State) error {
 		ray := &state.Rays[0]
 		for _, condition := range ray.Status.Conditions {
 			if condition.Type == rayv1.RayHealth && condition.Status == corev1.ConditionFalse &&
-				ray.Status.ObservedGeneration == ray.Generation && strings.Contains(withoutIndex(condition.Message), refusal) {
+				ray.Status.ObservedGeneration == ray.Generation && names(condition.Message, refusal) {
 				return nil
 			}
 		}

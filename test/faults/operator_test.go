@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,8 @@ type operator struct {
 	command   *exec.Cmd
 	exited    chan struct{}
 	processes []history.Process
+	// began is how long the log was when the process was started.
+	began int64
 	// crashed gets a value whenever the process was killed by the proxy, or has ended by itself.
 	crashed chan struct{}
 	// stalled is called when the proxy keeps a write on its way.
@@ -97,6 +100,9 @@ func (o *operator) start() error {
 	defer log.Close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.began, err = log.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
 	command := exec.CommandContext(context.Background(), o.binary, o.args...)
 	command.Stdout, command.Stderr = log, log
 	command.Env = append(os.Environ(), o.env...)
@@ -169,14 +175,20 @@ func (o *operator) end(signal syscall.Signal) {
 	o.command = nil
 }
 
-// lastWords returns the last line that a process of the operator has logged.
+// lastWords returns what the process that has just ended said about why.
 func (o *operator) lastWords() string {
 	log, err := os.ReadFile(o.log)
 	if err != nil {
 		return err.Error()
 	}
-	log = bytes.TrimSpace(log)
-	return string(log[bytes.LastIndexByte(log, '\n')+1:])
+	const prefix = "\nray-operator: "
+	log = log[min(o.began, int64(len(log))):]
+	begin := bytes.LastIndex(log, []byte(prefix))
+	if begin < 0 {
+		return ""
+	}
+	words, _, _ := bytes.Cut(log[begin+len(prefix):], []byte("\n"))
+	return string(words)
 }
 
 // signal sends the process a signal that does not end it.

@@ -84,7 +84,7 @@ type Process struct {
 	// Killed says that the run killed it.
 	Killed   bool
 	ExitCode int
-	// LastWords is the last line that it logged.
+	// LastWords is why it ended, if it said so.
 	LastWords string
 }
 

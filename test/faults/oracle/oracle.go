@@ -78,7 +78,8 @@ type Allowance struct {
 	// OldRecords says that somebody else's changes, which the operator leaves as they are,
 	// have made the records of generations old.
 	OldRecords bool
-	// LostLease says that an operator may end because its lease is another's, or cannot be had.
+	// LostLease says that an operator may end because its lease is another's, or because a fault
+	// keeps it from looking.
 	LostLease bool
 }
 
