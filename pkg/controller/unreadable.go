@@ -54,11 +54,7 @@ type rayDecoder struct{ runtime.Decoder }
 // Decode decodes an object. A Ray, or a list of Rays, that cannot be decoded as a whole is
 // decoded in parts.
 func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
-	safe := data
-	if defused := defuse(data); defused != nil && d.fails(defused, defaults, into) {
-		safe = defused
-	}
-	object, kind, err := d.Decoder.Decode(safe, defaults, into)
+	object, kind, err := d.decodeWhole(data, defaults, into)
 	if err == nil || kind == nil || kind.GroupVersion() != rayv1.SchemeGroupVersion {
 		return object, kind, err
 	}
@@ -68,7 +64,7 @@ func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into 
 		if !ok {
 			ray = &rayv1.Ray{}
 		}
-		return ray, kind, decodeParts(safe, ray)
+		return ray, kind, decodeParts(data, ray)
 	case "RayList":
 		list, ok := into.(*rayv1.RayList)
 		if !ok {
@@ -80,13 +76,19 @@ func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into 
 	}
 }
 
-// fails tells whether an object cannot be decoded as a whole.
-func (d rayDecoder) fails(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) bool {
-	if into != nil {
-		into = into.DeepCopyObject()
+// decodeWhole decodes an object as the generated client does. A huge exponent in a quantity is
+// an error.
+func (d rayDecoder) decodeWhole(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
+	if defused := defuse(data); defused != nil {
+		trial := into
+		if trial != nil {
+			trial = into.DeepCopyObject()
+		}
+		if object, kind, err := d.Decoder.Decode(defused, defaults, trial); err != nil {
+			return object, kind, err
+		}
 	}
-	_, _, err := d.Decoder.Decode(data, defaults, into)
-	return err != nil
+	return d.Decoder.Decode(data, defaults, into)
 }
 
 // decodeList decodes a list Ray by Ray.
@@ -126,7 +128,7 @@ func decodeParts(data []byte, ray *rayv1.Ray) error {
 	if len(parts.Spec) == 0 {
 		return nil
 	}
-	if err := utiljson.Unmarshal(parts.Spec, &ray.Spec); err != nil {
+	if err := unmarshalSpec(parts.Spec, &ray.Spec); err != nil {
 		ray.Spec = rayv1.RaySpec{}
 		path, err := culprit(parts.Spec, err)
 		metav1.SetMetaDataAnnotation(&ray.ObjectMeta, annotationUnreadable, fmt.Sprintf("the operator cannot read spec%s: %v", path, err))
@@ -148,7 +150,7 @@ func culprit(spec []byte, err error) (string, error) {
 		if err != nil {
 			return err
 		}
-		return utiljson.Unmarshal(data, &rayv1.RaySpec{})
+		return unmarshalSpec(data, &rayv1.RaySpec{})
 	})
 }
 

@@ -270,30 +270,50 @@ func TestLongMessage(t *testing.T) {
 // TestHugeExponents has quantities that would take for ever to parse, and what only looks so.
 func TestHugeExponents(t *testing.T) {
 	const ray = `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"a","uid":"5f7e1234-1e100"},` +
-		`"spec":{"head":{"template":{"spec":{"containers":[{"name":"h","args":["1e1000"],"resources":{"limits":{"cpu":%s}}}]}}}}}`
-	const culprit = "the operator cannot read spec.head.template.spec.containers[0].resources.limits.cpu: "
-	for quantity, wantWhy := range map[string]string{
-		`"1e99"`:                        "",
-		`"-17E777777777777777777"`:      culprit,
-		`"1e-777777777777"`:             culprit,
-		`"+.5E-777777777777"`:           culprit,
-		`1e-777777777777`:               culprit,
-		`"1e999999999999999999999999"`:  culprit,
-		`"5f7e1234-1e100"`:              culprit,
-		`"1E77777777777777777777.5e12"`: culprit,
-	} {
-		list := fmt.Sprintf(`{"apiVersion":"ray.kubeflow.org/v1","kind":"RayList","items":[`+ray+`,`+ray+`]}`, quantity, `"1"`)
-		object, err := decode([]byte(list))
-		rays, ok := object.(*rayv1.RayList)
-		if err != nil || !ok || len(rays.Items) != 2 {
-			t.Errorf("%s: got %v, %v", quantity, object, err)
-			continue
-		}
-		if why := rays.Items[0].Annotations[annotationUnreadable]; (why == "") != (wantWhy == "") || !strings.HasPrefix(why, wantWhy) {
-			t.Errorf("%s: it is unreadable since %q, want %q", quantity, why, wantWhy)
-		}
-		if other := rays.Items[1].Spec.Head.Template.Spec.Containers; len(other) != 1 || other[0].Args[0] != "1e1000" {
-			t.Errorf("%s: the Ray beside it has the containers %v", quantity, other)
+		`"spec":{"head":{"template":{"spec":{"containers":[{"name":"h","args":["1e1000"],%s}]}}}},"status":%s}`
+	const container = "the operator cannot read spec.head.template.spec.containers[0]"
+	const cpu, limits = container + ".resources.limits.cpu: ", `"resources":{"limits":{"cpu":%s}}`
+	tests := []struct{ field, value, wantWhy string }{
+		{limits, `"1e99"`, ""},
+		{limits, `"-17E777777777777777777"`, cpu},
+		{limits, `"1e-777777777777"`, cpu},
+		{limits, `"+.5E-777777777777"`, cpu},
+		{limits, `1e-777777777777`, cpu},
+		{limits, ` 1E777777777777 `, cpu},
+		{limits, `"1e999999999999999999999999"`, cpu},
+		{limits, `"5f7e1234-1e100"`, cpu},
+		{limits, `"1E77777777777777777777.5e12"`, cpu},
+		// What cannot be decoded for another reason must not become what can be.
+		{`"image":%s`, `1e300`, container + ".image: "},
+		{`"stdin":%s`, `1e300`, container + ".stdin: "},
+		{`"env":%s`, `1e300`, container + ".env: "},
+		{`"command":%s`, `[1e300]`, container + ".command[0]: "},
+		{`"resources":%s`, `1e300`, container + ".resources: "},
+		{`"image":%s`, `"1e300"`, ""},
+	}
+	for _, test := range tests {
+		for _, status := range []string{`{}`, `"malformed"`} {
+			field := fmt.Sprintf(test.field, test.value)
+			list := fmt.Sprintf(`{"apiVersion":"ray.kubeflow.org/v1","kind":"RayList","items":[`+ray+`,`+ray+`]}`, field, status, `"tty":true`, status)
+			object, err := decode([]byte(list))
+			rays, ok := object.(*rayv1.RayList)
+			if err != nil || !ok || len(rays.Items) != 2 {
+				t.Errorf("%s: got %v, %v", field, object, err)
+				continue
+			}
+			why := rays.Items[0].Annotations[annotationUnreadable]
+			if (why == "") != (test.wantWhy == "") || !strings.HasPrefix(why, test.wantWhy) {
+				t.Errorf("%s: it is unreadable since %q, want %q", field, why, test.wantWhy)
+			}
+			readable := rays.Items[:1]
+			if why != "" {
+				readable = nil
+			}
+			for _, ray := range append(readable, rays.Items[1]) {
+				if containers := ray.Spec.Head.Template.Spec.Containers; len(containers) != 1 || containers[0].Args[0] != "1e1000" {
+					t.Errorf("%s, with the status %s: the containers are %v", field, status, containers)
+				}
+			}
 		}
 	}
 }

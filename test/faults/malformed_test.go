@@ -173,13 +173,24 @@ func (m *malformedRay) statusIsRefused() bool {
 	return false
 }
 
+// refusalTime is how long the operator waits at least before it sends a status once more that
+// the API server has refused as invalid.
+const refusalTime = 5 * time.Minute
+
 // checkWrites checks that no more was written than it takes.
 func (m *malformedRay) checkWrites(t *testing.T) {
 	t.Helper()
 	count := 0
+	var refused time.Time
 	for _, write := range malformed.operator.proxy.Writes() {
-		if write.What() == "update rays/status/"+m.name {
+		switch {
+		case write.What() != "update rays/status/"+m.name:
+		case write.Code != 422:
 			count++
+		case !refused.IsZero() && write.At.Sub(refused) < refusalTime-time.Second:
+			t.Errorf("its status was refused twice within %s", write.At.Sub(refused))
+		default:
+			refused = write.At
 		}
 	}
 	// One more may tell progress.
