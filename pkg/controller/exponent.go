@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
@@ -80,8 +81,11 @@ func hasHugeExponent(data []byte) bool {
 
 func isDecimal(b byte) bool { return '0' <= b && b <= '9' || b == '.' }
 
-// endsValue tells whether a byte of JSON is beside a string or a number, not in it.
-func endsValue(b byte) bool { return strings.IndexByte("\":,[]{} \t\r\n", b) >= 0 }
+// endsValue tells whether a byte of JSON is beside a string or a number, or may be white space,
+// which has bytes above ASCII, too, and escapes.
+func endsValue(b byte) bool {
+	return b >= utf8.RuneSelf || strings.IndexByte("\":,[]{} \t\r\n\\", b) >= 0
+}
 
 func withoutHugeExponents(value any) any {
 	switch value := value.(type) {
@@ -94,7 +98,7 @@ func withoutHugeExponents(value any) any {
 			value[i] = withoutHugeExponents(value[i])
 		}
 	case string:
-		if hugeExponent.MatchString(value) {
+		if hugeExponent.MatchString(strings.TrimSpace(value)) { // as a quantity is parsed
 			return noQuantity
 		}
 	case json.Number:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,7 +102,12 @@ func TestStatusIsRefusedForAWhile(t *testing.T) {
 	f.checkSync(apierrors.IsForbidden, []string{updateService}, []string{
 		"Warning FailedUpdate could not update the service sample-cluster-head: " + overQuotaMessage,
 	})
+	f.clock.step(time.Minute)
 	f.checkSync(apierrors.IsForbidden, []string{updateService}, nil)
+	// The first wake-up may be gone: a queue keeps the earliest one of a Ray alone.
+	if want := "default/sample-cluster after 4m0s"; !slices.Contains(f.queue.asked, want) {
+		t.Errorf("it is synced again %v, want %q among them", f.queue.asked, want)
+	}
 	f.clock.step(refusalTime)
 	f.checkSync(apierrors.IsForbidden, []string{updateService, updateStatus}, nil)
 	f.refuse(nil)

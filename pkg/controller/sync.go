@@ -127,6 +127,7 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	if refused := c.refusals.of(ray, now.Time); refused != nil {
 		c.progress.done(key)
 		c.tellProblems(ray, refused.untold(news))
+		c.queue.AddAfter(key, refused.until.Sub(now.Time)) // an earlier wake-up may have taken the place of the first one
 		return nil
 	}
 	if !slices.ContainsFunc(news, func(err error) bool { return isNew(ray, err) }) && !urgent(ray, status) {
