@@ -227,13 +227,18 @@ func checkOwner(ray *rayv1.Ray, kind string, have metav1.Object) error {
 	switch {
 	case ref != nil && ref.UID == ray.UID:
 		return nil
-	case ref != nil && ref.APIVersion == rayv1.SchemeGroupVersion.String() && ref.Kind == rayv1.SchemeGroupVersionKind.Kind && ref.Name == ray.Name:
+	case ref != nil && isRay(ref) && ref.Name == ray.Name:
 		return waiting(reasonTerminating, "the %s %s of an earlier Ray of this name is still being deleted", kind, have.GetName())
 	case ref != nil:
 		return waiting(reasonNameTaken, "the name of the %s %s is taken: it belongs to %s %s; delete it, or give the Ray another name", kind, have.GetName(), ref.Kind, ref.Name)
 	default:
 		return waiting(reasonNameTaken, "the name of the %s %s is taken: it does not belong to this Ray; delete it, or give the Ray another name", kind, have.GetName())
 	}
+}
+
+// isRay tells whether an owner is a Ray.
+func isRay(owner *metav1.OwnerReference) bool {
+	return owner.APIVersion == rayv1.SchemeGroupVersion.String() && owner.Kind == rayv1.SchemeGroupVersionKind.Kind
 }
 
 // checkWritable returns an error if a child of the Ray must not be written now.

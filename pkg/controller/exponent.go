@@ -55,8 +55,8 @@ func defuse(data []byte) []byte {
 	return defused
 }
 
-// hasHugeExponent tells whether there is anything for hugeExponent to match. It looks at all that
-// a watch brings, so it must be quick.
+// hasHugeExponent tells whether there may be anything for hugeExponent to match. It looks at all
+// that a watch brings, so it must be quick.
 func hasHugeExponent(data []byte) bool {
 	for i := 1; i < len(data)-3; i++ {
 		if data[i]|0x20 != 'e' || !isDecimal(data[i-1]) {

@@ -145,5 +145,5 @@ func strip(obj any) (any, error) {
 // isRays tells whether an object belongs to some Ray. Anybody can give any other one the label.
 func isRays(object metav1.Object) bool {
 	owner := metav1.GetControllerOfNoCopy(object)
-	return owner != nil && owner.Kind == rayv1.SchemeGroupVersionKind.Kind && owner.APIVersion == rayv1.SchemeGroupVersion.String()
+	return owner != nil && isRay(owner)
 }

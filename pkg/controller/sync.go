@@ -126,8 +126,7 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	news := unknownProblems(ray, observed)
 	if refused := c.refusals.of(ray, now.Time); refused != nil {
 		c.progress.done(key)
-		c.tellProblems(ray, refused.untold(news))
-		c.queue.AddAfter(key, refused.until.Sub(now.Time)) // an earlier wake-up may have taken the place of the first one
+		c.tellWithoutStatus(ray, refused, news, now.Time)
 		return nil
 	}
 	if !slices.ContainsFunc(news, func(err error) bool { return isNew(ray, err) }) && !urgent(ray, status) {
@@ -142,8 +141,7 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 	switch {
 	case apierrors.IsInvalid(err):
 		klog.FromContext(ctx).Info("The API server refuses any status of the Ray as invalid, so events have to do for a while", "reason", words(err), "retryAfter", refusalTime)
-		c.tellProblems(ray, c.refusals.record(ray, now.Time).untold(news))
-		c.queue.AddAfter(key, refusalTime)
+		c.tellWithoutStatus(ray, c.refusals.record(ray, now.Time), news, now.Time)
 		return nil
 	case err != nil:
 		return err
@@ -180,6 +178,14 @@ func (c *Controller) statusDelay(ray *rayv1.Ray, status *rayv1.RayStatus, now ti
 		return wait
 	}
 	return c.progress.turn(cache.MetaObjectToName(ray), now, wait)
+}
+
+// tellWithoutStatus tells of problems while the API server refuses any status, and has it tried
+// again when the refusal is over. Each sync until then asks for that anew: the queue keeps the
+// earliest wake-up of a Ray alone, and so drops this one whenever there is a sooner one.
+func (c *Controller) tellWithoutStatus(ray *rayv1.Ray, refused *refusal, problems []error, now time.Time) {
+	c.tellProblems(ray, refused.untold(problems))
+	c.queue.AddAfter(cache.MetaObjectToName(ray), refused.until.Sub(now))
 }
 
 // tellProblems emits an event for each problem.
