@@ -36,7 +36,7 @@ type childKind[T metav1.Object] struct {
 	// copy returns a deep copy.
 	copy func(T) T
 	// kept returns what of a child the operator may set, annotations aside.
-	kept func(T) any
+	kept func(T) T
 }
 
 // childClient is what a generated client has for every type.
@@ -54,7 +54,9 @@ func (c *Controller) servicesOf(ray *rayv1.Ray) childKind[*corev1.Service] {
 		cache:    c.cachesOf(ray.Namespace).services.Services(ray.Namespace),
 		client:   func() childClient[*corev1.Service] { return c.kube.CoreV1().Services(ray.Namespace) },
 		copy:     (*corev1.Service).DeepCopy,
-		kept:     func(service *corev1.Service) any { return []any{service.Labels, service.Spec} },
+		kept: func(service *corev1.Service) *corev1.Service {
+			return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Labels: service.Labels}, Spec: service.Spec}
+		},
 	}
 }
 
@@ -65,7 +67,9 @@ func (c *Controller) deploymentsOf(ray *rayv1.Ray) childKind[*appsv1.Deployment]
 		cache:    c.cachesOf(ray.Namespace).deployments.Deployments(ray.Namespace),
 		client:   func() childClient[*appsv1.Deployment] { return c.kube.AppsV1().Deployments(ray.Namespace) },
 		copy:     (*appsv1.Deployment).DeepCopy,
-		kept:     func(deployment *appsv1.Deployment) any { return []any{deployment.Labels, deployment.Spec} },
+		kept: func(deployment *appsv1.Deployment) *appsv1.Deployment {
+			return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: deployment.Labels}, Spec: deployment.Spec}
+		},
 	}
 }
 

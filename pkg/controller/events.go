@@ -46,3 +46,13 @@ const (
 	// reasonTerminating says that a child, or one of a predecessor, is still being deleted.
 	reasonTerminating = "ChildTerminating"
 )
+
+// isProblem tells whether a reason of Health is that of a problem of the operator's own.
+func isProblem(reason string) bool {
+	switch reason {
+	case reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure:
+		return false
+	default:
+		return true
+	}
+}

@@ -192,6 +192,35 @@ func TestRefusalThatLooksLikeLag(t *testing.T) {
 	f.checkRest(apierrors.IsNotFound)
 }
 
+// TestConflictWithAQuota has a quota that others use at the same time, so that the API server
+// does not know for a moment whether there is room.
+func TestConflictWithAQuota(t *testing.T) {
+	busy := apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "quota", errors.New("please try again"))
+	f := newFixture(t)
+	conflicts := 2
+	f.server.refuse = func(write string) *apierrors.StatusError {
+		if !strings.HasPrefix(write, createHead) || conflicts == 0 {
+			return nil
+		}
+		conflicts--
+		return busy
+	}
+	f.checkSync(nil, []string{createService, createHead, createHead, createHead, createWorker, updateStatus}, []string{
+		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
+		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-head",
+		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
+	})
+
+	f = newFixture(t)
+	f.refuse(busy, createHead)
+	if err := f.sync(); !apierrors.IsConflict(err) {
+		t.Errorf("the sync returned %v, want the conflict that stays", err)
+	}
+	if got, want := f.health(), "False FailedCreate: "; !strings.HasPrefix(got, want) {
+		t.Errorf("Health is %q, want %q", got, want)
+	}
+}
+
 // TestTerminatingNamespace has a namespace that accepts nothing new: the Ray goes, too.
 func TestTerminatingNamespace(t *testing.T) {
 	terminating := overQuota()

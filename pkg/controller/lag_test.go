@@ -32,6 +32,26 @@ func TestOwnWritesAreAwaited(t *testing.T) {
 	}
 }
 
+// TestOwnDeletionIsAwaited has workers that are given up, and wanted again before the cache shows
+// that they are gone. What it shows is complete, and no longer true.
+func TestOwnDeletionIsAwaited(t *testing.T) {
+	f := newHealthyFixture(t)
+	worker := f.ray().Spec.Worker
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
+	f.deliver()
+	f.checkSync(nil, []string{deleteWorker, updateStatus},
+		[]string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"})
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = worker })
+	f.deliver(rayResource)
+	f.checkSync(isBehind, nil, nil)
+	f.deliver(deploymentResource)
+	f.checkSync(nil, []string{createWorker, updateStatus},
+		[]string{"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker"})
+	if got := f.health(); got == healthy {
+		t.Errorf("Health is %q, and no worker runs", got)
+	}
+}
+
 // checkAwaits syncs, and checks that the next sync does nothing until the last cache shows
 // what that has written.
 func (f *fixture) checkAwaits(last string, others []string) {

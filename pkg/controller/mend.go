@@ -1,10 +1,14 @@
 package controller
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -184,5 +188,22 @@ func recordIsValid(ray *rayv1.Ray, child metav1.Object) bool {
 	return 0 < recorded && recorded <= ray.Generation
 }
 
-// difference identifies what a child has of what the operator sets, and what it should have.
-func difference(have, next any) string { return resources.Hash([]any{have, next}) }
+// difference identifies in what a child is not as it should be: what it has there, and what it
+// should have. The rest of it does not count, such as what admission sets anew at each write.
+func difference[T any](have, next T) string {
+	return resources.Hash([]json.RawMessage{mergePatch(next, have), mergePatch(have, next)})
+}
+
+// mergePatch returns the JSON merge patch that makes one object of another.
+func mergePatch[T any](from, to T) []byte {
+	original, err := json.Marshal(from)
+	modified, otherErr := json.Marshal(to)
+	if err := errors.Join(err, otherErr); err != nil {
+		panic(fmt.Sprintf("encoding an object to compare: %v", err)) // as in resources.Hash
+	}
+	patch, err := jsonpatch.CreateMergePatch(original, modified)
+	if err != nil {
+		panic(fmt.Sprintf("comparing two JSON objects: %v", err))
+	}
+	return patch
+}

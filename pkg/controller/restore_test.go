@@ -286,3 +286,15 @@ func addSidecar(pod *corev1.PodSpec) {
 	})
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "sidecar", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 }
+
+// TestRestoredServiceAccount has a user who calls the ServiceAccount by its old name, for which
+// the API server sets both. Of two that differ it takes the newer.
+func TestRestoredServiceAccount(t *testing.T) {
+	of := func(old, newer string) *corev1.PodTemplateSpec {
+		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{DeprecatedServiceAccount: old, ServiceAccountName: newer}}
+	}
+	restored := restore(of("theirs", "theirs"), of("users", ""))
+	if got := restored.Spec.ServiceAccountName; got != "users" {
+		t.Errorf("the ServiceAccount is %q, want the user's", got)
+	}
+}

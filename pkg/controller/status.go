@@ -136,7 +136,8 @@ func wasHealthy(ray *rayv1.Ray) bool {
 }
 
 // newHealth returns the condition Health, whose message names in one line all that is
-// missing. The first problem gives the reason, else the first thing that is missing.
+// missing. The first problem gives the reason, else Pods that cannot be made, else the first thing
+// that is missing.
 //
 // A Ray that was healthy needs no observation to stay so: what the Deployment controller has
 // not seen has not changed any Pod. Otherwise each annotation that somebody sets at a
@@ -161,7 +162,7 @@ func newHealth(observed observation, wasHealthy bool) rayv1.RayCondition {
 			continue
 		}
 		messages = append(messages, fmt.Sprintf("%s: %s", group.role, message))
-		if reason == "" || reason == reasonUnobserved {
+		if reason == "" || reason == reasonUnobserved || reason == reasonProgressing && groupReason == reasonReplicaFailure {
 			reason = groupReason
 		}
 	}

@@ -134,6 +134,11 @@ func TestHealth(t *testing.T) {
 			want:   `False ReplicaFailure: worker: 1 of 3 available: pods "x" is forbidden: exceeded quota`,
 		},
 		{
+			name: "Pods of the workers are refused, while the head is only on its way",
+			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }), worker: failingReplicas("exceeded quota"),
+			want: "False ReplicaFailure: head: 0 of 1 available; worker: 1 of 3 available: exceeded quota",
+		},
+		{
 			name: "a condition says that Pods are no longer refused",
 			worker: func(group *groupState) {
 				failingReplicas("x")(group)

@@ -135,16 +135,17 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 			return nil
 		}
 	}
-	c.progress.done(key)
 	status.LastReconcileTime = &now
 	stored, err := c.updateStatus(ctx, ray, status)
+	if err != nil && !apierrors.IsInvalid(err) {
+		return err // and keeps the Ray's turn
+	}
+	c.progress.done(key)
 	switch {
-	case apierrors.IsInvalid(err):
+	case err != nil:
 		klog.FromContext(ctx).Info("The API server refuses any status of the Ray as invalid, so events have to do for a while", "reason", words(err), "retryAfter", refusalTime)
 		c.tellWithoutStatus(ray, c.refusals.record(ray, now.Time), news, now.Time)
 		return nil
-	case err != nil:
-		return err
 	case !equality.Semantic.DeepEqual(stored, &status):
 		klog.FromContext(ctx).Info("The API server has stored another status than it was sent. Is the CustomResourceDefinition older than the operator?")
 		c.altered.Store(key, &status)
@@ -158,8 +159,20 @@ func (c *Controller) syncStatus(ctx context.Context, ray *rayv1.Ray, observed ob
 
 // isAltered tells whether the API server was sent a status before, and has stored another one.
 func (c *Controller) isAltered(key cache.ObjectName, status *rayv1.RayStatus) bool {
-	sent, found := c.altered.Load(key)
-	return found && equality.Semantic.DeepEqual(sent, status)
+	value, _ := c.altered.Load(key)
+	sent, found := value.(*rayv1.RayStatus)
+	return found && equality.Semantic.DeepEqual(withoutTimes(sent), withoutTimes(status))
+}
+
+// withoutTimes returns a copy of a status without its times. Those of what is stored otherwise
+// change with each try.
+func withoutTimes(status *rayv1.RayStatus) *rayv1.RayStatus {
+	timeless := status.DeepCopy()
+	timeless.StartTime, timeless.LastReconcileTime = nil, nil
+	for i := range timeless.Conditions {
+		timeless.Conditions[i].LastUpdateTime, timeless.Conditions[i].LastTransitionTime = metav1.Time{}, metav1.Time{}
+	}
+	return timeless
 }
 
 // statusDelay returns how long a status has to wait that is not urgent, and has no new problem.
@@ -174,7 +187,7 @@ func (c *Controller) statusDelay(ray *rayv1.Ray, status *rayv1.RayStatus, now ti
 	if since := now.Sub(ray.Status.LastReconcileTime.Time); since >= 0 {
 		wait = max(interval-since, 0)
 	}
-	if podsBeginToFail(ray, *status) {
+	if isNews(ray, status) {
 		return wait
 	}
 	return c.progress.turn(cache.MetaObjectToName(ray), now, wait)
@@ -240,11 +253,12 @@ func urgent(ray *rayv1.Ray, status rayv1.RayStatus) bool {
 		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
 }
 
-// podsBeginToFail tells whether a status is the first to say that Pods cannot be made. That
-// waits for what else changes at the same time, but not for the progress of other Rays.
-func podsBeginToFail(ray *rayv1.Ray, status rayv1.RayStatus) bool {
+// isNews tells whether a status is the first to say that Pods cannot be made, or that a problem of
+// the operator's own is over. That waits for what else changes at the same time, but not for
+// the progress of other Rays.
+func isNews(ray *rayv1.Ray, status *rayv1.RayStatus) bool {
 	before, after := findCondition(ray.Status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayHealth)
-	return before.Reason != after.Reason && after.Reason == reasonReplicaFailure
+	return before.Reason != after.Reason && (after.Reason == reasonReplicaFailure || isProblem(before.Reason))
 }
 
 // problems returns what went wrong with the Ray and each child.

@@ -66,6 +66,10 @@ func restore(have, want *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	spec.InitContainers = restoreContainers(have.Spec.InitContainers, want.Spec.InitContainers)
 	spec.Volumes = appendOthers(spec.Volumes, have.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
 
+	if spec.ServiceAccountName == "" {
+		// Of the two names of the ServiceAccount the API server prefers this one.
+		spec.ServiceAccountName = spec.DeprecatedServiceAccount
+	}
 	fields, others := reflect.ValueOf(spec).Elem(), reflect.ValueOf(&have.Spec).Elem()
 	for i := range fields.NumField() {
 		if fields.Field(i).IsZero() {

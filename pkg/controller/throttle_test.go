@@ -89,21 +89,50 @@ func TestNewsIsNotThrottled(t *testing.T) {
 	})
 }
 
-// TestPodsThatFailDoNotWaitForOthers has many Rays that make progress beside one whose Pods
-// cannot be made.
-func TestPodsThatFailDoNotWaitForOthers(t *testing.T) {
-	f := newProgressingFixture(t)
-	for i := range 100 {
-		f.controller.progress.turn(cache.ObjectName{Name: strconv.Itoa(i)}, f.clock.Now(), 0)
+// TestNewsDoesNotWaitForOthers has many Rays that make progress, beside one of which there is more
+// to tell.
+func TestNewsDoesNotWaitForOthers(t *testing.T) {
+	crowd := func(f *fixture) {
+		for i := range 100 {
+			f.controller.progress.turn(cache.ObjectName{Name: strconv.Itoa(i)}, f.clock.Now(), 0)
+		}
 	}
-	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) {
-		d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
-			Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: overQuotaMessage,
+	t.Run("its Pods cannot be made", func(t *testing.T) {
+		f := newProgressingFixture(t)
+		crowd(f)
+		f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) {
+			d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{
+				Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: overQuotaMessage,
+			})
 		})
+		f.deliver()
+		f.checkSync(nil, nil, nil)
+		f.clock.step(minStatusInterval)
+		f.checkSync(nil, []string{updateStatus}, nil)
 	})
-	f.deliver()
-	f.checkSync(nil, nil, nil)
+	t.Run("a child is no longer refused", func(t *testing.T) {
+		f := newFixture(t)
+		f.refuse(overQuota(), createService)
+		f.checkRefused([]string{createService, createHead, createWorker, updateStatus},
+			"FailedCreate could not create the service sample-cluster-head: "+overQuotaMessage)
+		crowd(f)
+		f.server.refuse = nil
+		f.deliver()
+		f.checkSync(nil, []string{createService}, []string{"Normal SuccessfullyCreate Successfully create the service sample-cluster-head"})
+		f.deliver()
+		f.clock.step(minStatusInterval)
+		f.checkSync(nil, []string{updateStatus}, nil)
+	})
+}
+
+// TestTurnIsKept has a status of progress that cannot be written when it is its turn.
+func TestTurnIsKept(t *testing.T) {
+	f := newProgressingFixture(t)
 	f.clock.step(minStatusInterval)
+	f.workersAvailable(2)
+	f.refuse(overQuota(), updateStatus)
+	f.checkSync(apierrors.IsForbidden, []string{updateStatus}, nil)
+	f.server.refuse = nil
 	f.checkSync(nil, []string{updateStatus}, nil)
 }
 
@@ -129,6 +158,20 @@ func TestPrunedStatus(t *testing.T) {
 	if got := f.ray().Status.Head.UpdatedReplicas; got != 1 {
 		t.Errorf("the newer schema has the field, and it is %d, want 1", got)
 	}
+}
+
+// TestStatusThatIsAlwaysStoredOtherwise has admission that insists on words of its own in a
+// condition, whose times say each time that it has just changed.
+func TestStatusThatIsAlwaysStoredOtherwise(t *testing.T) {
+	f := newHealthyFixture(t)
+	f.server.prune = func(status *rayv1.RayStatus) { findCondition(status.Conditions, rayv1.RayHealth).Message = "theirs" }
+	f.workersAvailable(2)
+	f.checkSync(nil, []string{updateStatus}, nil)
+	f.deliver()
+	f.clock.step(maxRetryDelay)
+	f.checkSync(nil, nil, nil)
+	f.clock.step(maxRetryDelay)
+	f.checkRest(nil)
 }
 
 // TestProgressOfMany has many Rays that make progress, all of which told of it long ago. One

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/klog/v2"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -19,8 +20,15 @@ import (
 const fieldManager = "ray-operator"
 
 // create creates a child. That one of its name exists is returned as it is.
+//
+// A create is based on no state, but quotas are: where many are created at once, the API
+// server may answer with a conflict that means no more than that it shall be tried again.
 func create[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray, kind childKind[T], want T) (T, error) {
-	created, err := kind.client().Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	var created T
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() (err error) {
+		created, err = kind.client().Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+		return err
+	})
 	if apierrors.IsAlreadyExists(err) {
 		return created, err
 	}
@@ -51,11 +59,13 @@ func remove[T metav1.Object](ctx context.Context, c *Controller, ray *rayv1.Ray,
 		Preconditions:     &metav1.Preconditions{UID: new(have.GetUID()), ResourceVersion: new(have.GetResourceVersion())},
 		PropagationPolicy: new(metav1.DeletePropagationBackground),
 	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	gone := apierrors.IsNotFound(err)
+	if err != nil && !gone {
 		return failed(reasonFailedDelete, "delete", kind.kind, have.GetName(), err)
+	}
+	c.ownWrites.recordDeletion(cache.MetaObjectToName(ray), kind.resource, have.GetName(), have.GetUID())
+	if gone {
+		return nil
 	}
 	klog.FromContext(ctx).V(2).Info("Deleted", "kind", kind.kind, "name", have.GetName())
 	c.recorder.Eventf(ray, corev1.EventTypeNormal, reasonSuccessfullyDelete, messageDelete, kind.kind, have.GetName())
