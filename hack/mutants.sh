@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves that the fault-injection suite finds defects: it builds the operator with each defect
 # of test/faults/mutants, and fails unless the oracle that the patch names objects in one of
-# the cases that it names. What "model" has to find is given 2,000 of its schedules.
+# the cases that it names, where it does not object without the defect. What "model" has to find is
+# given 2,000 of its schedules.
 #
 #   hack/mutants.sh [NAME...]
 set -euo pipefail
@@ -19,6 +20,22 @@ dir=$(mktemp -d)
 trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${cluster}"' EXIT
 go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
 go test -c -o "${dir}/faults.test" ./test/faults
+
+# judge OPERATOR CASES runs cases with an operator.
+judge() {
+  KUBE_CACHE_MUTATION_DETECTOR=true "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 15s \
+    -root "${PWD}" -operator "$1" -kubeconfig "${cluster}/kubeconfig"
+}
+
+# Without a defect nothing objects, in all the cases together.
+all=$(for mutant in "${names[@]}"; do sed -n 's/^Cases: //p' "test/faults/mutants/${mutant}.patch"; done | paste -sd '|')
+go build -trimpath -o "${dir}/control" ./cmd/ray-operator
+if [[ -n ${all} ]] && ! judge "${dir}/control" "${all}" >"${dir}/control.log" 2>&1; then
+  echo "FAILED  the operator without a defect:"
+  grep -E 'oracle|FAIL' "${dir}/control.log" | cut -c 1-150 | head -20 || true
+  exit 1
+fi
+echo "passed  the operator without a defect, in all these cases"
 
 missed=0
 for mutant in "${names[@]}"; do
@@ -38,8 +55,7 @@ for mutant in "${names[@]}"; do
     continue
   fi
   hack/build-patched.sh "${patch}" "${dir}/${mutant}"
-  KUBE_CACHE_MUTATION_DETECTOR=true "${dir}/faults.test" -test.run "^TestFaults$" -test.parallel 8 -cases "^(${cases})$" -patience 15s \
-    -root "${PWD}" -operator "${dir}/${mutant}" -kubeconfig "${cluster}/kubeconfig" >"${log}" 2>&1 || true
+  judge "${dir}/${mutant}" "${cases}" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
     printf 'caught  %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
   else

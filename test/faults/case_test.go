@@ -91,8 +91,17 @@ func TestFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			defer progress.add(t)
+			defer sayHowToRepeat(t, c.name)
 			c.run(t)
 		})
+	}
+}
+
+// sayHowToRepeat tells of a case that has failed, wherever that was, how it is run again.
+func sayHowToRepeat(t *testing.T, name string) {
+	t.Helper()
+	if t.Failed() {
+		t.Logf("repeat it with SEED=%d CASE=%s", *seed, name)
 	}
 }
 
@@ -202,7 +211,7 @@ func (c *faultCase) run(t *testing.T) {
 	for _, violation := range oracle.Check(h, want) {
 		t.Error(violation)
 	}
-	t.Logf("repeat it with SEED=%d CASE=%s; it wrote\n%s", *seed, c.name, transcript(h))
+	t.Logf("it wrote\n%s", transcript(h))
 }
 
 // goal returns what is to be reached.

@@ -64,9 +64,14 @@ var separations = []struct {
 	},
 }
 
-// awaitSuccess waits until the successor of a leader has done all that it has to. Its first
-// write can come long after the last of its predecessor.
-func awaitSuccess(ctx context.Context, s *scene, goal goal) error { return s.await(ctx, goal) }
+// awaitSuccess waits until the successor of a leader leads, and has done all that it has to. Its
+// first write can come long after the last of its predecessor.
+func awaitSuccess(ctx context.Context, s *scene, goal goal) error {
+	if err := s.awaitLeader(ctx, s.leader); err != nil {
+		return err
+	}
+	return s.await(ctx, goal)
+}
 
 // awaitEnd waits until a process of the operator has ended by itself.
 func (o *operator) awaitEnd(ctx context.Context) error {
@@ -139,7 +144,7 @@ func (s *scene) addStandby(t *testing.T) {
 	if err := s.operator.start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.awaitLeader(ctx); err != nil {
+	if err := s.awaitLeader(ctx, ""); err != nil {
 		t.Fatal(err)
 	}
 
@@ -185,14 +190,19 @@ func allowLease(ctx context.Context, namespace string) error {
 // leaseName is the name of the lease that operators compete for.
 const leaseName = "ray-operator"
 
-// awaitLeader waits until an operator leads.
-func (s *scene) awaitLeader(ctx context.Context) error {
+// awaitLeader waits until an operator leads that is not the one that led before, and notes which.
+func (s *scene) awaitLeader(ctx context.Context, before string) error {
 	return eventually(ctx, func() error {
 		lease, err := kube.CoordinationV1().Leases(s.namespace).Get(ctx, leaseName, metav1.GetOptions{})
-		if err == nil && (lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "") {
-			err = errors.New("no operator leads")
+		if err != nil {
+			return err
 		}
-		return err
+		holder := lease.Spec.HolderIdentity
+		if holder == nil || *holder == "" || *holder == before {
+			return errors.New("no other operator leads")
+		}
+		s.leader = *holder
+		return nil
 	})
 }
 

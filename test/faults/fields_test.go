@@ -78,11 +78,6 @@ var replicaValues = map[string][]schema.Value{
 }
 
 func (c *fieldCase) run(t *testing.T) {
-	defer func() {
-		if t.Failed() {
-			t.Logf("repeat it with SEED=%d CASE=%s", *seed, c.name)
-		}
-	}()
 	fields.open(t)
 	c.scene = &fields
 	valid, invalid, reached := c.classify(t)

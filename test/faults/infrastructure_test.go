@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"sync"
 	"testing"
@@ -40,19 +39,23 @@ func TestInfrastructure(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	wanted := regexp.MustCompile(*matching)
+	selected := false
 	for i := range outages {
 		st := &stage{outage: &outages[i], tool: tool, begun: make(chan struct{}), over: make(chan struct{})}
 		for j := range workloads {
 			p := &play{name: "infrastructure/" + st.outage.name + "/" + workloads[j].name, workload: &workloads[j]}
 			c := testCase{name: p.name}
-			if (*only == "" || *only == p.name) && (!*tenth || c.inTenth()) && wanted.MatchString(p.name) {
+			if c.selected() {
 				st.plays = append(st.plays, p)
 			}
 		}
 		if len(st.plays) > 0 {
+			selected = true
 			st.run(t)
 		}
+	}
+	if !selected {
+		t.Fatalf("there is no case %q", *only)
 	}
 }
 
@@ -89,12 +92,12 @@ func (st *stage) run(t *testing.T) {
 	if err != nil || parallel < len(st.plays) {
 		t.Fatalf("needs -parallel %d, since the workloads wait for each other", len(st.plays))
 	}
-	st.random = rand.New(rand.NewPCG(*seed, hash(st.outage.name)))
+	st.random = randomOf(st.outage.name)
 	st.ready.Add(len(st.plays))
 	st.acted.Add(len(st.plays))
 	t.Run("infrastructure/"+st.outage.name, func(t *testing.T) { // It ends when all plays have ended.
 		for _, p := range st.plays {
-			p.delay = time.Duration(st.random.Int64N(int64(lead)))
+			p.delay = time.Duration(randomOf(p.name).Int64N(int64(lead)))
 			t.Run(p.workload.name, func(t *testing.T) {
 				t.Parallel()
 				st.perform(t, p)
@@ -109,6 +112,10 @@ func (st *stage) run(t *testing.T) {
 		}()
 	})
 }
+
+// randomOf returns random numbers that follow from the seed and a name alone, so that they are the
+// same whatever else is run.
+func randomOf(name string) *rand.Rand { return rand.New(rand.NewPCG(*seed, hash(name))) }
 
 // begin lets the users act. It may be called again.
 func (st *stage) begin() {
@@ -137,6 +144,7 @@ func (st *stage) cluster(ctx context.Context, command string, components ...stri
 // what came of it once all components are back.
 func (st *stage) perform(t *testing.T, p *play) {
 	ready, acted := sync.OnceFunc(st.ready.Done), sync.OnceFunc(st.acted.Done)
+	defer sayHowToRepeat(t, p.name)
 	defer acted() // also if it fails before
 	defer ready()
 	w := p.workload
@@ -178,7 +186,7 @@ func (st *stage) perform(t *testing.T, p *play) {
 	if !h.Converged.IsZero() {
 		t.Logf("it was as wanted %.1f s after all components were back", h.Converged.Sub(back).Seconds())
 	}
-	t.Logf("repeat it with SEED=%d CASE=%s; it wrote\n%s", *seed, p.name, transcript(h))
+	t.Logf("it wrote\n%s", transcript(h))
 }
 
 // observed is a goal, and that the Deployment controller has done its work too. It may be

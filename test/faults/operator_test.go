@@ -125,7 +125,7 @@ func (o *operator) revive(ended *exec.Cmd) {
 	byItself := o.command == ended
 	if byItself {
 		o.command = nil
-		o.processes = append(o.processes, history.Process{ExitCode: ended.ProcessState.ExitCode(), LastWords: o.lastWords()})
+		o.processes = append(o.processes, history.Process{ByItself: true, ExitCode: ended.ProcessState.ExitCode(), LastWords: o.lastWords()})
 	}
 	o.mu.Unlock()
 	if byItself {
@@ -169,10 +169,17 @@ func (o *operator) end(signal syscall.Signal) {
 	}
 	state := o.command.ProcessState
 	status, ok := state.Sys().(syscall.WaitStatus)
-	// One that has just been started dies of any signal, since it does not handle them yet.
-	killed := ok && status.Signaled() && status.Signal() == signal
+	// One that has just been started dies of any signal, since it does not handle them yet. It
+	// does before its first words.
+	killed := ok && status.Signaled() && status.Signal() == signal && (signal == syscall.SIGKILL || o.silent())
 	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode(), LastWords: o.lastWords()})
 	o.command = nil
+}
+
+// silent tells whether the process has said nothing since it was started.
+func (o *operator) silent() bool {
+	log, err := os.Stat(o.log)
+	return err == nil && log.Size() == o.began
 }
 
 // lastWords returns what the process that has just ended said about why.

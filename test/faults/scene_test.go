@@ -20,7 +20,9 @@ type scene struct {
 	namespace string
 	operator  *operator
 	// standby is a second operator, if there is one.
-	standby  *operator
+	standby *operator
+	// leader is who of the two leads, as the lease names it.
+	leader   string
 	recorder *recorder
 }
 

@@ -82,7 +82,9 @@ type State struct {
 // Process is how an operator's process ended.
 type Process struct {
 	// Killed says that the run killed it.
-	Killed   bool
+	Killed bool
+	// ByItself says that nobody had told it to end.
+	ByItself bool
 	ExitCode int
 	// LastWords is why it ended, if it said so.
 	LastWords string

@@ -26,7 +26,11 @@ func checkProcesses(h *history.History, want *Expectation) []string {
 	for _, process := range h.Processes {
 		lostLease := want.Allowance.LostLease && process.ExitCode == 1 &&
 			(strings.Contains(process.LastWords, "the lease was lost") || strings.Contains(process.LastWords, "injected: "))
-		if !process.Killed && process.ExitCode != 0 && !lostLease {
+		switch {
+		case process.Killed || lostLease:
+		case process.ByItself:
+			problems = append(problems, fmt.Sprintf("an operator ended by itself with %d: %s", process.ExitCode, process.LastWords))
+		case process.ExitCode != 0:
 			problems = append(problems, fmt.Sprintf("an operator exited with %d: %s", process.ExitCode, process.LastWords))
 		}
 	}
