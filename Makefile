@@ -97,6 +97,10 @@ test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of the
 test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
+.PHONY: fuzz
+fuzz: ## Fuzz what the operator makes of a Ray, with FUZZ=10000000x inputs or for FUZZ=5m.
+	hack/fuzz.sh $(or $(FUZZ),5m)
+
 .PHONY: bench
 bench: bin/ray-operator ## Measure what N=100,1000 Rays cost (PODS=off for none of their Pods, REST=10m to watch longer).
 	hack/bench.sh $(if $(N),--rays $(N)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)

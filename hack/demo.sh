@@ -102,7 +102,7 @@ down() {
     "${kubectl}" delete --ignore-not-found -f manifests/samples/sample-cluster.yaml
     # Others may have Rays there by now, which would go with the CustomResourceDefinition.
     echo "The CustomResourceDefinition, the policies and the operator's rights are left. To remove"
-    echo "them, and every Ray in that cluster: kubectl delete -k manifests/default"
+    echo "them, and every Ray in that cluster: kubectl delete --ignore-not-found -k manifests/default"
   else
     go run -C hack/cluster . down --name demo --dir "${dir}"
   fi

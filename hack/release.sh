@@ -57,15 +57,22 @@ build_binaries() {
   done
 }
 
-render_manifests() {
+# render PART... writes what parts of manifests consist of, with the release's image.
+render() {
   cat >"${stage}/kustomization.yaml" <<YAML
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
-resources: [../../manifests/default]
+resources: [$(printf '../../manifests/%s, ' "$@")]
 images: [{name: ray-operator, newName: "${repository}", newTag: "${version}"}]
 YAML
-  bin/cluster/kubectl kustomize "${stage}" >"${out}/install.yaml"
-  bin/cluster/kubectl kustomize manifests/crd >"${out}/crd.yaml"
+  bin/cluster/kubectl kustomize "${stage}"
+}
+
+render_manifests() {
+  render default >"${out}/install.yaml"
+  render crd >"${out}/crd.yaml"
+  # All but the CustomResourceDefinition, of which the newest stays: docs/upgrading.md.
+  render policy rbac operator network >"${out}/operator.yaml"
 }
 
 package_chart() {

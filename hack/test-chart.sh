@@ -9,10 +9,12 @@ dir=$PWD/.cluster/${name}
 trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 go run -C hack/cluster . up --name "${name}" --dir "${dir}"
 
-# The Prometheus Operator's own CustomResourceDefinition says whether a ServiceMonitor is valid.
-# It is in its Go module, whose contents Go's checksum database vouches for.
+# The Prometheus Operator's own CustomResourceDefinitions say whether a ServiceMonitor and a
+# PrometheusRule are valid. They are in its Go module, whose contents Go's checksum database vouches for.
 module=$(cd / && go mod download -json github.com/prometheus-operator/prometheus-operator@v0.85.0 | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
-bin/cluster/kubectl --kubeconfig "${dir}/kubeconfig" create \
-  -f "${module}/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+for kind in servicemonitors prometheusrules; do
+  bin/cluster/kubectl --kubeconfig "${dir}/kubeconfig" create \
+    -f "${module}/example/prometheus-operator-crd/monitoring.coreos.com_${kind}.yaml"
+done
 
 go test -trimpath ./test/chart -count 1 "$@" -args -root "$PWD" -kubeconfig "${dir}/kubeconfig"

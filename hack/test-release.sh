@@ -50,5 +50,5 @@ for arch in amd64 arm64; do
     sh -euc "${command//-o \/ray-operator/-o ${image_dir}/ray-operator-${arch}}")
 done
 
-go test -trimpath ./test/release -count 1 -args -version "${version}" -image "${image}" \
+go test -trimpath ./test/release -count 1 -args -version "${version}" -helm "${root}/bin/helm" -image "${image}" \
   -one "${one}/dist/${version}" -two "${two}/dist/${version}" -image-dir "${image_dir}"

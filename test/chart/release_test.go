@@ -31,9 +31,21 @@ func TestRelease(t *testing.T) {
 	kubectl(t, "", "wait", "--for=condition=Established", "crd/rays.ray.kubeflow.org")
 	kubectl(t, ray, "create", "-f", "-")
 
+	// What is for prometheus-operator is applied beside an installation.
+	kubectl(t, "", "apply", "--dry-run=server", "-k", path("manifests/monitoring"))
+
 	steps("replicas: 3\npodDisruptionBudget: {enabled: false}", "upgrade", "ray-operator")
 	if got := kubectl(t, "", "get", "deployment", "ray-operator", "-n", namespace, "-o", "jsonpath={.spec.replicas}"); got != "3" {
 		t.Errorf("after the upgrade, replicas are %s, want 3", got)
+	}
+	// As docs/upgrading.md has it: back, and on again. What the user has set stays.
+	steps("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=false")
+	steps("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=true")
+	if got := kubectl(t, "", "get", "deployment", "ray-operator", "-n", namespace, "-o", "jsonpath={.spec.replicas}"); got != "3" {
+		t.Errorf("after two more upgrades, replicas are %s, want 3", got)
+	}
+	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/stays" {
+		t.Errorf("after an upgrade without the CustomResourceDefinition, Rays are %q", got)
 	}
 	if got := kubectl(t, "", "get", "poddisruptionbudget", "-n", namespace, "-o", "name"); got != "" {
 		t.Errorf("after the upgrade, there is still a %s", got)

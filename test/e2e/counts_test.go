@@ -21,6 +21,8 @@ const (
 	statusesOfCreation = 2
 	// A new image: it was seen, the Ray is not healthy, it is healthy.
 	statusesOfImage = 3
+	// A scale: it was seen and the Ray is not healthy, it is healthy.
+	statusesOfScale = 2
 )
 
 // TestCounts counts all requests of the operator in the life of 20 Rays, so that none that was
@@ -51,6 +53,18 @@ func TestCounts(t *testing.T) {
 		"update deployments": 2 * count,
 		"create events":      2 * count,
 	})
+
+	// One Ray to many workers and back: each is one update, however many Pods it means.
+	for _, replicas := range []int{100, 3} {
+		what := fmt.Sprintf("a scale to %d", replicas)
+		mark = markAudit(t)
+		u.kubectl("scale", "ray/"+names[0], fmt.Sprintf("--replicas=%d", replicas))
+		u.waitHealthy(names[0])
+		u.comesToRest()
+		requests = u.requestsSince(mark)
+		u.checkStatuses(what, requests, 1, statusesOfScale)
+		u.checkRequests(what, requests, map[string]int{"update deployments": 1, "create events": 1})
+	}
 
 	mark = markAudit(t)
 	u.kubectl("delete", "rays", "--all")

@@ -5,7 +5,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -49,6 +53,19 @@ func TestNetworkPolicySample(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("the policy %s %v, want %v", what, got, want)
 		}
+	}
+	dns := networkingv1.NetworkPolicyEgressRule{
+		To: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: metav1.NamespaceSystem}},
+			PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{"k8s-app": "kube-dns"}},
+		}},
+		Ports: []networkingv1.NetworkPolicyPort{
+			{Protocol: new(corev1.ProtocolUDP), Port: new(intstr.FromInt32(53))},
+			{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(53))},
+		},
+	}
+	if diff := cmp.Diff([]networkingv1.NetworkPolicyEgressRule{dns}, policy.Spec.Egress[1:]); diff != "" {
+		t.Errorf("what else the policy lets out (-want, which is DNS, +got):\n%s", diff)
 	}
 	if peers := fmt.Sprint(len(policy.Spec.Ingress), len(policy.Spec.Ingress[0].From)); peers != "1 1" {
 		t.Errorf("the policy lets others in, too: %v", policy.Spec.Ingress)

@@ -69,6 +69,31 @@ func TestQuotaForbidsPods(t *testing.T) {
 	u.waitHealthy("sample-cluster")
 }
 
+// TestPodsAreLost has a Pod of a healthy Ray go, while a quota keeps another one from coming.
+func TestPodsAreLost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		role rayv1.Role
+		want string
+	}{
+		{rayv1.RoleHead, "head: 0 of 1 available"},
+		{rayv1.RoleWorker, "worker: 2 of 3 available"},
+	} {
+		t.Run(string(test.role), func(t *testing.T) {
+			t.Parallel()
+			u := newUser(t)
+			u.runSeed()
+			u.setQuota("pods", "0")
+			u.kubectl("delete", "pod", u.pods(test.role)[0].Name)
+			u.waitHealth("sample-cluster", corev1.ConditionFalse, test.want)
+			u.comesToRest()
+
+			u.setQuota("pods", "10")
+			u.waitHealthy("sample-cluster")
+		})
+	}
+}
+
 func (u *user) setQuota(resource, limit string) {
 	u.Helper()
 	u.kubectlWith(fmt.Sprintf(`

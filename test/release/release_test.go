@@ -28,6 +28,7 @@ var (
 	image    = flag.String("image", "", "repository of the image that they refer to")
 	one      = flag.String("one", "", "directory of the first release")
 	two      = flag.String("two", "", "directory of the second release")
+	helm     = flag.String("helm", "", "the real helm")
 	imageDir = flag.String("image-dir", "", "directory with what the Dockerfile builds, as ray-operator-ARCH")
 )
 
@@ -46,6 +47,7 @@ func TestFiles(t *testing.T) {
 		"SHA256SUMS",
 		"crd.yaml",
 		"install.yaml",
+		"operator.yaml",
 		"ray-operator-" + (*version)[1:] + ".tgz",
 		"ray-operator-" + *version + "-linux-amd64",
 		"ray-operator-" + *version + "-linux-amd64.cdx.json",
@@ -189,11 +191,24 @@ func TestManifests(t *testing.T) {
 	if !strings.HasPrefix(crd, "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n") || !strings.Contains(install, crd) {
 		t.Error("crd.yaml is not the CustomResourceDefinition of install.yaml")
 	}
+	// All but that: the documents of install.yaml that are not crd.yaml.
+	operator := read(t, filepath.Join(*one, "operator.yaml"))
+	for document := range strings.SplitSeq(install, "\n---\n") {
+		document = strings.TrimSpace(document)
+		if isCRD := document == strings.TrimSpace(crd); strings.Contains(operator, document) == isCRD {
+			t.Errorf("operator.yaml has a document of install.yaml: %t, want %t:\n%.200s", !isCRD, isCRD, document)
+		}
+	}
 }
 
-// TestChart looks at the packaged chart. That of the tree is tested in test/chart.
+// TestChart looks at the packaged chart, and renders it. That of the tree is tested in test/chart.
 func TestChart(t *testing.T) {
-	file, err := os.Open(filepath.Join(*one, "ray-operator-"+(*version)[1:]+".tgz"))
+	name := filepath.Join(*one, "ray-operator-"+(*version)[1:]+".tgz")
+	rendered := output(t, *helm, "template", "ray-operator", name, "--namespace", "ray-system")
+	if want := fmt.Sprintf("image: %s:%s\n", *image, *version); !strings.Contains(rendered, want) {
+		t.Errorf("the chart renders no %q", want)
+	}
+	file, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
