@@ -157,7 +157,7 @@ func (s *scene) resolveName(ctx context.Context, child child, reason string, lea
 	if err != nil {
 		return err
 	}
-	if err := s.awaitReason(ctx, 5*time.Second, reason, child.name()); err != nil {
+	if err := s.awaitReason(ctx, *patience, reason, child.name()); err != nil {
 		return err
 	}
 	if err := s.quiet(ctx, quietWindow); err != nil {
