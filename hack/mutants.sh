@@ -21,9 +21,9 @@ trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${c
 go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
 go test -c -o "${dir}/faults.test" ./test/faults
 
-# judge OPERATOR CASES runs cases with an operator.
+# judge OPERATOR CASES [NAME=VALUE...] runs cases with an operator, in that environment.
 judge() {
-  KUBE_CACHE_MUTATION_DETECTOR=true "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 15s \
+  env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 15s \
     -root "${PWD}" -operator "$1" -kubeconfig "${cluster}/kubeconfig"
 }
 
@@ -55,7 +55,8 @@ for mutant in "${names[@]}"; do
     continue
   fi
   hack/build-patched.sh "${patch}" "${dir}/${mutant}"
-  judge "${dir}/${mutant}" "${cases}" >"${log}" 2>&1 || true
+  read -ra environment < <(sed -n 's/^Environment: //p' "${patch}") || true
+  judge "${dir}/${mutant}" "${cases}" "${environment[@]}" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
     printf 'caught  %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
   else

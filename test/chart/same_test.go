@@ -36,6 +36,7 @@ func TestSameAsKustomize(t *testing.T) {
 			// Who may scrape, and what Prometheus and Grafana make of it, is not the operator's release.
 			without: []string{
 				ownNamespace, "ClusterRoleBinding /ray-operator-metrics-reader",
+				"Role ray-system/ray-operator-metrics-discovery", "RoleBinding ray-system/ray-operator-metrics-discovery",
 				"PrometheusRule ray-system/ray-operator", "ConfigMap ray-system/ray-operator-dashboard",
 			},
 		},
