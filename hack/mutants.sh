@@ -23,7 +23,7 @@ go test -c -o "${dir}/faults.test" ./test/faults
 
 # judge OPERATOR CASES [NAME=VALUE...] runs cases with an operator, in that environment.
 judge() {
-  env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 15s \
+  env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 30s \
     -root "${PWD}" -operator "$1" -kubeconfig "${cluster}/kubeconfig"
 }
 
