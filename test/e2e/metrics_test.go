@@ -120,6 +120,9 @@ func TestMetrics(t *testing.T) {
 		return nil
 	})
 	_, page := scrape(t, url, reader)
+	if strings.Contains(page, "sample-cluster") {
+		t.Error("a metric tells of one Ray, so that there are as many as there are Rays")
+	}
 	problems, err := testutil.NewPromLinter(strings.NewReader(page)).Lint()
 	if err != nil {
 		t.Fatal(err)
