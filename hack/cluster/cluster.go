@@ -36,7 +36,8 @@ type cluster struct {
 type options struct {
 	nodes       int
 	auditPolicy string // a file, or empty for the default
-	extraArgs   []extraArg
+	extraArgs   []setting
+	extraEnvs   []setting
 }
 
 // openCluster returns the cluster name whose directory is dir. The directory
@@ -179,7 +180,7 @@ func (c cluster) startControlPlane(ctx context.Context, opts options) error {
 	if err := os.WriteFile(auditPolicy, content, 0o644); err != nil {
 		return fmt.Errorf("writing the audit policy: %w", err)
 	}
-	config, err := kwokctlConfigFor(c.bin, auditPolicy, opts.extraArgs)
+	config, err := kwokctlConfigFor(c.bin, auditPolicy, opts.extraArgs, opts.extraEnvs)
 	if err != nil {
 		return fmt.Errorf("writing kwokctl's configuration: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -55,14 +56,14 @@ func TestLastLines(t *testing.T) {
 	}
 }
 
-func TestParseExtraArg(t *testing.T) {
-	got, err := parseExtraArg("kube-apiserver=runtime-config=api/all=true")
-	want := extraArg{component: "kube-apiserver", key: "runtime-config", value: "api/all=true"}
+func TestParseSetting(t *testing.T) {
+	got, err := parseSetting("kube-apiserver=runtime-config=api/all=true")
+	want := setting{component: "kube-apiserver", key: "runtime-config", value: "api/all=true"}
 	if err != nil || got != want {
-		t.Errorf("parseExtraArg = %v, %v, want %v", got, err, want)
+		t.Errorf("parseSetting = %v, %v, want %v", got, err, want)
 	}
 	for _, wrong := range []string{"", "etcd", "etcd=v", "etcd==1", "kubelet=v=1"} {
-		if _, err := parseExtraArg(wrong); err == nil {
+		if _, err := parseSetting(wrong); err == nil {
 			t.Errorf("no error for %q", wrong)
 		}
 	}
@@ -70,8 +71,8 @@ func TestParseExtraArg(t *testing.T) {
 
 // A later argument overrides an earlier one, so the user's have to come last.
 func TestExtraArgsComeLast(t *testing.T) {
-	arg := extraArg{component: "kube-apiserver", key: "audit-log-maxsize", value: "1"}
-	data, err := kwokctlConfigFor("/bin", "/policy.yaml", []extraArg{arg})
+	arg := setting{component: "kube-apiserver", key: "audit-log-maxsize", value: "1"}
+	data, err := kwokctlConfigFor("/bin", "/policy.yaml", []setting{arg}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,18 @@ func TestExtraArgsComeLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := config.ComponentsPatches[len(config.ComponentsPatches)-1]
-	if last.Name != arg.component || !slices.Equal(last.ExtraArgs, []keyValue{{arg.key, arg.value}}) {
+	if last.Name != arg.component || !slices.Equal(last.ExtraArgs, []extraArg{{arg.key, arg.value}}) {
 		t.Errorf("last argument = %v, want %v", last, arg)
+	}
+}
+
+func TestExtraEnvs(t *testing.T) {
+	data, err := kwokctlConfigFor("/bin", "/policy.yaml", nil, []setting{{component: "etcd", key: "GOGC", value: "200"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As kwokctl's documentation has it.
+	if want := `{"name":"etcd","extraEnvs":[{"name":"GOGC","value":"200"}]}`; !strings.Contains(string(data), want) {
+		t.Errorf("the configuration %s does not contain %s", data, want)
 	}
 }

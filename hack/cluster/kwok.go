@@ -20,21 +20,21 @@ var nodeParams = []string{
 	`.podCIDRs = ["10.0.0.0/16"]`,
 }
 
-// extraArg is a command line argument of a component.
-type extraArg struct {
+// setting is a command line argument or an environment variable of a component.
+type setting struct {
 	component, key, value string
 }
 
-func parseExtraArg(s string) (extraArg, error) {
+func parseSetting(s string) (setting, error) {
 	parts := strings.SplitN(s, "=", 3)
 	if len(parts) != 3 || parts[1] == "" {
-		return extraArg{}, fmt.Errorf("%q is not of the form component=key=value", s)
+		return setting{}, fmt.Errorf("%q is not of the form component=key=value", s)
 	}
-	arg := extraArg{component: parts[0], key: parts[1], value: parts[2]}
-	if !slices.Contains(components, arg.component) {
-		return extraArg{}, fmt.Errorf("unknown component %q, known are %s", arg.component, strings.Join(components, ", "))
+	parsed := setting{component: parts[0], key: parts[1], value: parts[2]}
+	if !slices.Contains(components, parsed.component) {
+		return setting{}, fmt.Errorf("unknown component %q, known are %s", parsed.component, strings.Join(components, ", "))
 	}
-	return arg, nil
+	return parsed, nil
 }
 
 // kwokctlConfig is the part of kwokctl's configuration which is set here. Its
@@ -61,17 +61,23 @@ type kwokctlOptions struct {
 
 type componentPatch struct {
 	Name      string     `json:"name"`
-	ExtraArgs []keyValue `json:"extraArgs"`
+	ExtraArgs []extraArg `json:"extraArgs,omitempty"`
+	ExtraEnvs []extraEnv `json:"extraEnvs,omitempty"`
 }
 
-type keyValue struct {
+type extraArg struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 }
 
+type extraEnv struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // kwokctlConfigFor returns the configuration of a cluster as JSON.
-func kwokctlConfigFor(bin, auditPolicy string, extraArgs []extraArg) ([]byte, error) {
-	defaults := []extraArg{
+func kwokctlConfigFor(bin, auditPolicy string, extraArgs, extraEnvs []setting) ([]byte, error) {
+	defaults := []setting{
 		// The size in MB at which a new audit log is begun. Tests count requests,
 		// so it must stay in one file.
 		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
@@ -100,7 +106,13 @@ func kwokctlConfigFor(bin, auditPolicy string, extraArgs []extraArg) ([]byte, er
 	for _, arg := range slices.Concat(defaults, extraArgs) {
 		config.ComponentsPatches = append(config.ComponentsPatches, componentPatch{
 			Name:      arg.component,
-			ExtraArgs: []keyValue{{Key: arg.key, Value: arg.value}},
+			ExtraArgs: []extraArg{{Key: arg.key, Value: arg.value}},
+		})
+	}
+	for _, env := range extraEnvs {
+		config.ComponentsPatches = append(config.ComponentsPatches, componentPatch{
+			Name:      env.component,
+			ExtraEnvs: []extraEnv{{Name: env.key, Value: env.value}},
 		})
 	}
 	return json.Marshal(config)

@@ -103,8 +103,13 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 	flags.IntVar(&opts.nodes, "nodes", 3, "`number` of simulated nodes, each with room for 1000 Pods")
 	flags.StringVar(&opts.auditPolicy, "audit-policy", "", "audit policy `file` (default: Metadata of every request)")
 	flags.Func("extra-arg", "`component=key=value`: start the component with --key=value; can be repeated", func(s string) error {
-		arg, err := parseExtraArg(s)
+		arg, err := parseSetting(s)
 		opts.extraArgs = append(opts.extraArgs, arg)
+		return err
+	})
+	flags.Func("extra-env", "`component=key=value`: start the component with key=value in its environment; can be repeated", func(s string) error {
+		env, err := parseSetting(s)
+		opts.extraEnvs = append(opts.extraEnvs, env)
 		return err
 	})
 	if err := parse(flags, args); err != nil {
