@@ -95,23 +95,48 @@ func (e *etcd) compact(ctx context.Context) error {
 // errFull is that etcd accepts no more.
 var errFull = errors.New("etcd is full")
 
-// fillUntil writes until the store has a size, or is full.
+// commitInterval is at most how long etcd takes to count in its size what it has accepted: twice
+// its --backend-batch-interval.
+const commitInterval = 200 * time.Millisecond
+
+// fillUntil writes until the store has a size. It returns errFull if the store is full before.
 func (e *etcd) fillUntil(ctx context.Context, size int64) error {
-	const step = 1 << 20 // a request may have half as much again
-	request := map[string]any{"key": []byte("/ballast"), "value": make([]byte, step)}
 	for {
 		status, err := e.status(ctx)
 		if err != nil || status.Size >= size {
 			return err
 		}
-		err = e.call(ctx, "/v3/kv/put", request, &struct{}{})
-		if err != nil && strings.Contains(err.Error(), "database space exceeded") {
-			return errFull
+		// Half of what is missing does not overshoot, though not all of it may be counted yet.
+		for range max(1, (size-status.Size)/ballast/2) {
+			if err := e.write(ctx); err != nil {
+				return err
+			}
 		}
-		if err != nil {
+		time.Sleep(commitInterval)
+	}
+}
+
+// fill writes until the store takes no more.
+func (e *etcd) fill(ctx context.Context) error {
+	for {
+		if err := e.write(ctx); err != nil {
+			if errors.Is(err, errFull) {
+				return nil
+			}
 			return err
 		}
 	}
+}
+
+const ballast = 1 << 20 // bytes; a request may have half as much again
+
+// write stores ballast. It returns errFull if there is no room.
+func (e *etcd) write(ctx context.Context) error {
+	err := e.call(ctx, "/v3/kv/put", map[string]any{"key": []byte("/ballast"), "value": make([]byte, ballast)}, &struct{}{})
+	if err != nil && strings.Contains(err.Error(), "database space exceeded") {
+		return errFull
+	}
+	return err
 }
 
 // free makes room again as an administrator does, and lifts the alarm.

@@ -12,10 +12,17 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// freshStates has, per spec, a function that deploys it the first time it is called.
+// freshState is the state of a Ray that is deployed the first time that it is asked for.
+type freshState struct {
+	once  sync.Once
+	state *history.State
+	err   error
+}
+
+// freshStates are by spec.
 var (
 	freshMu     sync.Mutex
-	freshStates = map[string]func() (*history.State, error){}
+	freshStates = map[string]*freshState{}
 )
 
 // fresh returns the state after a Ray with a spec was created, and nothing else happened.
@@ -26,17 +33,17 @@ func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
 		t.Fatal(err)
 	}
 	freshMu.Lock()
-	deploy, found := freshStates[string(key)]
+	f, found := freshStates[string(key)]
 	if !found {
-		deploy = sync.OnceValues(func() (*history.State, error) { return deployFresh(t, spec) })
-		freshStates[string(key)] = deploy
+		f = &freshState{err: errors.New("another case has ended while it made one")}
+		freshStates[string(key)] = f
 	}
 	freshMu.Unlock()
-	state, err := deploy()
-	if err != nil {
-		t.Fatalf("a fresh deployment: %v", err)
+	f.once.Do(func() { f.state, f.err = deployFresh(t, spec) })
+	if f.err != nil {
+		t.Fatalf("a fresh deployment: %v", f.err)
 	}
-	return state
+	return f.state
 }
 
 func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -84,21 +85,26 @@ func compacting(ctx context.Context, st *stage) error {
 
 // filling makes etcd take no more writes, until it has room again.
 func filling(ctx context.Context, st *stage) error {
+	err := fillAround(ctx, st.begin)
+	if err == nil {
+		time.Sleep(st.away())
+	}
+	return errors.Join(err, store.free(ctx), st.restore(ctx))
+}
+
+// fillAround fills etcd, and lets the users act when little room is left.
+func fillAround(ctx context.Context, begin func()) error {
 	status, err := store.status(ctx)
 	if err != nil {
 		return err
 	}
 	const nearly = 8 << 20
 	if err := store.fillUntil(ctx, status.Quota-nearly); err != nil {
-		return err
+		return fmt.Errorf("before the users act: %w", err)
 	}
-	st.begin()
+	begin()
 	time.Sleep(lead / 2)
-	if err := store.fillUntil(ctx, 2*status.Quota); !errors.Is(err, errFull) {
-		return errors.Join(err, errors.New("etcd did not get full"))
-	}
-	time.Sleep(st.away())
-	return errors.Join(store.free(ctx), st.restore(ctx))
+	return store.fill(ctx)
 }
 
 // withoutControllers lets users act while nobody looks at Deployments, and looks what the
