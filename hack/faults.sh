@@ -3,8 +3,9 @@
 #
 #   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [flags of a test binary...]
 #
-# --tenth runs a fixed tenth of it, with every crash point of create and update. The case
-# "model" is the schedule of the model that has the seed.
+# --tenth runs a fixed tenth of it, with every crash point of create and update. The seed decides
+# the order of the cases, when an outage begins, and which schedules the model runs: no two seeds
+# have any in common. The case "model" is the schedule that has the seed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -76,7 +77,8 @@ if [[ -z ${only} || ${only} == infrastructure/* ]]; then
   name=
 fi
 if [[ -z ${only} ]]; then
-  go test -trimpath ./pkg/controller -count 1 -timeout 60m -run '^TestModel$' "${flags[@]}" -args -model.schedules "${schedules}"
+  go test -trimpath ./pkg/controller -count 1 -timeout 60m -run '^TestModel$' "${flags[@]}" \
+    -args -model.schedules "${schedules}" -model.from $(((seed - 1) * schedules + 1))
   if [[ -n ${fuzz} ]]; then
     hack/fuzz.sh "${fuzz}"
   fi
