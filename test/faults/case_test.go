@@ -155,12 +155,7 @@ func undisturbedCases() []faultCase {
 
 // run runs a case and judges its history.
 func (c *faultCase) run(t *testing.T) {
-	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.allowance, ObservedHealth: c.then == nil}
-	want.Allowance.Recoveries += c.workload.recoveries
-	if c.workload.waits {
-		// Each name is tried once, until a status tells the next process that it was.
-		want.Allowance.Refused += len(children) * (1 + len(c.faults))
-	}
+	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.workload.allow(c.allowance, len(c.faults)), ObservedHealth: c.then == nil}
 	if c.workload.to != nil {
 		want.Fresh = fresh(t, c.workload.to)
 	}

@@ -52,7 +52,7 @@ func errorCases() []faultCase {
 func errorAllowance(w *workload, write, code int, phase proxy.Phase) oracle.Allowance {
 	var allowance oracle.Allowance
 	if code != http.StatusConflict || strings.HasPrefix(w.writes[write-1], "create") || w.waits {
-		allowance.Warnings, allowance.Recoveries = 1, 1
+		allowance.Problems, allowance.Warnings, allowance.Recoveries = 1, 1, 1
 	}
 	if phase == proxy.AfterCommit {
 		allowance.LostEvents, allowance.Refused = true, 1

@@ -148,8 +148,7 @@ func (st *stage) perform(t *testing.T, p *play) {
 	defer acted() // also if it fails before
 	defer ready()
 	w := p.workload
-	want := &oracle.Expectation{Writes: w.writes, Allowance: st.outage.allowance, ObservedHealth: true}
-	want.Allowance.Recoveries += w.recoveries
+	want := &oracle.Expectation{Writes: w.writes, Allowance: w.allow(st.outage.allowance, 0), ObservedHealth: true}
 	if w.to != nil {
 		want.Fresh = fresh(t, w.to)
 	}

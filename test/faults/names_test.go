@@ -98,7 +98,12 @@ func takenNameCases() []faultCase {
 				return s.resolveName(ctx, child, squatter.reason, squatter.leave)
 			}
 			name := fmt.Sprintf("name-taken/%s-%s/%s/", child.role, child.resource, squatter.name)
-			allowance := oracle.Allowance{Warnings: 1, Refused: 1}
+			allowance := oracle.Allowance{Problems: 1, Refused: 1}
+			if squatter.reason == "NameTaken" {
+				allowance.Warnings = 1
+			} else {
+				allowance.Waits = 1
+			}
 			cases = append(cases,
 				faultCase{
 					name: name + "before", workload: create, allowance: allowance, then: resolve,

@@ -34,7 +34,7 @@ var outages = []outage{
 // double from 5 ms on: eleven times in the ten seconds that an outage lasts at most. In each
 // try the server may refuse every write. What it refuses is a problem that is told in the
 // status and in an event, if these get through, and from which the Ray then recovers.
-var outageAllowance = oracle.Allowance{LostEvents: true, Unanswered: true, Refused: 11 * 4, Warnings: 4, Recoveries: 2}
+var outageAllowance = oracle.Allowance{LostEvents: true, Unanswered: true, Refused: 11 * 4, Problems: 4, Warnings: 4, Recoveries: 2}
 
 // away returns how long a component is away.
 func (st *stage) away() time.Duration {

@@ -99,7 +99,7 @@ func rejectionCases() []faultCase {
 			then: func(ctx context.Context, s *scene, _ goal) error { return rejection.endure(ctx, s) },
 			// Each attempt to create one of two children is refused: at once, and then at
 			// intervals from 5 ms to 30 s that double.
-			allowance: oracle.Allowance{Warnings: 2, Refused: 2 * 24},
+			allowance: oracle.Allowance{Problems: rejectedStatusWrites, Warnings: 2, Refused: 2 * 24},
 		})
 	}
 	return cases

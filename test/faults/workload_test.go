@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
 // rayName is the name of every case's Ray.
@@ -66,6 +67,20 @@ var workloads = []workload{
 	{name: "child-deleted", from: newSpec(), to: newSpec(), act: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "child-edited", from: newSpec(), to: newSpec(), act: editDeployment, recoveries: 1, writes: []string{updateWorker}},
 	{name: "service-edited", from: newSpec(), to: newSpec(), act: editService, writes: []string{updateService}},
+}
+
+// allow adds to what faults excuse what the workload does. Where the operator waits for others, it
+// tries the name of each child once and tells that it waits for it, until a status says so to the
+// next process: one more for each fault.
+func (w *workload) allow(allowance oracle.Allowance, faults int) oracle.Allowance {
+	allowance.Recoveries += w.recoveries
+	if w.waits {
+		each := len(children) * (1 + faults)
+		allowance.Refused += each
+		allowance.Waits += each
+		allowance.Problems += each
+	}
+	return allowance
 }
 
 // newSpec returns the spec of a Ray with a head and two workers, with changes.

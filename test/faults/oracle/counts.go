@@ -23,9 +23,14 @@ func checkCounts(h *history.History, want *Expectation) []string {
 	problems := checkChildWrites(h, want)
 	problems = append(problems, checkRefused(h, want)...)
 	problems = append(problems, checkStatusWrites(h)...)
-	problems = append(problems, checkRecoveries(h, want)...)
 	problems = append(problems, checkSuccessEvents(h, want)...)
-	return append(problems, checkWarnings(h, want)...)
+	problems = append(problems, checkWarnings(h, want)...)
+	if !want.Allowance.TwoViews {
+		problems = append(problems, checkProblems(h, want)...)
+		problems = append(problems, checkRecoveries(h, want)...)
+		problems = append(problems, checkWaits(h, want)...)
+	}
+	return problems
 }
 
 func checkChildWrites(h *history.History, want *Expectation) []string {
@@ -138,6 +143,27 @@ func onlyProgress(old, now *rayv1.RayStatus) bool {
 		slices.Contains(progress, after.Reason)
 }
 
+// checkProblems limits the statuses that tell of a problem: they are told at once, whatever was
+// told before. One that tells of the same one as the status before may tell progress beside it, if
+// it comes as late as that may.
+func checkProblems(h *history.History, want *Expectation) []string {
+	told := map[string]int{}
+	for _, step := range steps(h, history.Rays, byUID) {
+		after := rayOf(step.after)
+		now := health(&after.Status)
+		if step.before == nil || step.after.Deleted || now == nil || slices.Contains(progress, now.Reason) {
+			continue
+		}
+		before := rayOf(step.before)
+		last, old := before.Status.LastReconcileTime, health(&before.Status)
+		beside := old != nil && old.Reason == now.Reason && after.Status.LastReconcileTime.Sub(last.Time) >= minProgressInterval
+		if !beside && !equality.Semantic.DeepEqual(before.Status, after.Status) {
+			told[now.Reason+": "+now.Message]++
+		}
+	}
+	return checkLimit("statuses of problems", told, want.Allowance.Problems)
+}
+
 func health(status *rayv1.RayStatus) *rayv1.RayCondition {
 	for i := range status.Conditions {
 		if status.Conditions[i].Type == rayv1.RayHealth {
@@ -193,17 +219,38 @@ func checkSuccessEvents(h *history.History, want *Expectation) []string {
 }
 
 func checkWarnings(h *history.History, want *Expectation) []string {
-	var warnings []string
-	count := 0
+	warnings := otherEvents(h, func(kind string) bool { return kind == corev1.EventTypeWarning })
+	return checkLimit("warnings", warnings, want.Allowance.Warnings)
+}
+
+// checkWaits limits the events that are no warnings and tell of no write either.
+func checkWaits(h *history.History, want *Expectation) []string {
+	waits := otherEvents(h, func(kind string) bool { return kind != corev1.EventTypeWarning })
+	return checkLimit("events that the Ray waits", waits, want.Allowance.Waits)
+}
+
+// otherEvents counts the events of Rays that tell of no write, by their messages.
+func otherEvents(h *history.History, ofType func(string) bool) map[string]int {
+	counts := map[string]int{}
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
-		if event.Type == corev1.EventTypeWarning && event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind {
-			count += int(event.Count)
-			warnings = append(warnings, event.Message)
+		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && ofType(event.Type) && !success.MatchString(event.Message) {
+			counts[event.Message] += int(event.Count)
 		}
 	}
-	if count > want.Allowance.Warnings {
-		return []string{fmt.Sprintf("there are %d warnings, allowed are %d: %s", count, want.Allowance.Warnings, strings.Join(warnings, "; "))}
+	return counts
+}
+
+// checkLimit wants that there is no more of something than allowed.
+func checkLimit(what string, counts map[string]int, allowed int) []string {
+	total := 0
+	var each []string
+	for _, text := range slices.Sorted(maps.Keys(counts)) {
+		total += counts[text]
+		each = append(each, fmt.Sprintf("%d × %s", counts[text], text))
 	}
-	return nil
+	if total <= allowed {
+		return nil
+	}
+	return []string{fmt.Sprintf("there are %d %s, allowed are %d: %s", total, what, allowed, strings.Join(each, "; "))}
 }

@@ -68,8 +68,12 @@ type Allowance struct {
 	Unanswered bool
 	// Refused is how many writes the server may refuse, a few conflicts aside.
 	Refused int
+	// Problems is how many statuses may tell of a problem.
+	Problems int
 	// Warnings is how many warnings the events may have.
 	Warnings int
+	// Waits is how many events may tell that the Ray waits for somebody else.
+	Waits int
 	// Recoveries is how often Health may become True again in one generation of a Ray.
 	Recoveries int
 	// Undone is how often an update of a child may be needed that an undisturbed run lacks, by
@@ -78,6 +82,9 @@ type Allowance struct {
 	// OldRecords says that somebody else's changes, which the operator leaves as they are,
 	// have made the records of generations old.
 	OldRecords bool
+	// TwoViews says that two operators act of which one sees the past, so that each puts its own
+	// status in the place of the other's.
+	TwoViews bool
 	// LostLease says that an operator may end because its lease is another's, or because a fault
 	// keeps it from looking.
 	LostLease bool

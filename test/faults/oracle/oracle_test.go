@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,11 +173,22 @@ var bad = []struct {
 		h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not"))
 	}},
 
+	{"a problem in a status", Counts, "1 statuses of problems", func(h *history.History, _ *Expectation) {
+		next := newRay("8", 2, 2, corev1.ConditionFalse, 10, 10)
+		next.Status.Conditions[0].Reason = "FailedCreate"
+		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: next})
+	}},
+	{"an event of another kind", Counts, "1 events that the Ray waits", func(h *history.History, _ *Expectation) {
+		h.End.Events = append(h.End.Events, event(corev1.EventTypeNormal, "waits"))
+	}},
+
 	{"two children of a role", Ownership, "not the only one", func(h *history.History, _ *Expectation) {
 		h.Versions = append(h.Versions, history.Version{Resource: history.Deployments, Object: newHead("second", "8", "2")})
 	}},
 	{"a child of no Ray", Ownership, "child of no Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Sent.SetOwnerReferences(nil) }},
-	{"somebody else's object", Ownership, "no Ray's", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "foreign" }},
+	{"another Ray's child", Ownership, "no Ray's child", func(h *history.History, _ *Expectation) { h.Writes[2].Name = "other-head" }},
+	{"a child by another Ray's name", Ownership, "child of no Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Name = "other-head" }},
+	{"somebody else's object", Ownership, "no Ray's child", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "foreign" }},
 	{"an object by name", Ownership, "by UID", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "" }},
 	{"an object taken over", Ownership, "whose the object is", func(h *history.History, _ *Expectation) {
 		h.Writes[2].Sent.SetOwnerReferences([]metav1.OwnerReference{{UID: "other", Controller: new(true)}})
@@ -226,6 +238,39 @@ func TestBad(t *testing.T) {
 				t.Errorf("oracle %s does not say %q; all that is said is %v", test.oracle, test.text, violations)
 			}
 		})
+	}
+}
+
+// TestProblems checks what may be told of problems, and how often.
+func TestProblems(t *testing.T) {
+	h, want := good()
+	for i, reason := range []string{"FailedCreate", "ChildTerminating"} {
+		problem := newRay(strconv.Itoa(8+i), 2, 2, corev1.ConditionFalse, 10, 10+i)
+		problem.Status.Conditions[0].Reason = reason
+		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: problem})
+	}
+	beside := newRay("10", 2, 2, corev1.ConditionFalse, 10, 13)
+	beside.Status.Conditions[0].Reason, beside.Status.Head.Replicas = "ChildTerminating", 1
+	h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: beside})
+	healed := newRay("11", 2, 2, corev1.ConditionTrue, 14, 14)
+	h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: healed})
+	h.End.Rays[0] = *healed
+	h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not"), event(corev1.EventTypeNormal, "waits"))
+	for _, test := range []struct {
+		name     string
+		allow    Allowance
+		problems int
+	}{
+		{"enough", Allowance{Problems: 2, Warnings: 1, Waits: 1, Recoveries: 1}, 0},
+		{"nothing", Allowance{}, 4},
+		{"one status too many", Allowance{Problems: 1, Warnings: 1, Waits: 1, Recoveries: 1}, 1},
+		{"two operators that do not agree", Allowance{TwoViews: true, Warnings: 1}, 0},
+		{"two operators, and a warning", Allowance{TwoViews: true}, 1},
+	} {
+		want.Allowance = test.allow
+		if violations := Check(h, want); len(violations) != test.problems {
+			t.Errorf("%s: there must be %d violations: %v", test.name, test.problems, violations)
+		}
 	}
 }
 

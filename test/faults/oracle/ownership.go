@@ -46,23 +46,27 @@ func checkSingle(h *history.History) []string {
 	return problems
 }
 
-// checkForeign wants that every write that was done hit an object that a Ray's UID
-// controlled, and a Ray that was there to control it.
+// checkForeign wants that every write that was done hit a child of a Ray: an object that its UID
+// controls, by a name that no other Ray's children have.
 func checkForeign(h *history.History) []string {
-	rays := map[types.UID]bool{}
+	rays := map[types.UID]string{}
 	owners := map[types.UID]types.UID{}
 	for i := range h.Versions {
 		version := &h.Versions[i]
 		if version.Resource == history.Rays {
-			rays[version.Object.GetUID()] = true
+			rays[version.Object.GetUID()] = version.Object.GetName()
 		} else if owner := metav1.GetControllerOf(version.Object); owner != nil {
 			owners[version.Object.GetUID()] = owner.UID
 		}
 	}
+	hasChild := func(ray types.UID, name string) bool {
+		owner, found := rays[ray]
+		return found && (name == owner+"-"+string(rayv1.RoleHead) || name == owner+"-"+string(rayv1.RoleWorker))
+	}
 	var problems []string
 	for _, write := range childWrites(h) {
 		if write.Verb == "create" {
-			if owner := metav1.GetControllerOf(write.Sent); owner == nil || !rays[owner.UID] {
+			if owner := metav1.GetControllerOf(write.Sent); owner == nil || !hasChild(owner.UID, write.Name) {
 				problems = append(problems, write.String()+" made a child of no Ray")
 			}
 			continue
@@ -70,8 +74,8 @@ func checkForeign(h *history.History) []string {
 		switch owner, found := owners[write.Target]; {
 		case write.Target == "":
 			problems = append(problems, write.String()+" does not say by UID which object it means")
-		case !found || !rays[owner]:
-			problems = append(problems, write.String()+" hit an object that is no Ray's")
+		case !found || !hasChild(owner, write.Name):
+			problems = append(problems, write.String()+" hit an object that is no Ray's child")
 		case write.Sent != nil && (metav1.GetControllerOf(write.Sent) == nil || metav1.GetControllerOf(write.Sent).UID != owner):
 			problems = append(problems, write.String()+" changed whose the object is")
 		}
