@@ -134,7 +134,7 @@ func (p *progress) add(t *testing.T) {
 // allCases returns the cases of all families.
 func allCases() []testCase {
 	var all []testCase
-	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), takenNameCases(), rejectionCases(), foreignWriterCases()} {
+	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), rivalCases(), takenNameCases(), rejectionCases(), foreignWriterCases()} {
 		for i := range family {
 			c := &family[i]
 			all = append(all, testCase{name: c.name, always: c.always, long: c.patience > 0, run: c.run})

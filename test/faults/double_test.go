@@ -124,6 +124,62 @@ func doubleCases() []faultCase {
 	return cases
 }
 
+// rivalCases run every workload under two operators that both act, as two without a lease do. The
+// second one is as fast as the first, or its view of a resource lags until the first has finished.
+func rivalCases() []faultCase {
+	var cases []faultCase
+	for i := range workloads {
+		w := &workloads[i]
+		name := fmt.Sprintf("double/%s/both-act/", w.name)
+		// What both do is done once, and refused once. Who is refused tries it again until it sees why.
+		allowance := staleAllowance(oracle.Allowance{})
+		cases = append(cases, faultCase{name: name + "side-by-side", workload: w, prepare: func(t *testing.T, s *scene) { s.addRival(t) }, allowance: allowance})
+		for _, resource := range []string{history.Rays, history.Services, history.Deployments} {
+			// A status is of what its writer sees of the children.
+			allowance.TwoViews = resource != history.Rays
+			cases = append(cases, faultCase{
+				name: name + "behind-in-" + resource, workload: w, allowance: allowance,
+				prepare: func(t *testing.T, s *scene) {
+					s.addRival(t)
+					s.standbyFaults = []proxy.Fault{{Kind: proxy.Hold, Resource: resource}}
+				},
+				then: func(ctx context.Context, s *scene, goal goal) error {
+					if err := s.await(ctx, goal); err != nil {
+						return err
+					}
+					if err := s.quiet(ctx, holdQuiet); err != nil {
+						return err
+					}
+					s.standby.proxy.Release(resource)
+					return nil
+				},
+			})
+		}
+	}
+	return cases
+}
+
+// addRival adds a second operator to a scene, which knows nothing of the first.
+func (s *scene) addRival(t *testing.T) {
+	t.Helper()
+	s.standby = newOperatorOf(t, "rival", s.namespace)
+	if err := s.standby.start(); err != nil {
+		t.Fatal(err)
+	}
+	err := eventually(t.Context(), func() error {
+		if s.standby.proxy.LastActive().IsZero() {
+			return errors.New("the second operator has not started")
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.quiet(t.Context(), holdQuiet)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // leaseArgs make operators agree on who acts, and that fast.
 func leaseArgs(namespace string) []string {
 	return []string{

@@ -19,8 +19,9 @@ import (
 type scene struct {
 	namespace string
 	operator  *operator
-	// standby is a second operator, if there is one.
-	standby *operator
+	// standby is a second operator, if there is one, and standbyFaults what happens to it.
+	standby       *operator
+	standbyFaults []proxy.Fault
 	// leader is who of the two leads, as the lease names it.
 	leader   string
 	recorder *recorder
@@ -62,10 +63,10 @@ func newScene(t *testing.T, env ...string) *scene {
 	return s
 }
 
-// arm starts to count writes. The faults are the first operator's.
+// arm starts to count writes. The faults are the first operator's; the second one has its own.
 func (s *scene) arm(ctx context.Context, faults []proxy.Fault) error {
 	if s.standby != nil {
-		if err := s.standby.proxy.Arm(ctx, nil); err != nil {
+		if err := s.standby.proxy.Arm(ctx, s.standbyFaults); err != nil {
 			return err
 		}
 	}
