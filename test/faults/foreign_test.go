@@ -29,9 +29,9 @@ const (
 	calmDown = 10 * time.Second
 )
 
-// foreignWriters are clients that do not know when to stop. The last write of each leaves
-// nothing behind that is not the operator's to undo.
-var foreignWriters = []struct {
+// foreignWriter is a client that does not know when to stop. Its last write leaves nothing
+// behind that is not the operator's to undo.
+type foreignWriter struct {
 	name     string
 	resource string
 	object   string
@@ -40,7 +40,9 @@ var foreignWriters = []struct {
 	// answer is the update by which the operator undoes what is written, or follows it. It is
 	// empty for what is none of its affair.
 	answer string
-}{
+}
+
+var foreignWriters = []foreignWriter{
 	{name: "ray/notes", resource: history.Rays, object: rayName, patch: note},
 	{name: "ray/scale", resource: history.Rays, object: rayName, answer: updateWorker, patch: func(write int) string {
 		return fmt.Sprintf(`{"spec":{"worker":{"replicas":%d}}}`, 2+(foreignWrites-write)%2)
@@ -70,41 +72,43 @@ func note(write int) string {
 // foreignTurn lets one foreign writer write at a time, or the API server could not bear them.
 var foreignTurn sync.Mutex
 
+// run writes all the time, for a while, and says if that was not as often as it should have been.
+func (w *foreignWriter) run(ctx context.Context, namespace string) error {
+	foreignTurn.Lock()
+	defer foreignTurn.Unlock()
+	write := func(number int) error {
+		if err := patch(ctx, namespace, w.resource, w.object, w.patch(number)); err != nil {
+			return fmt.Errorf("the foreign writer: %w", err)
+		}
+		return nil
+	}
+	begun := time.Now()
+	var writes errgroup.Group
+	writes.SetLimit(foreignParallel)
+	tick := time.NewTicker(time.Second / foreignRate)
+	defer tick.Stop()
+	for i := range foreignWrites - 1 {
+		writes.Go(func() error { return write(i + 1) })
+		<-tick.C
+	}
+	if err := writes.Wait(); err != nil {
+		return err
+	}
+	if rate := foreignWrites / time.Since(begun).Seconds(); rate < 0.9*foreignRate {
+		fmt.Fprintf(os.Stderr, "foreign-writer/%s has written %.0f times a second, for want of CPU\n", w.name, rate)
+	}
+	return write(foreignWrites)
+}
+
 // foreignWriterCases have somebody write to the Ray or a child of it all the time.
 func foreignWriterCases() []faultCase {
 	var cases []faultCase
-	for _, writer := range foreignWriters {
-		write := func(ctx context.Context, namespace string) error {
-			foreignTurn.Lock()
-			defer foreignTurn.Unlock()
-			write := func(number int) error {
-				err := patch(ctx, namespace, writer.resource, writer.object, writer.patch(number))
-				if err != nil {
-					return fmt.Errorf("the foreign writer: %w", err)
-				}
-				return nil
-			}
-			var writes errgroup.Group
-			writes.SetLimit(foreignParallel)
-			begun := time.Now()
-			tick := time.NewTicker(time.Second / foreignRate)
-			defer tick.Stop()
-			for i := range foreignWrites - 1 {
-				writes.Go(func() error { return write(i + 1) })
-				<-tick.C
-			}
-			if err := writes.Wait(); err != nil {
-				return err
-			}
-			if rate := foreignWrites / time.Since(begun).Seconds(); rate < 0.9*foreignRate {
-				fmt.Fprintf(os.Stderr, "foreign-writer/%s has written %.0f times a second, for want of CPU\n", writer.name, rate)
-			}
-			return write(foreignWrites)
-		}
+	for i := range foreignWriters {
+		writer := &foreignWriters[i]
 		c := faultCase{
 			name:     "foreign-writer/" + writer.name,
 			patience: foreignPatience,
-			workload: &workload{name: "none", from: newSpec(), to: newSpec(), act: write},
+			workload: &workload{name: "none", from: newSpec(), to: newSpec(), act: writer.run},
 			then: func(ctx context.Context, s *scene, goal goal) error {
 				ctx, cancel := context.WithTimeout(ctx, calmDown)
 				defer cancel()
