@@ -5,18 +5,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/kubeflow/ray-operator/test/faults/oracle"
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
 var crashPhases = []proxy.Phase{proxy.BeforeCommit, proxy.AfterCommit, proxy.AfterResponse}
 
-// crashAllowance: events wait in memory for being sent, and go with the process. There is
-// nothing else that a crash excuses.
-var crashAllowance = oracle.Allowance{LostEvents: true}
-
 // crashCases kill the operator at every write of every workload, in every phase. Where the
-// writes are many, it is killed again at every later write.
+// writes are many, it is killed again at every later write. A crash excuses nothing.
 func crashCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -25,11 +20,10 @@ func crashCases() []faultCase {
 			for _, phase := range crashPhases {
 				first := proxy.Fault{Write: write, Kind: proxy.Crash, Phase: phase}
 				cases = append(cases, faultCase{
-					name:      fmt.Sprintf("crash/%s/write-%d/%s", w.name, write, phase),
-					workload:  w,
-					faults:    []proxy.Fault{first},
-					allowance: crashAllowance,
-					always:    w.name == "create" || w.name == "image",
+					name:     fmt.Sprintf("crash/%s/write-%d/%s", w.name, write, phase),
+					workload: w,
+					faults:   []proxy.Fault{first},
+					always:   w.name == "create" || w.name == "image",
 				})
 				if twice.Has(w.name) {
 					cases = append(cases, secondCrashes(w, first)...)
@@ -59,10 +53,9 @@ func secondCrashes(w *workload, first proxy.Fault) []faultCase {
 	for write := first.Write + 1; write <= last; write++ {
 		for _, phase := range crashPhases {
 			cases = append(cases, faultCase{
-				name:      fmt.Sprintf("crash-twice/%s/write-%d/%s/write-%d/%s", w.name, first.Write, first.Phase, write, phase),
-				workload:  w,
-				faults:    []proxy.Fault{first, {Write: write, Kind: proxy.Crash, Phase: phase}},
-				allowance: crashAllowance,
+				name:     fmt.Sprintf("crash-twice/%s/write-%d/%s/write-%d/%s", w.name, first.Write, first.Phase, write, phase),
+				workload: w,
+				faults:   []proxy.Fault{first, {Write: write, Kind: proxy.Crash, Phase: phase}},
 			})
 		}
 	}

@@ -115,7 +115,7 @@ func doubleCases() []faultCase {
 						},
 						// The write that arrives late is refused, and with it perhaps one more: a
 						// process that was woken may write once before it looks at its lease.
-						allowance: oracle.Allowance{LostEvents: true, LostLease: true, Refused: 2},
+						allowance: oracle.Allowance{LostLease: true, Refused: 2},
 					})
 				}
 			}
@@ -132,7 +132,7 @@ func rivalCases() []faultCase {
 		w := &workloads[i]
 		name := fmt.Sprintf("double/%s/both-act/", w.name)
 		// What both do is done once, and refused once. Who is refused tries it again until it sees why.
-		allowance := staleAllowance(oracle.Allowance{})
+		allowance := oracle.Allowance{Refused: staleRefusals}
 		cases = append(cases, faultCase{name: name + "side-by-side", workload: w, prepare: func(t *testing.T, s *scene) { s.addRival(t) }, allowance: allowance})
 		for _, resource := range []string{history.Rays, history.Services, history.Deployments} {
 			// A status is of what its writer sees of the children.

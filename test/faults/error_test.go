@@ -55,7 +55,7 @@ func errorAllowance(w *workload, write, code int, phase proxy.Phase) oracle.Allo
 		allowance.Problems, allowance.Warnings, allowance.Recoveries = 1, 1, 1
 	}
 	if phase == proxy.AfterCommit {
-		allowance.LostEvents, allowance.Refused = true, 1
+		allowance.Refused = 1
 	}
 	return allowance
 }

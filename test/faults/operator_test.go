@@ -32,8 +32,9 @@ type operator struct {
 	command   *exec.Cmd
 	exited    chan struct{}
 	processes []history.Process
-	// began is how long the log was when the process was started.
-	began int64
+	// started is when the process was started, and began how long the log was then.
+	started time.Time
+	began   int64
 	// crashed gets a value whenever the process was killed by the proxy, or has ended by itself.
 	crashed chan struct{}
 	// stalled is called when the proxy keeps a write on its way.
@@ -106,6 +107,7 @@ func (o *operator) start() error {
 	command := exec.CommandContext(context.Background(), o.binary, o.args...)
 	command.Stdout, command.Stderr = log, log
 	command.Env = append(os.Environ(), o.env...)
+	o.started = time.Now()
 	if err := command.Start(); err != nil {
 		return err
 	}
@@ -212,7 +214,10 @@ func (o *operator) signal(signal syscall.Signal) error {
 func (o *operator) close(h *history.History) error {
 	o.stop()
 	o.proxy.Close()
-	h.Writes = append(h.Writes, o.proxy.Writes()...)
+	for _, write := range o.proxy.Writes() {
+		write.ProcessEnded = write.At.Before(o.started)
+		h.Writes = append(h.Writes, write)
+	}
 	h.Processes = append(h.Processes, o.processes...)
 	log, err := os.ReadFile(o.log)
 	h.Log += string(log)

@@ -21,15 +21,14 @@ var withoutWatchList = []string{"KUBE_FEATURE_WatchListClient=false"}
 
 // endings are how a time of blindness ends.
 var endings = []struct {
-	name      string
-	then      func(context.Context, *scene, string) error
-	env       []string
-	allowance oracle.Allowance
+	name string
+	then func(context.Context, *scene, string) error
+	env  []string
 }{
 	{name: "catch-up", then: catchUp},
 	{name: "expire", then: expire},
 	{name: "expire-list", then: expire, env: withoutWatchList},
-	{name: "restart", then: restartBlind, env: withoutWatchList, allowance: oracle.Allowance{LostEvents: true}},
+	{name: "restart", then: restartBlind, env: withoutWatchList},
 }
 
 // staleCases hold the watch of every resource from every write of every workload on, and
@@ -47,7 +46,7 @@ func staleCases() []faultCase {
 						faults:    []proxy.Fault{{Write: write, Kind: proxy.Hold, Resource: resource}},
 						then:      afterHold(resource, ending.then),
 						env:       ending.env,
-						allowance: staleAllowance(ending.allowance),
+						allowance: oracle.Allowance{Refused: staleRefusals},
 					})
 				}
 			}
@@ -73,7 +72,7 @@ func rewindCases() []faultCase {
 					then:     afterHold(resource, catchUp),
 					env:      withoutWatchList,
 					// Until it has caught up, the successor's status is that of a past state.
-					allowance: staleAllowance(oracle.Allowance{LostEvents: true, Recoveries: 1}),
+					allowance: oracle.Allowance{Refused: staleRefusals, Recoveries: 1},
 				})
 			}
 		}
@@ -81,13 +80,10 @@ func rewindCases() []faultCase {
 	return cases
 }
 
-// staleAllowance adds to what an ending excuses. What is based on a past state the server
-// refuses, and it is tried again at intervals that double, from 5 ms on: eight times in the
-// second that a hold lasts, for each of three children.
-func staleAllowance(allowance oracle.Allowance) oracle.Allowance {
-	allowance.Refused = 24
-	return allowance
-}
+// staleRefusals is how many writes the server may refuse because they are based on a past state.
+// They are tried again at intervals that double, from 5 ms on: eight times in the second that a
+// hold lasts, for each of three children.
+const staleRefusals = 24
 
 // catchUp lets the watch go on.
 func catchUp(_ context.Context, s *scene, resource string) error {

@@ -54,6 +54,10 @@ type Write struct {
 	Code int
 	// Result is the object that the server answered with.
 	Result metav1.Object
+	// Concealed says that the operator was told something else than the server's answer.
+	Concealed bool
+	// ProcessEnded says that the process which made it ended before the run did.
+	ProcessEnded bool
 }
 
 // Committed tells whether the server did what the operator asked.

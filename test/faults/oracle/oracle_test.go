@@ -274,6 +274,26 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestLostEvents checks that an event may be missing where the operator could not send it.
+func TestLostEvents(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		change   func(*history.Write)
+		problems int
+	}{
+		{"answered", func(*history.Write) {}, 1},
+		{"told an error", func(w *history.Write) { w.Concealed = true }, 0},
+		{"the process ended", func(w *history.Write) { w.ProcessEnded = true }, 0},
+	} {
+		h, want := good()
+		h.End.Events = h.End.Events[1:]
+		test.change(&h.Writes[0])
+		if violations := Check(h, want); len(violations) != test.problems {
+			t.Errorf("%s: there must be %d violations: %v", test.name, test.problems, violations)
+		}
+	}
+}
+
 // TestAllowances checks that what is allowed is accepted, and no more.
 func TestAllowances(t *testing.T) {
 	h, want := good()
