@@ -115,7 +115,7 @@ func doubleCases() []faultCase {
 						},
 						// The write that arrives late is refused, and with it perhaps one more: a
 						// process that was woken may write once before it looks at its lease.
-						allowance: oracle.Allowance{LostLease: true, Refused: 2},
+						allowance: oracle.Allowance{LostEvents: true, LostLease: true, Refused: 2},
 					})
 				}
 			}
