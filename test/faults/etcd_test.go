@@ -119,10 +119,11 @@ func (e *etcd) fillUntil(ctx context.Context, size int64) error {
 // fill writes until the store takes no more.
 func (e *etcd) fill(ctx context.Context) error {
 	for {
-		if err := e.write(ctx); err != nil {
-			if errors.Is(err, errFull) {
-				return nil
-			}
+		err := e.write(ctx)
+		if errors.Is(err, errFull) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}

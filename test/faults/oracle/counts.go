@@ -223,22 +223,21 @@ func checkSuccessEvents(h *history.History, want *Expectation) []string {
 }
 
 func checkWarnings(h *history.History, want *Expectation) []string {
-	warnings := otherEvents(h, func(kind string) bool { return kind == corev1.EventTypeWarning })
-	return checkLimit("warnings", warnings, want.Allowance.Warnings)
+	return checkLimit("warnings", otherEvents(h, corev1.EventTypeWarning), want.Allowance.Warnings)
 }
 
 // checkWaits limits the events that are no warnings and tell of no write either.
 func checkWaits(h *history.History, want *Expectation) []string {
-	waits := otherEvents(h, func(kind string) bool { return kind != corev1.EventTypeWarning })
-	return checkLimit("events that the Ray waits", waits, want.Allowance.Waits)
+	return checkLimit("events that the Ray waits", otherEvents(h, corev1.EventTypeNormal), want.Allowance.Waits)
 }
 
-// otherEvents counts the events of Rays that tell of no write, by their messages.
-func otherEvents(h *history.History, ofType func(string) bool) map[string]int {
+// otherEvents counts the events of Rays that are of a type, Normal or Warning as client-go has them,
+// and tell of no write, by their messages.
+func otherEvents(h *history.History, kind string) map[string]int {
 	counts := map[string]int{}
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
-		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && ofType(event.Type) && !success.MatchString(event.Message) {
+		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && event.Type == kind && !success.MatchString(event.Message) {
 			counts[event.Message] += int(event.Count)
 		}
 	}

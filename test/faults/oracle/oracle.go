@@ -61,9 +61,8 @@ type Expectation struct {
 
 // Allowance is by how much a disturbed run may differ from an undisturbed one.
 type Allowance struct {
-	// LostEvents says that any event of a write may be missing: the API server was away, a leader lost its
-	// lease while a write was on its way, or there
-	// were more than client-go sends.
+	// LostEvents says that any event of a write may be missing: the API server was away, there were
+	// more than client-go sends, or a leader lost its lease, without which it sends none either.
 	LostEvents bool
 	// Unanswered says that the server may have done writes of which it did not say so.
 	Unanswered bool

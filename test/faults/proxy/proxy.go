@@ -285,7 +285,6 @@ func (p *Proxy) write(w http.ResponseWriter, r *request) {
 	if fault.Kind == Stall && fault.Phase == AfterCommit {
 		p.stall()
 	} else if fault.Phase == AfterCommit {
-		p.conceal(record)
 		p.strike(w, fault)
 		return
 	}
@@ -316,6 +315,7 @@ func (p *Proxy) begin(r *request) (record *history.Write, fault Fault) {
 				fault = p.faults[0]
 				p.faults = p.faults[1:]
 				record.Fault = fault.String()
+				record.Concealed = fault.Phase == AfterCommit && fault.Kind != Stall
 			}
 		}
 		p.numbers[counter]++
@@ -336,13 +336,6 @@ func (p *Proxy) end(record *history.Write, answer *answer) {
 	if result, ok := decode(answer.body).(metav1.Object); ok {
 		record.Result = result
 	}
-}
-
-// conceal notes that the operator is not told of an answer.
-func (p *Proxy) conceal(record *history.Write) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	record.Concealed = true
 }
 
 // strike does to a write what its fault says. It does not return unless the connection
