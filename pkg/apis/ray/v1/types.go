@@ -5,28 +5,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Ray is one Ray cluster: a head node and, if wanted, any number of workers.
+// Ray is a Ray cluster: one head node and any number of worker nodes.
 //
-// The operator derives the names of a Service and two Deployments from the name of
-// the Ray. The longest suffix of a Service name is "-head", and a Service name has
-// at most 63 characters (DNS-1035), hence the limit of 58.
+// The names of the Service and the Deployments are derived from the name of the Ray. The longest
+// suffix of a Service name is "-head", and a Service name is a DNS-1035 label of at most 63
+// characters, hence the limit of 58.
 //
 // +genclient
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 // +kubebuilder:resource:path=rays,singular=ray,scope=Namespaced,categories=all
 // +kubebuilder:subresource:status
 // +kubebuilder:subresource:scale:specpath=.spec.worker.replicas,statuspath=.status.worker.replicas,selectorpath=.status.worker.selector
-// +kubebuilder:printcolumn:name="Head",type=integer,JSONPath=".status.head.readyReplicas",description="Head nodes that are ready."
-// +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=".status.worker.readyReplicas",description="Workers that are ready."
-// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=".spec.worker.replicas",description="Workers that are wanted."
-// +kubebuilder:printcolumn:name="Health",type=string,JSONPath=".status.conditions[?(@.type=='Health')].status",description="True when every node of the spec runs and is available."
+// +kubebuilder:printcolumn:name="Head",type=integer,JSONPath=".status.head.readyReplicas",description="Number of ready head nodes."
+// +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=".status.worker.readyReplicas",description="Number of ready workers."
+// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=".spec.worker.replicas",description="Number of desired workers."
+// +kubebuilder:printcolumn:name="Health",type=string,JSONPath=".status.conditions[?(@.type=='Health')].status",description="True if all desired nodes are up to date and available."
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
-// +kubebuilder:printcolumn:name="Updated",type=integer,JSONPath=".status.worker.updatedReplicas",priority=1,description="Workers that run the newest template."
-// +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=".status.worker.availableReplicas",priority=1,description="Workers that are available."
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=".status.conditions[?(@.type=='Health')].reason",priority=1,description="Why Health is what it is."
-// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=".status.conditions[?(@.type=='Health')].message",priority=1,description="What is missing."
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",reason=FieldValueInvalid,message="must be a DNS-1035 label, since a Service is named after it: lower case letters, digits and '-', first a letter, last no '-'"
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 58",fieldPath=".metadata.name",reason=FieldValueInvalid,message="must have at most 58 characters: the head's Service is named after it, with '-head' added, and may have 63"
+// +kubebuilder:printcolumn:name="Updated",type=integer,JSONPath=".status.worker.updatedReplicas",priority=1,description="Number of workers with the current template."
+// +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=".status.worker.availableReplicas",priority=1,description="Number of available workers."
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=".status.conditions[?(@.type=='Health')].reason",priority=1,description="Reason of the condition Health."
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=".status.conditions[?(@.type=='Health')].message",priority=1,description="Message of the condition Health."
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",reason=FieldValueInvalid,message="must be a DNS-1035 label, since a Service is named after it: it must consist of lower case letters, digits or '-', start with a letter and end with a letter or digit"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 58",fieldPath=".metadata.name",reason=FieldValueInvalid,message="must be no more than 58 characters: the name of the head's Service is this name and '-head', and is limited to 63"
 type Ray struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -34,11 +34,11 @@ type Ray struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// What is wanted.
+	// Desired state.
 	// +required
 	Spec RaySpec `json:"spec"`
 
-	// How things stand. Written by the operator alone.
+	// Observed state. Written by the operator only.
 	// +optional
 	Status RayStatus `json:"status,omitempty"`
 }
@@ -57,107 +57,124 @@ type RayList struct {
 	Items []Ray `json:"items"`
 }
 
-// RaySpec is what is wanted of a Ray cluster.
+// RaySpec is the desired state of a Ray cluster.
 type RaySpec struct {
 	// The head node.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="!has(self.replicas) || self.replicas <= 1",fieldPath=".replicas",reason=FieldValueInvalid,message="must be 0 or 1: two heads behind one Service would be two clusters; more nodes are spec.worker.replicas"
-	Head GroupSpec `json:"head"`
+	Head HeadSpec `json:"head"`
 
-	// The workers. Without it the cluster is the head alone.
+	// The workers. If omitted, the cluster consists of the head only.
 	// +optional
-	Worker *GroupSpec `json:"worker,omitempty"`
+	Worker *WorkerSpec `json:"worker,omitempty"`
 }
 
-// GroupSpec is a group of Ray nodes that are all alike.
-type GroupSpec struct {
-	// How many nodes are wanted. Defaults to 1; a head has 0 or 1.
+// HeadSpec is the desired state of the head node.
+type HeadSpec struct {
+	// Number of desired head nodes, 0 or 1. Defaults to 1.
+	// +optional
+	// +default=1
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self == 1",reason=FieldValueInvalid,message="must be 0 or 1: two heads behind one Service are two clusters; to add nodes, set spec.worker.replicas"
+	Replicas *int32 `json:"replicas,omitempty"`
+
+	// Template of the head's Pod. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
+	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
+	Template corev1.PodTemplateSpec `json:"template"`
+}
+
+// WorkerSpec is the desired state of the workers.
+type WorkerSpec struct {
+	// Number of desired workers. Defaults to 1.
 	// +optional
 	// +default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// The Pods of the group. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
+	// Template of the workers' Pods. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
-	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or left out: the nodes run in Deployments"
+	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
 	Template corev1.PodTemplateSpec `json:"template"`
 }
 
-// RayStatus is how a Ray cluster stands.
+// RayStatus is the observed state of a Ray cluster.
 type RayStatus struct {
-	// The generation of the Ray that this status is about.
+	// Generation of the Ray that this status was computed for.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// When the operator first wrote a status.
+	// Time of the first status update.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// When the operator last wrote the status. It stands still when nothing changes.
+	// Time of the last status update. Does not change in the steady state.
 	// +optional
 	LastReconcileTime *metav1.Time `json:"lastReconcileTime,omitempty"`
 
-	// The head node.
+	// Observed state of the head node.
 	// +optional
 	Head HeadStatus `json:"head,omitempty,omitzero"`
 
-	// The workers. Absent when the spec has none.
+	// Observed state of the workers. Absent if there are none.
 	// +optional
 	Worker *WorkerStatus `json:"worker,omitempty"`
 
-	// Health, and the conditions of the Deployments.
+	// Health, Ready, and the conditions of the Deployments.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []RayCondition `json:"conditions,omitempty"`
 }
 
-// ReplicaCounts counts the Pods of a group, as its Deployment reports them.
+// ReplicaCounts are the numbers of Pods of a group, as its Deployment reports them.
 type ReplicaCounts struct {
-	// Pods that exist.
+	// Number of Pods.
 	// +optional
 	Replicas int32 `json:"replicas"`
 
-	// Pods that run the newest template.
+	// Number of Pods with the current template.
 	// +optional
 	UpdatedReplicas int32 `json:"updatedReplicas"`
 
-	// Pods that are ready.
+	// Number of ready Pods.
 	// +optional
 	ReadyReplicas int32 `json:"readyReplicas"`
 
-	// Pods that have been ready for as long as the Deployment asks.
+	// Number of available Pods: ready for at least the Deployment's minReadySeconds.
 	// +optional
 	AvailableReplicas int32 `json:"availableReplicas"`
 
-	// Pods that are missing for the group to be available as a whole. Left out when 0.
+	// Number of Pods that are still required for the group to be available. Omitted if 0.
 	// +optional
 	UnavailableReplicas int32 `json:"unavailableReplicas,omitempty"`
 }
 
-// HeadStatus is how the head stands.
+// HeadStatus is the observed state of the head node.
 type HeadStatus struct {
 	ReplicaCounts `json:",inline"`
 }
 
-// WorkerStatus is how the workers stand.
+// WorkerStatus is the observed state of the workers.
 type WorkerStatus struct {
 	ReplicaCounts `json:",inline"`
 
-	// Selects the workers' Pods, for the scale subresource.
+	// Label selector of the workers' Pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
 }
 
-// RayConditionType names one aspect of a Ray's state.
+// RayConditionType is the type of a condition of a Ray.
 type RayConditionType string
 
 const (
-	// RayHealth becomes True when the Deployment of every group has observed its newest
-	// generation, all wanted replicas are updated and available, and no older ones are left.
-	// It stays so until a Pod changes, or the Ray.
+	// RayHealth is True if, for every group, the Deployment controller has observed the newest
+	// generation of the Deployment, all desired replicas are updated and available, and no old ones
+	// are left. It remains True until a Pod or the Ray changes.
 	RayHealth RayConditionType = "Health"
+	// RayReady always equals RayHealth. It is the name that kstatus (Flux, Helm, Argo CD) and
+	// users of kubectl wait expect.
+	RayReady RayConditionType = "Ready"
 
 	// RayHeadDeploymentProgressing mirrors the condition Progressing of the head's Deployment.
 	RayHeadDeploymentProgressing RayConditionType = "RayHeadDeploymentProgressing"
@@ -174,31 +191,35 @@ const (
 	RayWorkerDeploymentReplicaFailure RayConditionType = "RayWorkerDeploymentReplicaFailure"
 )
 
-// RayCondition is one aspect of a Ray's state. It has the two times of a
-// DeploymentCondition, which metav1.Condition lacks.
+// RayCondition is a condition of a Ray. Like a DeploymentCondition, and unlike a
+// metav1.Condition, it has two times.
 type RayCondition struct {
-	// What the condition is about.
+	// Type of the condition.
 	// +required
 	Type RayConditionType `json:"type"`
 
-	// True, False, or Unknown.
+	// Status of the condition: True, False or Unknown.
 	// +required
 	// +kubebuilder:validation:Enum=True;False;Unknown
 	Status corev1.ConditionStatus `json:"status"`
 
-	// Why, as one word.
+	// Generation of the Ray that the condition was computed for.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Machine-readable reason of the status, in CamelCase.
 	// +optional
 	Reason string `json:"reason,omitempty"`
 
-	// Why, as a sentence.
+	// Human-readable details.
 	// +optional
 	Message string `json:"message,omitempty"`
 
-	// When status, reason or message last changed.
+	// Last time the status, reason or message changed.
 	// +optional
 	LastUpdateTime metav1.Time `json:"lastUpdateTime,omitempty,omitzero"`
 
-	// When status last changed.
+	// Last time the status changed.
 	// +optional
 	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty,omitzero"`
 }

@@ -1,37 +1,25 @@
 package v1
 
-// Labels of everything that the operator makes for a Ray, the Pods included. They
-// alone form the selectors, and a template cannot override them.
+// Labels of all children of a Ray and of their Pods. Only these form selectors, and a template
+// cannot override them.
 const (
-	// LabelName has the name of the Ray.
+	// LabelName is the name of the Ray.
 	LabelName = "ray.kubeflow.org/name"
-	// LabelRole has the group's Role.
+	// LabelRole is the Role of the group.
 	LabelRole = "ray.kubeflow.org/role"
 )
 
-// Role tells the groups of Ray nodes apart.
+// AnnotationLastApplied is the record, in JSON, of what the operator last applied to a child. The
+// operator compares with it to detect changes by users, other clients and admission, also after a
+// restart. It is not an API; docs/design.md has its fields.
+const AnnotationLastApplied = "ray.kubeflow.org/last-applied"
+
+// Role is the role of a group of Ray nodes.
 type Role string
 
 const (
-	// RoleHead is the head node.
+	// RoleHead is the role of the head node.
 	RoleHead Role = "head"
-	// RoleWorker is the group of workers.
+	// RoleWorker is the role of the workers.
 	RoleWorker Role = "worker"
-)
-
-// Annotations with which a child records how it was last written. They survive a
-// restart of the operator; docs/design.md says how they are used.
-const (
-	// AnnotationRayGeneration has the generation of the Ray that the child was last written for.
-	AnnotationRayGeneration = "ray.kubeflow.org/ray-generation"
-	// AnnotationGeneration has the metadata.generation that the operator's last write gave
-	// the Deployment. As long as it stands, nobody else has changed the Deployment's spec.
-	AnnotationGeneration = "ray.kubeflow.org/generation"
-	// AnnotationInputs has a hash of the group's template in the Ray.
-	AnnotationInputs = "ray.kubeflow.org/template-inputs"
-	// AnnotationYielded identifies a difference that admission insists on, such as a label
-	// that a webhook changes back.
-	AnnotationYielded = "ray.kubeflow.org/yielded"
-	// AnnotationRendering has a hash of the Pod template that the operator made of it.
-	AnnotationRendering = "ray.kubeflow.org/template-rendering"
 )
