@@ -1,6 +1,6 @@
-// Package chart tests the Helm chart with the real helm: that it installs what the kustomize
-// manifests do, that a real API server accepts what the values make of it, and that it can be
-// installed, upgraded and uninstalled. hack/test-chart.sh starts a cluster and runs the tests.
+// Package chart tests the Helm chart with helm and a real API server: it installs the same objects
+// as the kustomize manifests, the API server accepts the objects for all values, and a release can
+// be installed, upgraded and uninstalled. hack/test-chart.sh starts a cluster and runs the tests.
 package chart
 
 import (
@@ -18,13 +18,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where things are, as hack/test-chart.sh says.
+// Set by hack/test-chart.sh.
 var (
 	root       = flag.String("root", "../..", "root of the repository")
-	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
+	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of a cluster administrator")
 )
 
-// namespace is that of the kustomize manifests.
+// namespace is the operator's namespace in the kustomize manifests.
 const namespace = "ray-system"
 
 func TestMain(m *testing.M) {
@@ -36,10 +36,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// path returns that of a file of the repository.
+// path returns the path of a file in the repository.
 func path(name string) string { return filepath.Join(*root, name) }
 
-// run runs a command with what it reads, and returns what it prints. The error has what it says.
+// run runs a command and returns its standard output. Errors contain all of its output.
 func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	command := exec.CommandContext(ctx, name, args...)
@@ -50,13 +50,13 @@ func run(ctx context.Context, stdin, name string, args ...string) (string, error
 	return stdout.String(), nil
 }
 
-// helm runs helm on the chart: the verb, with values in YAML and more arguments.
+// helm runs a helm command on the chart, with values in YAML.
 func helm(ctx context.Context, values string, args ...string) (string, error) {
 	args = append(args, path("manifests/chart"), "--namespace", namespace, "--values", "-", "--kubeconfig", *kubeconfig)
 	return run(ctx, values, path("bin/helm"), args...)
 }
 
-// kubectl runs kubectl, and fails the test if it does.
+// kubectl runs kubectl and fails the test on an error.
 func kubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	out, err := run(t.Context(), stdin, path("bin/cluster/kubectl"), append(args, "--kubeconfig", *kubeconfig)...)
@@ -66,10 +66,10 @@ func kubectl(t *testing.T, stdin string, args ...string) string {
 	return out
 }
 
-// objects is manifests by what they are, such as "Role team-a/ray-operator".
+// objects maps kind, namespace and name, such as "Role team-a/ray-operator", to the object.
 type objects map[string]*unstructured.Unstructured
 
-// template returns what the chart makes of the values.
+// template renders the chart with values in YAML.
 func template(t *testing.T, values string) objects {
 	t.Helper()
 	out, err := helm(t.Context(), values, "template", "ray-operator")
@@ -79,7 +79,7 @@ func template(t *testing.T, values string) objects {
 	return parse(t, out)
 }
 
-// kustomize returns what a kustomization of manifests consists of.
+// kustomize renders a kustomization in manifests.
 func kustomize(t *testing.T, name string) objects {
 	t.Helper()
 	return parse(t, kubectl(t, "", "kustomize", path(filepath.Join("manifests", name))))
@@ -94,11 +94,11 @@ func parse(t *testing.T, text string) objects {
 			t.Fatalf("%v in:\n%s", err, document)
 		}
 		if len(object.Object) == 0 {
-			continue // Comments alone.
+			continue // Only comments.
 		}
 		key := fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
-		if _, twice := all[key]; twice {
-			t.Errorf("%s is there twice", key)
+		if _, found := all[key]; found {
+			t.Errorf("%s occurs twice", key)
 		}
 		all[key] = &object
 	}

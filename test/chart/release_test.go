@@ -8,7 +8,7 @@ import (
 const ray = `
 apiVersion: ray.kubeflow.org/v1
 kind: Ray
-metadata: {name: stays, namespace: default}
+metadata: {name: sample, namespace: default}
 spec: {head: {template: {spec: {containers: [{name: ray-head, image: ray}]}}}}
 `
 
@@ -19,45 +19,45 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestRelease installs, upgrades and uninstalls the chart on a real API server. Rays survive.
+// TestRelease installs, upgrades and uninstalls a release. None of these deletes Rays.
 func TestRelease(t *testing.T) {
-	steps := func(values string, args ...string) {
+	helmRelease := func(values string, args ...string) {
 		t.Helper()
 		if out, err := helm(t.Context(), values, args...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	steps("", "install", "ray-operator", "--create-namespace")
+	helmRelease("", "install", "ray-operator", "--create-namespace")
 	kubectl(t, "", "wait", "--for=condition=Established", "crd/rays.ray.kubeflow.org")
 	kubectl(t, ray, "create", "-f", "-")
 
-	// What is for prometheus-operator is applied beside an installation.
+	// The monitoring manifests can be added to an installation.
 	kubectl(t, "", "apply", "--dry-run=server", "-k", path("manifests/monitoring"))
 
-	steps("replicas: 3\npodDisruptionBudget: {enabled: false}", "upgrade", "ray-operator")
+	helmRelease("replicas: 3\npodDisruptionBudget: {enabled: false}", "upgrade", "ray-operator")
 	if got := kubectl(t, "", "get", "deployment", "ray-operator", "-n", namespace, "-o", "jsonpath={.spec.replicas}"); got != "3" {
-		t.Errorf("after the upgrade, replicas are %s, want 3", got)
+		t.Errorf("replicas after the upgrade: got %s, want 3", got)
 	}
-	// As docs/upgrading.md has it: back, and on again. What the user has set stays.
-	steps("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=false")
-	steps("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=true")
+	// Downgrade and upgrade as in docs/upgrading.md. Values set by the user are kept.
+	helmRelease("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=false")
+	helmRelease("", "upgrade", "ray-operator", "--reset-then-reuse-values", "--set", "crds.enabled=true")
 	if got := kubectl(t, "", "get", "deployment", "ray-operator", "-n", namespace, "-o", "jsonpath={.spec.replicas}"); got != "3" {
-		t.Errorf("after two more upgrades, replicas are %s, want 3", got)
+		t.Errorf("replicas after a downgrade and an upgrade: got %s, want 3", got)
 	}
-	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/stays" {
-		t.Errorf("after an upgrade without the CustomResourceDefinition, Rays are %q", got)
+	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/sample" {
+		t.Errorf("Rays after an upgrade with crds.enabled=false: got %q, want sample", got)
 	}
 	if got := kubectl(t, "", "get", "poddisruptionbudget", "-n", namespace, "-o", "name"); got != "" {
-		t.Errorf("after the upgrade, there is still a %s", got)
+		t.Errorf("%s exists after an upgrade with podDisruptionBudget.enabled=false", strings.TrimSpace(got))
 	}
 
 	if _, err := run(t.Context(), "", path("bin/helm"), "uninstall", "ray-operator", "--namespace", namespace, "--kubeconfig", *kubeconfig); err != nil {
 		t.Fatal(err)
 	}
-	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/stays" {
-		t.Errorf("after the release was uninstalled, Rays are %q", got)
+	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/sample" {
+		t.Errorf("Rays after the uninstallation: got %q, want sample", got)
 	}
 	if got := kubectl(t, "", "get", "deployments,clusterroles,validatingadmissionpolicies", "-A", "-l", "app.kubernetes.io/managed-by=Helm", "-o", "name"); got != "" {
-		t.Errorf("after the release was uninstalled, there is still\n%s", got)
+		t.Errorf("the release was uninstalled, but these objects exist:\n%s", got)
 	}
 }

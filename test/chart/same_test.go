@@ -10,13 +10,13 @@ import (
 
 const (
 	crd = "CustomResourceDefinition /rays.ray.kubeflow.org"
-	// Helm keeps its own records in it, and so has to make it: --create-namespace.
+	// Helm stores its release records in the namespace, so it creates it (--create-namespace).
 	ownNamespace = "Namespace /" + namespace
 )
 
-// TestSameAsKustomize compares each field of each object that the chart and the manifests
-// install. There are two differences: the chart has no Namespace, and the
-// CustomResourceDefinition has an annotation.
+// TestSameAsKustomize verifies that the chart and the kustomize manifests install the same objects,
+// with two exceptions: the chart has no Namespace, and its CustomResourceDefinition has an
+// annotation.
 func TestSameAsKustomize(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -33,7 +33,7 @@ func TestSameAsKustomize(t *testing.T) {
 			name:   "with a ServiceMonitor",
 			values: "metrics: {serviceMonitor: {enabled: true}}",
 			want:   []string{"default", "monitoring"},
-			// Who may scrape, and what Prometheus and Grafana make of it, is not the operator's release.
+			// The chart does not configure Prometheus and Grafana.
 			without: []string{
 				ownNamespace, "ClusterRoleBinding /ray-operator-metrics-reader",
 				"Role ray-system/ray-operator-metrics-discovery", "RoleBinding ray-system/ray-operator-metrics-discovery",
@@ -41,14 +41,14 @@ func TestSameAsKustomize(t *testing.T) {
 			},
 		},
 		{
-			name:   "for some namespaces",
+			name:   "for selected namespaces",
 			values: "namespaces: [team-a]\nmetrics: {enabled: false}",
 			want:   []string{"overlays/namespaced/cluster", "overlays/namespaced"},
-			// The overlay has the roles for an administrator to bind.
+			// The overlay contains these for an administrator to bind.
 			without: []string{ownNamespace, "ClusterRole /ray-operator-metrics-auth", "ClusterRole /ray-operator-metrics-reader"},
 		},
 		{
-			name:   "without what belongs to the whole cluster",
+			name:   "without cluster-scoped objects",
 			values: "metrics: {enabled: false}\nnamespaces: [team-a]\ncrds: {enabled: false}\npolicies: {enabled: false}\nuserRoles: {enabled: false}",
 			want:   []string{"overlays/namespaced"},
 		},
@@ -61,35 +61,35 @@ func TestSameAsKustomize(t *testing.T) {
 			}
 			for _, key := range test.without {
 				if want[key] == nil {
-					t.Errorf("the manifests have no %s: it need not be listed here", key)
+					t.Errorf("%s is excluded but not in the manifests", key)
 				}
 				delete(want, key)
 			}
-			// Rays outlive the release.
+			// Uninstalling the release must not delete Rays.
 			if object := got[crd]; object != nil {
 				annotations := object.GetAnnotations()
 				if annotations["helm.sh/resource-policy"] != "keep" {
-					t.Errorf("the CustomResourceDefinition would go with the release, and all Rays with it: annotations are %v", annotations)
+					t.Errorf("uninstalling the release would delete the CustomResourceDefinition and all Rays: annotations are %v", annotations)
 				}
 				delete(annotations, "helm.sh/resource-policy")
 				object.SetAnnotations(annotations)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("the manifests (-) and the chart (+) differ:\n%s", diff)
+				t.Errorf("objects differ (-manifests +chart):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestNoClusterRole looks at who has rights in the whole cluster if the operator serves some
-// namespaces: nobody gets any.
+// TestNoClusterRole verifies that an operator for selected namespaces has no cluster-wide
+// permissions.
 func TestNoClusterRole(t *testing.T) {
 	t.Parallel()
 	for key := range template(t, "namespaces: [team-a, team-b]\nmetrics: {secure: false}") {
 		kind, _, _ := strings.Cut(key, " ")
 		userRole := key == "ClusterRole /ray-viewer" || key == "ClusterRole /ray-editor"
 		if kind == "ClusterRoleBinding" || kind == "ClusterRole" && !userRole {
-			t.Errorf("there is a %s", key)
+			t.Errorf("the chart renders %s", key)
 		}
 	}
 }

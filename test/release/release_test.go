@@ -1,4 +1,4 @@
-// Package release looks at two releases of one commit, which hack/test-release.sh has made in
+// Package release tests two releases of the same commit, which hack/test-release.sh builds in
 // different directories.
 package release
 
@@ -22,14 +22,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What hack/test-release.sh says.
+// Set by hack/test-release.sh.
 var (
 	version  = flag.String("version", "", "version of the releases, such as v1.2.3")
-	image    = flag.String("image", "", "repository of the image that they refer to")
+	image    = flag.String("image", "", "repository of the image in the manifests and the chart")
 	one      = flag.String("one", "", "directory of the first release")
 	two      = flag.String("two", "", "directory of the second release")
-	helm     = flag.String("helm", "", "the real helm")
-	imageDir = flag.String("image-dir", "", "directory with what the Dockerfile builds, as ray-operator-ARCH")
+	helm     = flag.String("helm", "", "path of helm")
+	imageDir = flag.String("image-dir", "", "directory with the binaries that the Dockerfile builds, as ray-operator-ARCH")
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestFiles says what is in a release, and that two builds of it are the same.
+// TestFiles verifies the list of files, and that builds are reproducible.
 func TestFiles(t *testing.T) {
 	want := []string{
 		"SHA256SUMS",
@@ -81,13 +81,14 @@ func TestChecksums(t *testing.T) {
 	if err != nil {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
-	// All but SHA256SUMS itself are in it.
+	// All files except SHA256SUMS.
 	if got := strings.Count(string(out), ": OK\n"); got != 8 {
-		t.Errorf("%d files are checked, want 8:\n%s", got, out)
+		t.Errorf("got %d valid checksums, want 8:\n%s", got, out)
 	}
 }
 
-// TestBinaries looks at both binaries: static, for the right machine, and what the image has.
+// TestBinaries verifies that the binaries are static, are built for the right architecture, and are
+// identical to those in the image.
 func TestBinaries(t *testing.T) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		t.Run(arch, func(t *testing.T) {
@@ -97,26 +98,26 @@ func TestBinaries(t *testing.T) {
 			}
 			defer file.Close()
 			if file.Machine != machine {
-				t.Errorf("it is for %v, want %v", file.Machine, machine)
+				t.Errorf("machine: got %v, want %v", file.Machine, machine)
 			}
 			for _, program := range file.Progs {
 				if program.Type == elf.PT_INTERP || program.Type == elf.PT_DYNAMIC {
-					t.Errorf("it is not static: it has %v", program.Type)
+					t.Errorf("not statically linked: the binary has a segment %v", program.Type)
 				}
 			}
 			if read(t, binary(arch)) != read(t, filepath.Join(*imageDir, "ray-operator-"+arch)) {
-				t.Error("the Dockerfile's command builds something else")
+				t.Error("the Dockerfile builds a different binary")
 			}
 		})
 	}
 	out := output(t, binary(runtime.GOARCH), "--version")
 	if want := "ray-operator " + *version; !strings.Contains(out, *version) {
-		t.Errorf("--version says %q, want %q", out, want)
+		t.Errorf("--version: got %q, want %q", out, want)
 	}
 }
 
-// TestBills compares the bills of materials with what go version says of the binaries.
-func TestBills(t *testing.T) {
+// TestSBOMs compares the software bills of materials with the output of `go version -m`.
+func TestSBOMs(t *testing.T) {
 	type component struct{ Name, Version, Purl string }
 	type dependency struct {
 		Ref       string
@@ -134,7 +135,7 @@ func TestBills(t *testing.T) {
 				t.Fatal(err)
 			}
 			if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" {
-				t.Errorf("it is %s %s, want CycloneDX 1.6", bill.BOMFormat, bill.SpecVersion)
+				t.Errorf("format: got %s %s, want CycloneDX 1.6", bill.BOMFormat, bill.SpecVersion)
 			}
 			goVersion, mainModule, want := modules(t, binary(arch))
 			want = append(want, "std "+goVersion)
@@ -146,21 +147,21 @@ func TestBills(t *testing.T) {
 			}
 			slices.Sort(got)
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("go version -m (-) and the bill of materials (+) differ:\n%s", diff)
+				t.Errorf("components (-go version -m +SBOM):\n%s", diff)
 			}
 			main := component{mainModule, *version, "pkg:golang/" + mainModule + "@" + *version + "?goarch=" + arch + "&goos=linux"}
 			if diff := cmp.Diff(main, bill.Metadata.Component); diff != "" {
-				t.Errorf("the binary itself (-want +got):\n%s", diff)
+				t.Errorf("main component (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff([]dependency{{main.Purl, purls}}, bill.Dependencies); diff != "" {
-				t.Errorf("what the binary needs (-want +got):\n%s", diff)
+				t.Errorf("dependencies (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// modules returns what `go version -m` says of a binary: the version of Go, the module of the
-// binary, and all others with their versions.
+// modules parses the output of `go version -m`: the Go version, the main module, and the other
+// modules with their versions.
 func modules(t *testing.T, name string) (goVersion, mainModule string, others []string) {
 	t.Helper()
 	for line := range strings.Lines(output(t, "go", "version", "-m", name)) {
@@ -177,36 +178,36 @@ func modules(t *testing.T, name string) (goVersion, mainModule string, others []
 		}
 	}
 	if goVersion == "" || mainModule == "" || len(others) < 10 {
-		t.Fatalf("go version -m %s: cannot read what it says", name)
+		t.Fatalf("go version -m %s: unexpected output", name)
 	}
 	return goVersion, mainModule, others
 }
 
-// TestManifests looks for the image's name and tag, and for the CustomResourceDefinition.
+// TestManifests verifies the image, and that crd.yaml and operator.yaml together are install.yaml.
 func TestManifests(t *testing.T) {
 	install, crd := read(t, filepath.Join(*one, "install.yaml")), read(t, filepath.Join(*one, "crd.yaml"))
 	if want := fmt.Sprintf("image: %s:%s\n", *image, *version); strings.Count(install, "image: ") < 1 || !strings.Contains(install, want) {
-		t.Errorf("install.yaml has no %q", want)
+		t.Errorf("install.yaml does not contain %q", want)
 	}
 	if !strings.HasPrefix(crd, "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n") || !strings.Contains(install, crd) {
 		t.Error("crd.yaml is not the CustomResourceDefinition of install.yaml")
 	}
-	// All but that: the documents of install.yaml that are not crd.yaml.
+	// operator.yaml has all documents of install.yaml except the CustomResourceDefinition.
 	operator := read(t, filepath.Join(*one, "operator.yaml"))
 	for document := range strings.SplitSeq(install, "\n---\n") {
 		document = strings.TrimSpace(document)
 		if isCRD := document == strings.TrimSpace(crd); strings.Contains(operator, document) == isCRD {
-			t.Errorf("operator.yaml has a document of install.yaml: %t, want %t:\n%.200s", !isCRD, isCRD, document)
+			t.Errorf("operator.yaml contains a document of install.yaml: got %t, want %t:\n%.200s", isCRD, !isCRD, document)
 		}
 	}
 }
 
-// TestChart looks at the packaged chart, and renders it. That of the tree is tested in test/chart.
+// TestChart verifies the packaged chart. test/chart tests its templates.
 func TestChart(t *testing.T) {
 	name := filepath.Join(*one, "ray-operator-"+(*version)[1:]+".tgz")
 	rendered := output(t, *helm, "template", "ray-operator", name, "--namespace", "ray-system")
 	if want := fmt.Sprintf("image: %s:%s\n", *image, *version); !strings.Contains(rendered, want) {
-		t.Errorf("the chart renders no %q", want)
+		t.Errorf("the rendered chart does not contain %q", want)
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -239,16 +240,16 @@ func TestChart(t *testing.T) {
 	for name, want := range map[string]string{
 		"ray-operator/Chart.yaml":                           "\nversion: " + (*version)[1:] + "\n",
 		"ray-operator/values.yaml":                          "\n  repository: " + *image + "\n",
-		"ray-operator/templates/operator.yaml":              "deployment.yaml",
-		"ray-operator/files/operator/deployment.yaml":       "kind: Deployment\n",
+		"ray-operator/templates/deployment.yaml":            "kind: Deployment\n",
+		"ray-operator/files/policy/pod_rights.yaml":         "kind: ValidatingAdmissionPolicy\n",
 		"ray-operator/files/crd/ray.kubeflow.org_rays.yaml": "kind: CustomResourceDefinition\n",
 	} {
 		if !strings.Contains(contents[name], want) {
-			t.Errorf("%s has no %q:\n%s", name, want, contents[name])
+			t.Errorf("%s does not contain %q:\n%s", name, want, contents[name])
 		}
 	}
 	if want := "appVersion: " + *version + "\n"; !strings.Contains(contents["ray-operator/Chart.yaml"], want) {
-		t.Errorf("Chart.yaml has no %q", want)
+		t.Errorf("Chart.yaml does not contain %q", want)
 	}
 }
 

@@ -1,18 +1,45 @@
-{{/*
-The objects in a file of the kustomize manifests, in the release's namespace.
-Takes root (the top context) and file (below files).
-*/}}
-{{- define "ray-operator.objects" -}}
-{{- $namespace := .root.Release.Namespace -}}
-{{- range splitList "\n---\n" (.root.Files.Get (printf "files/%s" .file)) }}
-{{- $object := fromYaml . }}
-{{- if hasKey $object.metadata "namespace" }}
-{{- $_ := set $object.metadata "namespace" $namespace }}
+{{/* Labels of all objects. They do not vary, since the Deployment's selector is immutable. */}}
+{{- define "ray-operator.labels" -}}
+app.kubernetes.io/name: ray-operator
 {{- end }}
-{{- range $object.subjects }}
-{{- $_ := set . "namespace" $namespace }}
+
+{{/* The name of the operator's ServiceAccount. */}}
+{{- define "ray-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default "ray-operator" .Values.serviceAccount.name }}
+{{- else -}}
+{{ required "serviceAccount.name is required if serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
----
-{{ toYaml $object }}
 {{- end }}
+
+{{/* The operator's permissions on Rays and their children, for a ClusterRole or a Role. */}}
+{{- define "ray-operator.rules" -}}
+# Watch the desired state. Read a Ray from the API server when the cache may be stale.
+# The operator never writes a Ray's spec or metadata.
+- apiGroups: [ray.kubeflow.org]
+  resources: [rays]
+  verbs: [get, list, watch]
+# Report the observed state.
+- apiGroups: [ray.kubeflow.org]
+  resources: [rays/status]
+  verbs: [update]
+# Set blockOwnerDeletion in the owner references of children. The admission plugin
+# OwnerReferencesPermissionEnforcement, which OpenShift enables, requires this permission.
+- apiGroups: [ray.kubeflow.org]
+  resources: [rays/finalizers]
+  verbs: [update]
+# Reconcile the Service of the head. Read it from the API server when it already exists but is
+# not in the cache. No delete: the garbage collector deletes it with its Ray.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, update]
+# Reconcile the Deployments of the head and the workers. Delete the workers' Deployment when
+# spec.worker is removed.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, update, delete]
+# Record events. Repeated events update the count of an existing event.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
 {{- end }}
