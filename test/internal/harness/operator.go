@@ -1,0 +1,97 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Operator is the operator as a process outside the cluster. It can be started again after it was
+// stopped.
+type Operator struct {
+	Binary     string
+	Kubeconfig string
+	// Log is the path of the log of all its processes.
+	Log  string
+	Args []string
+	// HealthAddress is where the newest process serves /readyz. Launch sets it.
+	HealthAddress string
+	// Process is the newest process.
+	Process *Process
+}
+
+// NewOperator prepares an operator that has the permissions of the operator's ServiceAccount.
+func (c *Cluster) NewOperator(ctx context.Context, name string, args ...string) (*Operator, error) {
+	config, err := c.OperatorKubeconfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "ray-operator-"+name+"-")
+	if err != nil {
+		return nil, err
+	}
+	o := &Operator{
+		Binary:     c.Path("bin/ray-operator"),
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		Log:        filepath.Join(dir, "log"),
+		Args:       args,
+	}
+	return o, os.WriteFile(o.Kubeconfig, config, 0o600)
+}
+
+// Start starts the operator and waits until it is ready.
+func (o *Operator) Start() error {
+	if err := o.Launch(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	return Poll(ctx, o.Ready)
+}
+
+// Launch starts the operator.
+func (o *Operator) Launch() error {
+	var err error
+	if o.HealthAddress, err = FreeAddress(); err != nil {
+		return err
+	}
+	args := append([]string{"--kubeconfig", o.Kubeconfig, "--health-bind-address", o.HealthAddress, "--metrics-bind-address=127.0.0.1:0", "-v=4"}, o.Args...)
+	command := exec.Command(o.Binary, args...)
+	// The process panics if it has changed an object of its caches.
+	command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")
+	o.Process, err = StartProcess(command, o.Log)
+	return err
+}
+
+// Ready returns an error unless the operator is ready.
+func (o *Operator) Ready() error {
+	if o.Process.State() != nil {
+		return fmt.Errorf("the operator has exited; its log is %s", o.Log)
+	}
+	client := http.Client{Timeout: 5 * time.Second}
+	response, err := client.Get("http://" + o.HealthAddress + "/readyz")
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
+}
+
+// Stop shuts the operator down, if it is running.
+func (o *Operator) Stop() {
+	if o.Process == nil {
+		return
+	}
+	if err := o.Process.Stop(syscall.SIGTERM); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
