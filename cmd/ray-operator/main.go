@@ -1,5 +1,5 @@
-// Command ray-operator runs Ray clusters on Kubernetes: it keeps a Service and
-// Deployments for every Ray object. docs/design.md says how.
+// Command ray-operator runs Ray clusters on Kubernetes: it reconciles a Service and
+// Deployments for every Ray object. See docs/design.md.
 package main
 
 import (

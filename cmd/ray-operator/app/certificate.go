@@ -11,12 +11,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// getCertificate is what a tls.Config has to find its certificate at each handshake.
+// getCertificate is the type of tls.Config.GetCertificate, which is called for each handshake.
 type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// newCertificate returns the certificate of two files, which are read again when they change.
-// Without files it is one that is made, and signed by itself, at the first handshake: most
-// operators are never asked.
+// newCertificate returns the certificate in the given files, which are reloaded when they
+// change. Without files it returns a self-signed certificate. That one is generated at the
+// first handshake, since generation costs CPU and most operators never get a request.
 func newCertificate(certFile, keyFile string) (getCertificate, error) {
 	if certFile != "" {
 		files := &certificateFiles{cert: certFile, key: keyFile}
@@ -25,17 +25,17 @@ func newCertificate(certFile, keyFile string) (getCertificate, error) {
 	return (&selfSigned{}).get, nil
 }
 
-// renewBefore is how long before its end the certificate is replaced that the operator signs
-// itself. It is valid for a year.
+// renewBefore is how long before its expiry the self-signed certificate is renewed. It is
+// valid for a year.
 const renewBefore = 30 * 24 * time.Hour
 
-// selfSigned is a certificate that the operator makes.
+// selfSigned generates and renews a self-signed certificate.
 type selfSigned struct {
 	mu      sync.Mutex
 	current *tls.Certificate
 }
 
-// get returns a certificate that is valid for some time yet.
+// get returns a certificate that is valid for at least renewBefore.
 func (s *selfSigned) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,42 +58,42 @@ func (s *selfSigned) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.current, nil
 }
 
-// certificateFiles is a certificate in two files.
+// certificateFiles loads a certificate and its key from files.
 type certificateFiles struct {
 	cert, key string
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	// changed is when the files had last changed when they were read.
-	changed [2]time.Time
+	// modTimes are the modification times of the files when they were loaded.
+	modTimes [2]time.Time
 }
 
-// get returns the certificate of the files as they are now. If they cannot be used, as while
-// they are being replaced, it is the one from before.
+// get returns the current certificate. If the files cannot be loaded, for example while they
+// are being replaced, it returns the previous one.
 func (f *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.changed != f.lastChange() {
+	if f.modTimes != f.statFiles() {
 		if err := f.load(); err != nil {
-			klog.Background().Error(err, "The new certificate cannot be used, the old one still is")
+			klog.Background().Error(err, "Reloading the certificate failed, still using the previous one")
 		}
 	}
 	return f.current, nil
 }
 
-// load reads the files.
+// load loads the files.
 func (f *certificateFiles) load() error {
-	changed := f.lastChange()
+	modTimes := f.statFiles()
 	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
 		return fmt.Errorf("--tls-cert-file=%s, --tls-private-key-file=%s: %w", f.cert, f.key, err)
 	}
-	f.current, f.changed = &pair, changed
+	f.current, f.modTimes = &pair, modTimes
 	return nil
 }
 
-// lastChange returns when the files have last changed. One that is not there never has.
-func (f *certificateFiles) lastChange() [2]time.Time {
+// statFiles returns the modification times of the files, zero for a missing file.
+func (f *certificateFiles) statFiles() [2]time.Time {
 	var times [2]time.Time
 	for i, name := range []string{f.cert, f.key} {
 		if info, err := os.Stat(name); err == nil {

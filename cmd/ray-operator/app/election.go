@@ -18,13 +18,13 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// stuckTimeout is how long after its lease has ended a leader that still believes in it
-// is unhealthy.
+// stuckTimeout is how long after its lease has expired a leader that has not exited becomes
+// unhealthy.
 const stuckTimeout = 20 * time.Second
 
-var errLeaseLost = errors.New("the lease was lost: another replica may act now")
+var errLeaseLost = errors.New("the lease was lost: another replica may be leading")
 
-// election makes sure that one replica of the operator acts at a time.
+// election ensures that only one replica of the operator reconciles at a time.
 type election struct {
 	config  componentbaseconfig.LeaderElectionConfiguration
 	elector atomic.Pointer[leaderelection.LeaderElector]
@@ -34,18 +34,18 @@ func newElection(config componentbaseconfig.LeaderElectionConfiguration) *electi
 	return &election{config: config}
 }
 
-// check fails when this replica leads, could not renew its lease, and does not end.
+// check fails if this replica leads, could not renew its lease, and has not exited.
 func (e *election) check(*http.Request) error {
 	elector := e.elector.Load()
 	if elector == nil {
-		return nil // before there is an election, or without any
+		return nil // leader election is disabled or has not started
 	}
 	return elector.Check(stuckTimeout)
 }
 
-// fence wraps the transport of the clients that work needs. It lets no write pass once the
-// lease has run out. That can come as a surprise: a replica that was suspended for a while
-// has yet to notice it, and what it is about to write is what it knew before.
+// fence wraps the transport of the controller's clients and rejects writes once the lease has
+// expired. A replica that was suspended may not have noticed the expiry yet, and would write
+// from stale state.
 func (e *election) fence(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
 		if request.Method == http.MethodGet || e.leads() {
@@ -62,21 +62,21 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-// leads tells whether this replica holds the lease, and that has not run out. The lease counts
-// from when the server renewed it. The elector counts from the answer, and waits for that until
-// the renew deadline.
+// leads reports whether this replica holds a lease that has not expired. The lease is valid
+// from the time of its renewal on the server. The elector counts from the response, which can
+// arrive up to the renew deadline later, so that much is subtracted.
 func (e *election) leads() bool {
 	elector := e.elector.Load()
 	return elector != nil && elector.IsLeader() && elector.Check(-e.config.RenewDeadline.Duration) == nil
 }
 
-// run waits for the lease and then works while it holds it. When ctx is done it releases
-// the lease, but only once work has returned: a successor must not start while this
-// replica still writes. A lost lease is an error, after which the process must end.
+// run waits for the lease and calls work while it holds the lease. When ctx is done, it
+// releases the lease after work has returned: another replica must not start while this one
+// still writes. If the lease is lost, it returns an error, and the process must exit.
 func (e *election) run(ctx context.Context, leases coordinationv1.LeasesGetter, work func(context.Context) error) error {
 	host, err := os.Hostname()
 	if err != nil {
-		return fmt.Errorf("finding a name for this replica: %w", err)
+		return fmt.Errorf("getting the hostname for leader election: %w", err)
 	}
 	lock := &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: e.config.ResourceNamespace, Name: e.config.ResourceName},
@@ -111,7 +111,7 @@ func (e *election) run(ctx context.Context, leases coordinationv1.LeasesGetter, 
 		return fmt.Errorf("setting up leader election: %w", err)
 	}
 	e.elector.Store(elector)
-	// A replica that never led has nothing to finish.
+	// A replica that does not lead has no work to finish.
 	defer context.AfterFunc(ctx, func() {
 		if !elector.IsLeader() {
 			release()
@@ -123,7 +123,7 @@ func (e *election) run(ctx context.Context, leases coordinationv1.LeasesGetter, 
 	case <-finished:
 		return result
 	default:
-		// Either it never led, or it must not wait for its work, which now is another's.
+		// Either this replica never led, or it lost the lease and must not wait for its work.
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -16,8 +16,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// TestLeaseThatCannotBeRenewed has an API server that takes no lease any more, and work that does
-// not end. The leader writes nothing after the lease may be another's, and then is unhealthy.
+// TestLeaseThatCannotBeRenewed simulates an API server that rejects renewals, and work that does
+// not return. The leader must not write after the lease may have expired, and becomes unhealthy.
 func TestLeaseThatCannotBeRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := NewOptions().LeaderElection
@@ -45,19 +45,19 @@ func TestLeaseThatCannotBeRenewed(t *testing.T) {
 				case err == nil:
 					response.Body.Close()
 				case method == http.MethodGet:
-					t.Errorf("%s: a read fails: %v", when, err)
+					t.Errorf("%s: read failed: %v", when, err)
 				}
 				if method == http.MethodPut && !errors.Is(err, want) {
-					t.Errorf("%s: a write ends with %v, want %v", when, err, want)
+					t.Errorf("%s: write returned %v, want %v", when, err, want)
 				}
 			}
 			if wantSent := map[bool]int{true: 2, false: 1}[want == nil]; sent != wantSent {
-				t.Errorf("%s: of a write and a read %d were sent, want %d", when, sent, wantSent)
+				t.Errorf("%s: %d of 2 requests were sent, want %d", when, sent, wantSent)
 			}
 		}
 		checkWrite("before the election", errLeaseLost)
 		if err := e.check(nil); err != nil || e.leads() {
-			t.Errorf("before the election: it leads: %t, %v", e.leads(), err)
+			t.Errorf("before the election: leads = %t, health check = %v, want false, nil", e.leads(), err)
 		}
 		ended := make(chan struct{})
 		result := make(chan error, 1)
@@ -71,24 +71,24 @@ func TestLeaseThatCannotBeRenewed(t *testing.T) {
 
 		time.Sleep(time.Minute)
 		if err := e.check(nil); err != nil || !e.leads() {
-			t.Errorf("while the lease is renewed: it leads: %t, %v", e.leads(), err)
+			t.Errorf("while the lease is renewed: leads = %t, health check = %v, want true, nil", e.leads(), err)
 		}
 		checkWrite("while the lease is renewed", nil)
 		unavailable.Store(true)
 		time.Sleep(config.LeaseDuration.Duration - config.RenewDeadline.Duration + time.Second)
 		if e.leads() {
-			t.Error("it still leads though another may act as soon as the lease has run out")
+			t.Error("the replica still leads after the lease may have expired")
 		}
-		checkWrite("after the lease may have run out", errLeaseLost)
+		checkWrite("after the lease may have expired", errLeaseLost)
 		if err := <-result; !errors.Is(err, errLeaseLost) {
-			t.Errorf("the election ends with %v", err)
+			t.Errorf("the election returned %v, want %v", err, errLeaseLost)
 		}
 		if err := e.check(nil); err != nil {
-			t.Errorf("it has some time to end, but is unhealthy: %v", err)
+			t.Errorf("unhealthy before stuckTimeout: %v", err)
 		}
 		time.Sleep(config.LeaseDuration.Duration + stuckTimeout)
 		if e.check(nil) == nil {
-			t.Error("it does not end, and is healthy")
+			t.Error("healthy after stuckTimeout, want unhealthy")
 		}
 	})
 }

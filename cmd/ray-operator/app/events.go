@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	// flushTimeout bounds how long the end of the operator waits for events to be written.
+	// flushTimeout limits how long shutdown waits for events to be written.
 	flushTimeout = 5 * time.Second
-	// flushQuiet is for how long no event is written when all are. client-go does not tell, and
-	// goes from one to the next at once.
+	// flushQuiet is how long no event must be written until all are assumed to be. client-go
+	// does not report when its queue is empty, but writes queued events without a pause.
 	flushQuiet = 100 * time.Millisecond
 )
 
-// eventWriters is how many events are written at a time. client-go writes them one after
-// another and drops those that come while a thousand wait, which is too slow for a thousand
-// Rays that are created at once.
+// eventWriters is the number of events that are written concurrently. A client-go broadcaster
+// writes one event at a time and drops events if 1000 are queued, which is too slow if 1000
+// Rays are created at once.
 const eventWriters = 4
 
-// events is a recorder whose events are written in the background, and that can wait for it.
+// events is an event recorder that writes events in the background and can be flushed.
 type events struct {
 	record.EventSink
 	writers [eventWriters]record.EventRecorder
-	// begun and ended count the requests by which events are written.
-	begun, ended atomic.Int64
+	// started and finished count the write requests.
+	started, finished atomic.Int64
 }
 
 // newEvents returns a recorder that writes events until stop is called.
@@ -56,57 +56,57 @@ func newEvents(ctx context.Context, kube kubernetes.Interface) (recorder *events
 	}
 }
 
-// writer returns who writes the events about an object: always the same, so that they are
-// written in their order and those that repeat are counted.
+// writer returns the writer for an object. It is always the same one, so that events of an
+// object are written in order and repeated events are aggregated.
 func (e *events) writer(object runtime.Object) record.EventRecorder {
 	sum := fnv.New32a()
-	if about, err := meta.Accessor(object); err == nil {
-		sum.Write([]byte(about.GetUID()))
+	if accessor, err := meta.Accessor(object); err == nil {
+		sum.Write([]byte(accessor.GetUID()))
 	}
 	return e.writers[sum.Sum32()%eventWriters]
 }
 
-// Event emits an event.
+// Event records an event.
 func (e *events) Event(object runtime.Object, kind, reason, message string) {
 	e.writer(object).Event(object, kind, reason, message)
 }
 
-// Eventf emits an event with a formatted message.
+// Eventf records an event with a formatted message.
 func (e *events) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
 	e.writer(object).Eventf(object, kind, reason, format, args...)
 }
 
-// AnnotatedEventf emits an event with annotations and a formatted message.
+// AnnotatedEventf records an event with annotations and a formatted message.
 func (e *events) AnnotatedEventf(object runtime.Object, annotations map[string]string, kind, reason, format string, args ...any) {
 	e.writer(object).AnnotatedEventf(object, annotations, kind, reason, format, args...)
 }
 
 // Create writes an event.
 func (e *events) Create(event *corev1.Event) (*corev1.Event, error) {
-	e.begun.Add(1)
-	defer e.ended.Add(1)
+	e.started.Add(1)
+	defer e.finished.Add(1)
 	return e.EventSink.Create(event)
 }
 
-// Patch counts an event once more that was written before.
+// Patch increases the count of an existing event.
 func (e *events) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
-	e.begun.Add(1)
-	defer e.ended.Add(1)
+	e.started.Add(1)
+	defer e.finished.Add(1)
 	return e.EventSink.Patch(event, data)
 }
 
-// flush waits until all events are written, for flushTimeout at most.
+// flush waits until all events are written, for at most flushTimeout.
 func (e *events) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	begun, since := e.begun.Load(), time.Now()
+	started, since := e.started.Load(), time.Now()
 	err := wait.PollUntilContextCancel(ctx, flushQuiet/5, true, func(context.Context) (bool, error) {
-		if now := e.begun.Load(); now != begun || now != e.ended.Load() {
-			begun, since = now, time.Now()
+		if current := e.started.Load(); current != started || current != e.finished.Load() {
+			started, since = current, time.Now()
 		}
 		return time.Since(since) >= flushQuiet, nil
 	})
 	if err != nil {
-		klog.FromContext(ctx).Info("There was no time to write all events")
+		klog.FromContext(ctx).Info("Timed out writing events; some may be lost", "timeout", flushTimeout)
 	}
 }

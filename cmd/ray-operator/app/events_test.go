@@ -18,16 +18,16 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestEventsOfManyRays has an API server that answers nothing until a thousand Rays have
-// three events each. All are to be written, those of each Ray in their order.
+// TestEventsOfManyRays records three events for each of 1000 Rays while the API server does not
+// respond. All events must be written, in order for each Ray.
 func TestEventsOfManyRays(t *testing.T) {
 	kube := fake.NewClientset()
 	var mu sync.Mutex
 	written := map[string][]string{}
-	answer := make(chan struct{})
+	respond := make(chan struct{})
 	kube.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		<-answer
-		event := action.(clienttesting.CreateAction).GetObject().(*corev1.Event) //nolint:errcheck,forcetypeassert // that is what is created
+		<-respond
+		event := action.(clienttesting.CreateAction).GetObject().(*corev1.Event) //nolint:errcheck,forcetypeassert // only events are created
 		mu.Lock()
 		defer mu.Unlock()
 		written[event.InvolvedObject.Name] = append(written[event.InvolvedObject.Name], event.Message)
@@ -45,30 +45,30 @@ func TestEventsOfManyRays(t *testing.T) {
 			recorder.Event(ray, corev1.EventTypeNormal, "Test", message)
 		}
 	}
-	close(answer)
+	close(respond)
 	recorder.flush(t.Context())
 
 	mu.Lock()
 	defer mu.Unlock()
 	if len(written) != rays {
-		t.Errorf("there are events about %d Rays, want %d", len(written), rays)
+		t.Errorf("got events of %d Rays, want %d", len(written), rays)
 	}
 	for ray, messages := range written {
 		if !slices.Equal(messages, want) {
-			t.Errorf("%s has the events %q, want %q", ray, messages, want)
+			t.Errorf("got events %q of %s, want %q", messages, ray, want)
 			break
 		}
 	}
 }
 
-// TestFlushDoesNotWaitForWhatNeverComes has more events than client-go lets wait, so that it
-// drops some.
-func TestFlushDoesNotWaitForWhatNeverComes(t *testing.T) {
+// TestFlushDoesNotWaitForDroppedEvents records more events than client-go queues, so that some
+// are dropped.
+func TestFlushDoesNotWaitForDroppedEvents(t *testing.T) {
 	kube := fake.NewClientset()
-	answer := make(chan struct{})
+	respond := make(chan struct{})
 	kube.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		<-answer
-		return true, action.(clienttesting.CreateAction).GetObject(), nil //nolint:errcheck,forcetypeassert // that is what is created
+		<-respond
+		return true, action.(clienttesting.CreateAction).GetObject(), nil //nolint:errcheck,forcetypeassert // only events are created
 	})
 	recorder, stop := newEvents(t.Context(), kube)
 	defer stop()
@@ -77,13 +77,13 @@ func TestFlushDoesNotWaitForWhatNeverComes(t *testing.T) {
 		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", UID: types.UID(strconv.Itoa(i))}}
 		recorder.Event(ray, corev1.EventTypeNormal, "Test", "")
 	}
-	close(answer)
+	close(respond)
 	start := time.Now()
 	recorder.flush(t.Context())
-	if recorder.ended.Load() == events {
-		t.Fatal("no event was dropped, so that this shows nothing")
+	if recorder.finished.Load() == events {
+		t.Fatal("no event was dropped: the test needs more events")
 	}
 	if took := time.Since(start); took >= flushTimeout {
-		t.Errorf("the end took %v, for events that were dropped", took)
+		t.Errorf("flush took %v, want less than %v", took, flushTimeout)
 	}
 }

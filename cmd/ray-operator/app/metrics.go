@@ -8,20 +8,21 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
-	_ "k8s.io/component-base/metrics/prometheus/clientgo" // for those of client-go: requests, work queues, informers, leases
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // register the metrics of client-go: requests, work queues, informers, leases
 
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
-// buildInfo tells which version runs. The one that component-base has is Kubernetes'.
+// buildInfo reports the version of the operator. The build info of component-base reports the
+// version of Kubernetes.
 var buildInfo = metrics.NewGaugeVec(&metrics.GaugeOpts{
 	Name:           "ray_operator_build_info",
-	Help:           "Always 1. The label is the version of the operator.",
+	Help:           "A metric with a constant value of 1, labeled by the version of the operator.",
 	StabilityLevel: metrics.ALPHA,
 }, []string{"version"})
 
-// registerMetrics registers all metrics in component-base's registry, where those of client-go
-// and of the process are.
+// registerMetrics registers the metrics of the operator in component-base's registry, which
+// already has those of client-go and of the process.
 func registerMetrics(rays *controller.Controller) {
 	controller.RegisterMetrics(legacyregistry.MustRegister)
 	legacyregistry.CustomMustRegister(rays.Collector())
@@ -29,18 +30,18 @@ func registerMetrics(rays *controller.Controller) {
 	buildInfo.WithLabelValues(Version).Set(1)
 }
 
-// newMetricsEndpoint returns what serves /metrics, and /debug/pprof/ if profiling is wanted.
-// Over HTTPS only those are answered whom the API server knows and allows it. Client asks it.
+// newMetricsEndpoint returns the endpoint of /metrics and, with --profiling, of /debug/pprof/.
+// Over HTTPS, requests are authenticated and authorized by the API server through client.
 func newMetricsEndpoint(options *Options, client kubernetes.Interface) (endpoint, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", legacyregistry.Handler())
 	if options.Profiling {
-		// The index also serves the profiles of the runtime, by their names.
+		// The index also serves the named profiles of the runtime.
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	e := endpoint{flag: "--metrics-bind-address", address: options.MetricsBindAddress, what: "/metrics", handler: mux}
+	e := endpoint{flag: "--metrics-bind-address", address: options.MetricsBindAddress, paths: "/metrics", handler: mux}
 	if !options.MetricsSecure {
 		return e, nil
 	}
@@ -48,7 +49,7 @@ func newMetricsEndpoint(options *Options, client kubernetes.Interface) (endpoint
 	if err != nil {
 		return endpoint{}, err
 	}
-	e.handler = newGuard(client, mux)
+	e.handler = newAuthFilter(client, mux)
 	e.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1"}}
 	return e, nil
 }

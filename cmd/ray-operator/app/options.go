@@ -1,4 +1,5 @@
-// Package app is the ray-operator as a process: its flags, and what they are wired to.
+// Package app implements the ray-operator process: flags, startup checks, leader election and
+// HTTP endpoints.
 package app
 
 import (
@@ -17,40 +18,40 @@ import (
 	_ "k8s.io/component-base/logs/json/register" // for --logging-format=json
 )
 
-// Options are what the flags say.
+// Options holds the values of the flags.
 type Options struct {
-	// Kubeconfig is the file that says how to reach the API server. Empty means that the
-	// operator runs in a Pod of the cluster. There is no other default, so that it never
-	// runs against a cluster that nobody named.
+	// Kubeconfig is the path to a kubeconfig file. If empty, the operator uses the in-cluster
+	// configuration. $KUBECONFIG and ~/.kube/config are not read, so that the operator never
+	// runs against a cluster by accident.
 	Kubeconfig string
-	// Namespaces are those whose Rays are kept. None means all.
+	// Namespaces are the namespaces whose Rays are reconciled. Empty means all.
 	Namespaces []string
-	// Workers is how many Rays are synced at a time.
+	// Workers is the number of Rays that are synced concurrently.
 	Workers int
-	// QPS and Burst limit the requests to the API server per second. A negative QPS means
-	// no limit: the server's priority and fairness decide.
+	// QPS and Burst limit the requests to the API server. If QPS is negative, there is no
+	// client-side limit, only the API server's priority and fairness.
 	QPS   float32
 	Burst int
-	// HealthBindAddress is where /healthz and /readyz are served. Empty means nowhere.
+	// HealthBindAddress is the address of /healthz and /readyz. If empty, they are not served.
 	HealthBindAddress string
-	// MetricsBindAddress is where /metrics is served. Empty means nowhere.
+	// MetricsBindAddress is the address of /metrics. If empty, it is not served.
 	MetricsBindAddress string
-	// MetricsSecure has metrics served over HTTPS, to those whom the API server allows it.
+	// MetricsSecure serves metrics over HTTPS, to authorized clients only.
 	MetricsSecure bool
-	// TLSCertFile and TLSPrivateKeyFile are the certificate of that, in PEM. Empty means one
-	// that is signed by itself.
+	// TLSCertFile and TLSPrivateKeyFile are the serving certificate and its key, in PEM. If
+	// empty, the operator generates a self-signed certificate.
 	TLSCertFile, TLSPrivateKeyFile string
-	// Profiling adds /debug/pprof/ to what is served beside /metrics.
+	// Profiling serves /debug/pprof/ on MetricsBindAddress.
 	Profiling bool
-	// LeaderElection says whether and how replicas of the operator agree on who acts.
+	// LeaderElection configures leader election between replicas of the operator.
 	LeaderElection componentbaseconfig.LeaderElectionConfiguration
-	// Logging says how to log.
+	// Logging configures the log output.
 	Logging *logsapi.LoggingConfiguration
-	// ShowVersion asks for the version only.
+	// ShowVersion prints the version and exits.
 	ShowVersion bool
 }
 
-// NewOptions returns the defaults.
+// NewOptions returns the default options.
 func NewOptions() *Options {
 	return &Options{
 		Workers:            8,
@@ -65,15 +66,15 @@ func NewOptions() *Options {
 			ResourceNamespace: "ray-system",
 			LeaseDuration:     metav1.Duration{Duration: 15 * time.Second},
 			RenewDeadline:     metav1.Duration{Duration: 7 * time.Second},
-			// A replica that stands by looks at the lease after one to 2.2 times this period, and
-			// so acts less than two seconds after it was given up.
+			// A standby replica checks the lease after 1 to 2.2 times this period, so it takes
+			// over less than two seconds after the lease was released.
 			RetryPeriod: metav1.Duration{Duration: 750 * time.Millisecond},
 		},
 		Logging: logsapi.NewLoggingConfiguration(),
 	}
 }
 
-// scopes returns the namespaces that are watched, or metav1.NamespaceAll.
+// scopes returns the namespaces to watch, or metav1.NamespaceAll.
 func (o *Options) scopes() []string {
 	if len(o.Namespaces) == 0 {
 		return []string{metav1.NamespaceAll}
@@ -81,65 +82,65 @@ func (o *Options) scopes() []string {
 	return o.Namespaces
 }
 
-// AddFlags adds a flag for each option.
+// AddFlags adds a flag for each option to fs.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "Path to a kubeconfig file. Leave it out when the operator runs in the cluster that it serves.")
-	fs.StringSliceVar(&o.Namespaces, "namespace", o.Namespaces, "A namespace in which Rays are kept. Can be repeated. Without it, all are.")
-	fs.IntVar(&o.Workers, "workers", o.Workers, "How many Rays are synced at a time.")
-	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Requests to the API server per second, on average, but for leader election. Negative means no limit of the operator's own.")
-	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Requests to the API server at once, where --kube-api-qps limits them.")
-	fs.StringVar(&o.HealthBindAddress, "health-bind-address", o.HealthBindAddress, "Address on which /healthz and /readyz are served, over HTTP. Empty means nowhere.")
-	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "Address on which /metrics is served. Empty means nowhere.")
-	fs.BoolVar(&o.MetricsSecure, "metrics-secure", o.MetricsSecure, "Serve metrics over HTTPS, to whom the API server allows to get /metrics. With false it is HTTP, to anybody.")
-	fs.StringVar(&o.TLSCertFile, "tls-cert-file", o.TLSCertFile, "File with the certificate for HTTPS, followed by those between it and its authority. Read again when it changes. Without it, the operator signs one itself.")
-	fs.StringVar(&o.TLSPrivateKeyFile, "tls-private-key-file", o.TLSPrivateKeyFile, "File with the private key of --tls-cert-file.")
-	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve profiles at /debug/pprof/, beside /metrics: over HTTPS to whom the API server allows to get that path, over HTTP to everybody.")
+	fs.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "Path to a kubeconfig file. If unset, the in-cluster configuration is used.")
+	fs.StringSliceVar(&o.Namespaces, "namespace", o.Namespaces, "Namespace to watch for Rays. Can be repeated. If unset, all namespaces are watched.")
+	fs.IntVar(&o.Workers, "workers", o.Workers, "Number of Rays that are synced concurrently.")
+	fs.Float32Var(&o.QPS, "kube-api-qps", o.QPS, "Average number of requests per second to the API server, excluding leader election. If negative, there is no client-side limit.")
+	fs.IntVar(&o.Burst, "kube-api-burst", o.Burst, "Maximum burst of requests to the API server. Only used if --kube-api-qps is positive.")
+	fs.StringVar(&o.HealthBindAddress, "health-bind-address", o.HealthBindAddress, "Address for /healthz and /readyz, over HTTP. If empty, they are not served.")
+	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "Address for /metrics. If empty, it is not served.")
+	fs.BoolVar(&o.MetricsSecure, "metrics-secure", o.MetricsSecure, "Serve metrics over HTTPS and require clients to be authorized to GET /metrics. If false, serve plain HTTP without authorization.")
+	fs.StringVar(&o.TLSCertFile, "tls-cert-file", o.TLSCertFile, "PEM file with the serving certificate, followed by any intermediate certificates. Reloaded when it changes. If unset, a self-signed certificate is generated.")
+	fs.StringVar(&o.TLSPrivateKeyFile, "tls-private-key-file", o.TLSPrivateKeyFile, "PEM file with the private key that matches --tls-cert-file.")
+	fs.BoolVar(&o.Profiling, "profiling", o.Profiling, "Serve profiles at /debug/pprof/ on --metrics-bind-address. Clients must be authorized to GET that path, unless --metrics-secure=false.")
 	fs.BoolVar(&o.ShowVersion, "version", o.ShowVersion, "Print the version and exit.")
 	configoptions.BindLeaderElectionFlags(&o.LeaderElection, fs)
 	logsapi.AddFlags(o.Logging, fs)
 }
 
-// Parse sets the options from arguments. It returns pflag.ErrHelp if they only ask for
-// help, which is then printed.
+// Parse sets the options from args and validates them. If args contain --help, it prints the
+// usage and returns pflag.ErrHelp.
 func (o *Options) Parse(args []string) error {
 	fs := pflag.NewFlagSet("ray-operator", pflag.ContinueOnError)
 	fs.SetOutput(os.Stdout)
 	fs.Usage = func() {
-		fmt.Printf("Runs Ray clusters on Kubernetes, as Ray objects (ray.kubeflow.org/v1) ask for them.\n\nFlags:\n%s", fs.FlagUsages())
+		fmt.Printf("Runs Ray clusters on Kubernetes: reconciles Ray objects (ray.kubeflow.org/v1).\n\nFlags:\n%s", fs.FlagUsages())
 	}
 	o.AddFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", fs.Arg(0))
+		return fmt.Errorf("unexpected argument %q: see --help for the supported flags", fs.Arg(0))
 	}
 	return o.Validate()
 }
 
-// Validate returns an error that names the first flag that makes no sense.
+// Validate returns an error for the first invalid flag.
 func (o *Options) Validate() error {
 	for i, namespace := range o.Namespaces {
 		if len(validation.IsDNS1123Label(namespace)) > 0 {
-			return fmt.Errorf("--namespace=%q is not the name of a namespace", namespace)
+			return fmt.Errorf("--namespace=%q is not a valid namespace name", namespace)
 		}
 		if slices.Contains(o.Namespaces[:i], namespace) {
-			return fmt.Errorf("--namespace=%s is there twice", namespace)
+			return fmt.Errorf("--namespace=%s is set more than once", namespace)
 		}
 	}
 	switch {
 	case o.Workers < 1:
-		return fmt.Errorf("--workers=%d: at least 1 is needed", o.Workers)
+		return fmt.Errorf("--workers=%d: must be at least 1", o.Workers)
 	case o.QPS == 0:
-		return errors.New("--kube-api-qps=0 would allow no request: use a negative number for no limit")
+		return errors.New("--kube-api-qps=0 blocks all requests: set a negative value for no limit")
 	case o.Profiling && o.MetricsBindAddress == "":
-		return errors.New("--profiling needs a --metrics-bind-address to serve profiles on")
+		return errors.New("--profiling requires --metrics-bind-address")
 	case (o.TLSCertFile == "") != (o.TLSPrivateKeyFile == ""):
-		return errors.New("--tls-cert-file and --tls-private-key-file need each other")
+		return errors.New("--tls-cert-file and --tls-private-key-file must be set together")
 	case o.TLSCertFile != "" && (!o.MetricsSecure || o.MetricsBindAddress == ""):
-		return errors.New("--tls-cert-file is for metrics over HTTPS, which are not served")
+		return errors.New("--tls-cert-file requires --metrics-secure and --metrics-bind-address")
 	case o.QPS > 0 && o.Burst < 1:
-		return fmt.Errorf("--kube-api-burst=%d: at least 1 is needed with --kube-api-qps", o.Burst)
+		return fmt.Errorf("--kube-api-burst=%d: must be at least 1 if --kube-api-qps is positive", o.Burst)
 	case o.LeaderElection.LeaderElect:
 		return validateElection(&o.LeaderElection)
 	}
@@ -151,18 +152,18 @@ func validateElection(election *componentbaseconfig.LeaderElectionConfiguration)
 	case election.ResourceLock != "leases":
 		return fmt.Errorf("--leader-elect-resource-lock=%q: only leases are supported", election.ResourceLock)
 	case election.ResourceName == "" || election.ResourceNamespace == "":
-		return errors.New("--leader-elect needs --leader-elect-resource-name and --leader-elect-resource-namespace")
+		return errors.New("--leader-elect requires --leader-elect-resource-name and --leader-elect-resource-namespace")
 	case election.RetryPeriod.Duration <= 0:
 		return errors.New("--leader-elect-retry-period must be positive")
 	case election.RenewDeadline.Duration <= election.RetryPeriod.Duration*6/5:
-		return errors.New("--leader-elect-renew-deadline must be over 1.2 times --leader-elect-retry-period")
+		return errors.New("--leader-elect-renew-deadline must be more than 1.2 times --leader-elect-retry-period")
 	case election.LeaseDuration.Duration%time.Second != 0:
-		// A lease has whole seconds, by which others go.
+		// Other replicas read the duration from the Lease, which stores whole seconds.
 		return errors.New("--leader-elect-lease-duration must be in whole seconds")
 	case election.LeaseDuration.Duration <= 2*election.RenewDeadline.Duration:
-		// A replica that cannot renew its lease may spend as long again on releasing it
-		// before it stops, and must have stopped when another one takes over.
-		return errors.New("--leader-elect-lease-duration must be over twice --leader-elect-renew-deadline")
+		// A leader that cannot renew its lease may spend another renew deadline on releasing
+		// it. It must have stopped before another replica takes over.
+		return errors.New("--leader-elect-lease-duration must be more than twice --leader-elect-renew-deadline")
 	}
 	return nil
 }

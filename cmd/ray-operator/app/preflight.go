@@ -16,11 +16,11 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 )
 
-// checkTimeout bounds what checkServer does for the lease, and for each namespace.
+// checkTimeout limits the check of the lease, and the checks of each namespace.
 const checkTimeout = 15 * time.Second
 
-// checkServer tries everything that the operator reads later. What is missing then is said
-// in one line, instead of again and again by an informer that cannot start.
+// checkServer sends each request once that the operator depends on at startup. A missing
+// permission or resource then is one clear error, instead of retries of an informer in the log.
 func checkServer(ctx context.Context, host string, clients *clients, options *Options) error {
 	err := checkLease(ctx, clients.unfenced, options)
 	for _, namespace := range options.scopes() {
@@ -29,28 +29,28 @@ func checkServer(ctx context.Context, host string, clients *clients, options *Op
 		}
 	}
 
-	_, answered := errors.AsType[*apierrors.StatusError](err)
+	_, responded := errors.AsType[*apierrors.StatusError](err)
 	switch {
 	case errors.Is(err, errNoDefinition):
 		return err
 	case err == nil, errors.Is(ctx.Err(), context.Canceled):
-		// Whoever was told to stop meanwhile has not failed.
+		// A shutdown during the checks is not a failure.
 		return nil
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("a permission is missing (manifests/rbac has all that are needed): %w", err)
+		return fmt.Errorf("missing permission (apply manifests/rbac): %w", err)
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("the API server at %s does not accept the credentials: %w", host, err)
-	case !answered:
+		return fmt.Errorf("the API server at %s rejected the credentials: %w", host, err)
+	case !responded:
 		return fmt.Errorf("the API server at %s cannot be reached: %w", host, err)
 	default:
-		return fmt.Errorf("asking the API server at %s: %w", host, err)
+		return fmt.Errorf("checking the API server at %s: %w", host, err)
 	}
 }
 
-// errNoDefinition says that the API server does not serve Rays.
-var errNoDefinition = fmt.Errorf("the API server does not know %s: install the CustomResourceDefinition first, with kubectl apply -k manifests/crd", rayv1.Resource("rays"))
+// errNoDefinition is returned if the API server does not serve Rays.
+var errNoDefinition = fmt.Errorf("the API server does not serve %s: install the CustomResourceDefinition with kubectl apply -k manifests/crd", rayv1.Resource("rays"))
 
-// checkReads tries what the operator reads in a namespace, or in all of them.
+// checkReads lists and watches the resources of the operator in a namespace, or in all.
 func checkReads(ctx context.Context, kube kubernetes.Interface, ray versioned.Interface, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -77,7 +77,7 @@ func checkReads(ctx context.Context, kube kubernetes.Interface, ray versioned.In
 	return err
 }
 
-// stop ends a watch that was begun to see whether it can be.
+// stop stops a watch that was opened only to check that it can be.
 func stop(events watch.Interface, err error) error {
 	if err == nil {
 		events.Stop()
@@ -85,8 +85,8 @@ func stop(events watch.Interface, err error) error {
 	return err
 }
 
-// checkLease tries to write the lease by which replicas agree on who acts, without doing it:
-// whoever waits for a lease that it can never have says so in the log alone, again and again.
+// checkLease writes the lease of the leader election as a dry run. Without permission for the
+// lease, leader election would retry forever and report it only in the log.
 func checkLease(ctx context.Context, kube kubernetes.Interface, options *Options) error {
 	election := options.LeaderElection
 	if !election.LeaderElect {
@@ -104,7 +104,7 @@ func checkLease(ctx context.Context, kube kubernetes.Interface, options *Options
 		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return nil // another replica was faster, which is its right
+		return nil // another replica wrote it concurrently
 	}
 	return err
 }

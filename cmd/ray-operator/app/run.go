@@ -18,15 +18,15 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
-// component is the operator's name in events and, with its version, to the API server.
+// component is the source of events and, with the version, the user agent.
 const component = "ray-operator"
 
-// Version is the operator's own version, which the linker sets. That of component-base is
-// Kubernetes', by which its metrics decide what they show.
+// Version is the version of the operator, set by the linker. The version in component-base is
+// the version of Kubernetes, which decides which of its metrics are hidden.
 var Version = "unknown"
 
-// Run runs the operator until ctx is done, and then returns nil once all that was begun
-// is finished. Any error says in one line what is wrong.
+// Run runs the operator until ctx is done, then finishes ongoing work and returns nil. Errors
+// fit on one line.
 func Run(ctx context.Context, options *Options) error {
 	if err := logsapi.ValidateAndApply(options.Logging, nil); err != nil {
 		return err
@@ -41,7 +41,7 @@ func Run(ctx context.Context, options *Options) error {
 	election := newElection(options.LeaderElection)
 	clients, err := newClients(config, election)
 	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
+		return fmt.Errorf("creating client: %w", err)
 	}
 	metrics, err := newMetricsEndpoint(options, clients.unfenced)
 	if err != nil {
@@ -51,14 +51,14 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 
-	// What runs in the background outlives ctx, so that begun work can be finished.
+	// Informers and event writers outlive ctx, so that ongoing work can finish.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
 	recorder, stopEvents := newEvents(background, clients.kube)
 	defer stopEvents()
 
-	// The caches are full before the lease is won, so that a successor acts at once.
+	// Informers start before the lease is acquired, so that a new leader reconciles at once.
 	informers := controller.NewInformers(clients.kube, clients.ray, options.scopes())
 	rays, err := controller.New(clients.kube, clients.ray, informers, recorder, clock.RealClock{})
 	if err != nil {
@@ -83,27 +83,27 @@ func Run(ctx context.Context, options *Options) error {
 		err = work(ctx)
 	}
 	if errors.Is(err, context.Canceled) {
-		// Told to stop before there was anything to do.
+		// Shut down before any work started.
 		return nil
 	}
 	return err
 }
 
-// clients are how the operator talks to the API server.
+// clients are the clients for the API server.
 type clients struct {
-	// kube and ray are for the work. They write only while this replica leads.
+	// kube and ray are used by the controller. They write only while this replica leads.
 	kube kubernetes.Interface
 	ray  versioned.Interface
-	// unfenced is for what a replica also needs when it does not lead, such as the lease.
+	// unfenced also writes while this replica does not lead: leases and token reviews.
 	unfenced kubernetes.Interface
 }
 
 func newClients(config *rest.Config, election *election) (*clients, error) {
-	// Protobuf costs both sides less than JSON, which is all that there is for Rays.
+	// Protobuf is cheaper than JSON for both sides. Custom resources support only JSON.
 	builtIn := rest.CopyConfig(config)
 	builtIn.ContentType = runtime.ContentTypeProtobuf
 	builtIn.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	// Its requests are few, and must not wait for those of the work.
+	// Leader election sends few requests, which must not wait for those of the controller.
 	unlimited := rest.CopyConfig(builtIn)
 	unlimited.QPS = -1
 	unfenced, err := kubernetes.NewForConfig(unlimited)
@@ -111,7 +111,7 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 		return nil, err
 	}
 	if config.QPS > 0 {
-		// One limit for both clients: each would have its own.
+		// Share one limit between both clients.
 		limiter := flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst)
 		builtIn.RateLimiter, config.RateLimiter = limiter, limiter
 	}
@@ -127,7 +127,7 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 	return &clients{kube: kube, ray: ray, unfenced: unfenced}, err
 }
 
-// newClientConfig returns how to reach the API server.
+// newClientConfig returns the configuration of clients, from a kubeconfig or the Pod.
 func newClientConfig(options *Options) (*rest.Config, error) {
 	var config *rest.Config
 	var err error
@@ -137,13 +137,13 @@ func newClientConfig(options *Options) (*rest.Config, error) {
 		config, err = rest.InClusterConfig()
 	}
 	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("this is no Pod of a cluster: say with --kubeconfig which cluster to serve")
+		return nil, errors.New("not running in a cluster: set --kubeconfig")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading how to reach the API server: %w", err)
+		return nil, fmt.Errorf("loading client configuration: %w", err)
 	}
 	config.QPS, config.Burst = options.QPS, options.Burst
-	// The API server is near, and what it would compress costs both sides more than to send it.
+	// The API server is on a fast network, where compression costs more than it saves.
 	config.DisableCompression = true
 	config.UserAgent = component + "/" + Version
 	return config, nil

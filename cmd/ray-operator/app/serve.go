@@ -12,20 +12,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// endpoint is something that the operator serves.
+// endpoint is an HTTP endpoint of the operator.
 type endpoint struct {
-	// flag is the one that has the address.
+	// flag is the name of the flag that sets address.
 	flag string
-	// address is empty if it is to be served nowhere.
+	// address is empty if the endpoint is disabled.
 	address string
-	// what is served, for the log.
-	what    string
+	// paths names the paths of handler, for the log.
+	paths   string
 	handler http.Handler
 	// tls is nil for plain HTTP.
 	tls *tls.Config
 }
 
-// serve serves endpoints until stop is called. An address that cannot be had is an error.
+// serve serves endpoints until stop is called. It fails if it cannot listen on an address.
 func serve(ctx context.Context, endpoints ...endpoint) (stop func(), err error) {
 	var servers []*http.Server
 	stop = func() {
@@ -47,16 +47,16 @@ func serve(ctx context.Context, endpoints ...endpoint) (stop func(), err error) 
 	return stop, nil
 }
 
-// serve serves an endpoint until the server that it returns is closed.
+// serve serves an endpoint until the returned server is closed.
 func (e *endpoint) serve(ctx context.Context) (*http.Server, error) {
 	server := &http.Server{
 		Handler:   e.handler,
 		TLSConfig: e.tls,
-		// Whoever reaches the address must not be able to keep connections for nothing.
+		// Limit how long idle or slow clients can hold connections.
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       90 * time.Second,
-		// Nothing here gains by HTTP/2, whose streams cost a client less than the server.
+		// Disable HTTP/2: it has no benefit here, and is exposed to stream-reset attacks.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.address)
@@ -64,14 +64,14 @@ func (e *endpoint) serve(ctx context.Context) (*http.Server, error) {
 		return nil, fmt.Errorf("%s: %w", e.flag, err)
 	}
 	logger := klog.FromContext(ctx)
-	logger.Info("Serving "+e.what, "address", listener.Addr())
+	logger.Info("Serving "+e.paths, "address", listener.Addr())
 	go func() {
 		serve := server.Serve
 		if e.tls != nil {
 			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 		}
 		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			logger.Error(err, "Serving failed", "what", e.what)
+			logger.Error(err, "Serving failed", "paths", e.paths)
 		}
 	}()
 	return server, nil
