@@ -1,39 +1,39 @@
 #!/usr/bin/env bash
-# Writes a release into dist/VERSION: binaries, what they consist of, manifests, the Helm chart,
-# and the checksums of all. The same commit gives the same bytes, with the same version of Go.
+# Builds a release in dist/VERSION: binaries, their SBOMs, manifests, the Helm chart and checksums.
+# Builds of the same commit with the same Go version are reproducible.
 #
 #   hack/release.sh VERSION [IMAGE_REPOSITORY]
 #
-# VERSION is a semantic version such as v1.2.3 or v1.2.3-rc.1. IMAGE_REPOSITORY is the name of
-# the image, without a tag, that the manifests and the chart refer to.
+# VERSION is a semantic version such as v1.2.3 or v1.2.3-rc.1. IMAGE_REPOSITORY is the image in the
+# manifests and the chart, without a tag.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=${1:-}
 repository=${2:-ray-operator}
 
-refuse() {
+fail() {
   echo "release: $*" >&2
   exit 1
 }
 
-# As on semver.org, but without build metadata: its + cannot be in the tag of an image.
+# Semantic versioning without build metadata: image tags cannot contain +.
 number='(0|[1-9][0-9]*)'
 identifier='(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)'
 if ! [[ ${version} =~ ^v${number}\.${number}\.${number}(-${identifier}(\.${identifier})*)?$ ]]; then
-  refuse "VERSION is \"${version}\", but must be a semantic version such as v1.2.3 or v1.2.3-rc.1"
+  fail "invalid VERSION \"${version}\": must be a semantic version such as v1.2.3 or v1.2.3-rc.1"
 fi
 if [[ ${repository##*/} == *[:@]* ]]; then
-  refuse "IMAGE_REPOSITORY is \"${repository}\", but must not have a tag: VERSION is the tag"
+  fail "invalid IMAGE_REPOSITORY \"${repository}\": must not contain a tag or digest, VERSION is the tag"
 fi
 changed=$(git status --porcelain)
 if [[ -n ${changed} ]]; then
-  refuse "there are changes that no commit has, and a release is made of a commit:"$'\n'"${changed}"
+  fail "uncommitted changes; commit or remove them:"$'\n'"${changed}"
 fi
 if tagged=$(git rev-parse --quiet --verify "refs/tags/${version}^{commit}") && [[ ${tagged} != "$(git rev-parse HEAD)" ]]; then
-  refuse "the tag ${version} is at another commit, ${tagged}"
+  fail "tag ${version} exists at another commit, ${tagged}"
 fi
 
-# What the environment says about builds must not show in them.
+# The environment must not affect the builds.
 unset GOFLAGS GOEXPERIMENT GOAMD64 GOARM64 GOFIPS140
 export CGO_ENABLED=0 GOWORK=off LC_ALL=C TZ=UTC
 umask 022
@@ -49,7 +49,7 @@ build_binaries() {
   go build -C hack/tools -trimpath -o "${PWD}/bin/" ./sbom
   for arch in amd64 arm64; do
     binary=${out}/ray-operator-${version}-linux-${arch}
-    # The flags of the Dockerfile. Without the state of git, the bytes depend on the sources alone.
+    # The same flags as in the Dockerfile. Without VCS stamping, the output depends only on the source.
     GOENV=off GOFLAGS=-mod=vendor GOOS=linux GOARCH=${arch} go build -trimpath -buildvcs=false \
       -ldflags "-s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=${version}" \
       -o "${binary}" ./cmd/ray-operator
@@ -57,7 +57,7 @@ build_binaries() {
   done
 }
 
-# render PART... writes what parts of manifests consist of, with the release's image.
+# render DIRECTORY... renders directories of manifests with the image of the release.
 render() {
   cat >"${stage}/kustomization.yaml" <<YAML
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -71,17 +71,17 @@ YAML
 render_manifests() {
   render default >"${out}/install.yaml"
   render crd >"${out}/crd.yaml"
-  # All but the CustomResourceDefinition, of which the newest stays: docs/upgrading.md.
+  # Without the CustomResourceDefinition, for downgrades (docs/upgrading.md).
   render policy rbac operator network >"${out}/operator.yaml"
 }
 
 package_chart() {
   local chart=${stage}/ray-operator
-  # With the files that its links point at.
+  # Replace the links in files with the files.
   cp -RL manifests/chart "${chart}"
   sed -i "s|^  repository: ray-operator$|  repository: ${repository}|" "${chart}/values.yaml"
   bin/helm package "${chart}" --version "${version#v}" --app-version "${version}" --destination "${stage}" >/dev/null
-  # Helm writes the time into the archive. It is the commit's here.
+  # Helm writes the current time into the archive. Use the time of the commit instead.
   mkdir "${stage}/packaged"
   tar -xzf "${stage}/ray-operator-${version#v}.tgz" -C "${stage}/packaged"
   tar -c -C "${stage}/packaged" --format=ustar --sort=name --mtime="@$(git log -1 --format=%ct)" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the Helm chart on a local cluster of its own, which goes afterwards. Arguments are go
-# test's, such as -run TestValues.
+# Tests the Helm chart on a temporary local cluster. Arguments are passed to go test, for example
+# -run TestValues.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,8 +9,9 @@ dir=$PWD/.cluster/${name}
 trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 go run -C hack/cluster . up --name "${name}" --dir "${dir}"
 
-# The Prometheus Operator's own CustomResourceDefinitions say whether a ServiceMonitor and a
-# PrometheusRule are valid. They are in its Go module, whose contents Go's checksum database vouches for.
+# Install the CustomResourceDefinitions of prometheus-operator, so that the API server validates the
+# ServiceMonitor and the PrometheusRule. They are part of its Go module, which Go's checksum database
+# authenticates.
 module=$(cd / && go mod download -json github.com/prometheus-operator/prometheus-operator@v0.85.0 | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
 for kind in servicemonitors prometheusrules; do
   bin/cluster/kubectl --kubeconfig "${dir}/kubeconfig" create \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a release of the last commit twice, in clones in different directories, and looks at it.
+# Builds a release of the last commit twice, in clones in different directories, and tests it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -12,33 +12,33 @@ one=${work}/one
 two=${work}/elsewhere/two
 for clone in "${one}" "${two}"; do
   git clone --quiet "${root}" "${clone}"
-  # Tools; what they write is compared.
+  # The tools are shared. Only their output is compared.
   mkdir -p "${clone}/bin/cluster"
   ln -s "${root}/bin/cluster/kubectl" "${clone}/bin/cluster/kubectl"
   ln -s "${root}/bin/helm" "${clone}/bin/helm"
   make --no-print-directory -C "${clone}" -o bin/helm release VERSION="${version}" IMAGE_REPOSITORY="${image}"
 done
 
-# What is not a release is refused, in words.
-refuses() {
-  local want=$1 said
+# expect_error ERROR ARGUMENT... verifies that hack/release.sh fails with an error message.
+expect_error() {
+  local want=$1 got
   shift
-  if said=$(cd "${one}" && hack/release.sh "$@" 2>&1); then
-    echo "hack/release.sh $* makes a release" >&2
+  if got=$(cd "${one}" && hack/release.sh "$@" 2>&1); then
+    echo "hack/release.sh $*: got no error, want \"${want}\"" >&2
     return 1
   fi
-  [[ ${said} == *"${want}"* ]] || { echo "hack/release.sh $* says: ${said}" >&2; return 1; }
+  [[ ${got} == *"${want}"* ]] || { echo "hack/release.sh $*: got \"${got}\", want \"${want}\"" >&2; return 1; }
 }
-for wrong in "" 1.2.3 v1.2 v1.2.3+build v01.2.3 v1.2.3-01 latest; do
-  refuses "must be a semantic version" "${wrong}"
+for invalid in "" 1.2.3 v1.2 v1.2.3+build v01.2.3 v1.2.3-01 latest; do
+  expect_error "must be a semantic version" "${invalid}"
 done
-refuses "must not have a tag" "${version}" registry.example/ray-operator:v1
+expect_error "must not contain a tag" "${version}" registry.example/ray-operator:v1
 git -C "${one}" tag v9.9.9 "$(git -C "${one}" commit-tree -m other 'HEAD^{tree}')"
-refuses "the tag v9.9.9 is at another commit" v9.9.9
+expect_error "tag v9.9.9 exists at another commit" v9.9.9
 touch "${one}/cmd/new.go"
-refuses "cmd/new.go" "${version}"
+expect_error "cmd/new.go" "${version}"
 
-# The Dockerfile's build command as it is written, on what it copies.
+# Run the build command of the Dockerfile on the files that it copies.
 image_dir=${work}/image
 mkdir -p "${image_dir}/src"
 for copied in $(sed -n '/^FROM.*AS builder/,/^FROM/{s/^COPY \(.*\) .*$/\1/p}' Dockerfile); do

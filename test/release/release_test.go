@@ -206,7 +206,7 @@ func TestManifests(t *testing.T) {
 func TestChart(t *testing.T) {
 	name := filepath.Join(*one, "ray-operator-"+(*version)[1:]+".tgz")
 	rendered := output(t, *helm, "template", "ray-operator", name, "--namespace", "ray-system")
-	if want := fmt.Sprintf("image: %s:%s\n", *image, *version); !strings.Contains(rendered, want) {
+	if want := fmt.Sprintf("image: \"%s:%s\"\n", *image, *version); !strings.Contains(rendered, want) {
 		t.Errorf("the rendered chart does not contain %q", want)
 	}
 	file, err := os.Open(name)
