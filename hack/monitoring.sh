@@ -1,23 +1,22 @@
 #!/usr/bin/env bash
-# Tests manifests/monitoring with Prometheus, on a local cluster of its own, which goes
-# afterwards. Other arguments than these are go test's.
+# Tests manifests/monitoring with Prometheus on a temporary local cluster.
 #
-#   hack/monitoring.sh [--picture FILE] [flags of go test...]
+#   hack/monitoring.sh [--picture FILE] [go test flags...]
 #
-# --picture has Rays come and go for two minutes, and draws the dashboard's panels, as SVG.
+# --picture generates load for two minutes and renders the panels of the dashboard as SVG.
 #
-# Prometheus and promtool are Debian's, once they are unpacked below bin, or those of $PATH. If
-# neither is there, the package is unpacked, not installed; no root is needed.
+# Prometheus and promtool are taken from bin/prometheus or $PATH. If neither has them, the Debian
+# package is downloaded and unpacked into bin/prometheus. This does not require root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ours=()
+picture_args=()
 if [[ ${1:-} == --picture ]]; then
-  ours=(-picture "$(realpath "$2")" -load-time 2m)
+  picture_args=(-picture "$(realpath "$2")" -load-time 2m)
   shift 2
 fi
 
-# get_prometheus sets prometheus to the directory that has both programs.
+# get_prometheus sets prometheus to the directory that contains both programs.
 get_prometheus() {
   local unpacked=$PWD/bin/prometheus
   prometheus=${unpacked}/usr/bin
@@ -25,13 +24,13 @@ get_prometheus() {
   if command -v promtool >/dev/null && prometheus=$(dirname "$(command -v prometheus)") \
     && [[ -x ${prometheus}/promtool ]]; then return; fi
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "put prometheus and promtool, 2.42 or newer, into \$PATH: only with apt-get and dpkg can this script get them itself" >&2
+    echo "prometheus and promtool not found, and downloading them requires apt-get and dpkg: install version 2.42 or newer in \$PATH" >&2
     exit 1
   fi
-  echo "getting Prometheus from Debian's packages"
+  echo "downloading the Debian package of Prometheus"
   local apt=${unpacked}.apt
   mkdir -p "${apt}/lists/partial" "${apt}/cache/archives/partial"
-  # Lists of its own: the machine's may be missing, and only root can write them.
+  # Use separate package lists: those of the system may be missing, and only root can write them.
   local options=(-qq -o "Dir::State::lists=${apt}/lists" -o "Dir::Cache=${apt}/cache" -o APT::Sandbox::User="$(id -un)")
   apt-get "${options[@]}" update
   (cd "${apt}" && apt-get "${options[@]}" download prometheus)
@@ -49,4 +48,4 @@ dir=$PWD/.cluster/${name}
 trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 go run -C hack/cluster . up --name "${name}" --dir "${dir}"
 go test -trimpath ./test/monitoring -count 1 -timeout 10m "$@" \
-  -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -prometheus "${prometheus}" "${ours[@]}"
+  -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -prometheus "${prometheus}" "${picture_args[@]}"
