@@ -1,4 +1,4 @@
-# Everything is built from Go modules: a machine needs Go, git, make and gcc.
+# All tools are built from Go modules. Requirements: Go, git, make and gcc.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -9,27 +9,30 @@ IMAGE ?= ray-operator:latest
 IMAGE_REPOSITORY ?= ray-operator
 LDFLAGS := -s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=$(VERSION)
 
-# Many people have KUBECONFIG in their environment. Only one that is given to make names the
-# cluster for the demo.
+# The demo ignores KUBECONFIG from the environment, so that it does not change a cluster by accident.
+# Only `make demo KUBECONFIG=...` selects a cluster.
 DEMO := KUBECONFIG_ORIGIN='$(origin KUBECONFIG)' hack/demo.sh
 
-# Modules beside the main one. What they need is not vendored.
+# Additional modules. Their dependencies are not vendored.
 TOOL_MODULES := hack/cluster hack/tools
 
+# Packages with unit tests that need no cluster. go test fails on a pattern for a missing directory.
+UNIT_PACKAGES := ./cmd/... ./pkg/... ./test/audit ./test/load $(if $(wildcard test/internal),./test/internal/...)
+
 .PHONY: help
-help: ## List the targets.
+help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-##@ Try it
+##@ Demo
 
 .PHONY: demo
-demo: ## Run the sample on a local cluster (or the one that KUBECONFIG=... names).
+demo: ## Run the sample on a local cluster (KUBECONFIG=... for an existing cluster).
 	@$(DEMO) up
 
 .PHONY: demo-down
-demo-down: ## Remove what demo has started.
+demo-down: ## Delete the demo and its local cluster.
 	@$(DEMO) down
 
 ##@ Build
@@ -42,11 +45,11 @@ bin/ray-operator:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/ray-operator
 
 .PHONY: image
-image: ## Build the container image IMAGE, with docker.
+image: ## Build the container image with docker (IMAGE=...).
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 .PHONY: manifests
-manifests: bin/cluster/kubectl ## Render the installation into one file, bin/install.yaml.
+manifests: bin/cluster/kubectl ## Render manifests/default into bin/install.yaml.
 	bin/cluster/kubectl kustomize manifests/default >bin/install.yaml
 	@echo "wrote bin/install.yaml"
 
@@ -57,78 +60,82 @@ bin/helm: hack/helm/go.mod
 	CGO_ENABLED=0 go build -C hack/helm -trimpath -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 
 .PHONY: release
-release: bin/cluster/kubectl bin/helm ## Write the release VERSION=v1.2.3 into dist (IMAGE_REPOSITORY=... names the image).
+release: bin/cluster/kubectl bin/helm ## Build a release in dist (VERSION=v1.2.3 IMAGE_REPOSITORY=...).
 	@hack/release.sh '$(VERSION)' '$(IMAGE_REPOSITORY)'
 
-##@ Develop
+##@ Development
 
 .PHONY: codegen
-codegen: ## Generate what is made from the types: clients, deepcopy functions, the CRD; and from the alerts: the PrometheusRule.
+codegen: ## Generate deepcopy functions, clients, the CRD and the PrometheusRule.
 	hack/update-codegen.sh
 
 .PHONY: verify-codegen
-verify-codegen: ## Fail if anything generated is stale.
+verify-codegen: ## Verify that generated files are up to date.
 	hack/verify-codegen.sh
 
 .PHONY: update-golden
-update-golden: ## Write the golden files of what a Ray becomes.
+update-golden: ## Update the golden files of the rendered objects.
 	go test -trimpath ./pkg/resources -run TestRendering -update
 
 .PHONY: lint
-lint: ## Lint all modules.
+lint: ## Run linters on all modules.
 	hack/lint.sh
 
-##@ Test
+##@ Tests
 
 .PHONY: test
-test: test-unit test-e2e ## Run the unit tests, the end-to-end tests and a tenth of the fault suite.
+test: test-unit test-e2e ## Run the unit tests, the end-to-end tests and a tenth of the fault-injection suite.
 	$(MAKE) test-faults TENTH=1
 
 .PHONY: test-unit
-test-unit: ## Run the unit tests.
-	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race ./cmd/... ./pkg/... ./test/audit ./test/load ./test/faults/...
+test-unit: ## Run the unit tests with the race detector.
+	KUBE_CACHE_MUTATION_DETECTOR=true go test -trimpath -race $(UNIT_PACKAGES) ./test/faults/...
 	@for module in $(TOOL_MODULES); do (cd $$module && go test -trimpath ./...) || exit 1; done
 
+.PHONY: test-fast
+test-fast: ## Run the unit tests in short mode (under a minute when the build cache is warm).
+	go test -trimpath -short $(UNIT_PACKAGES)
+
 .PHONY: test-e2e
-test-e2e: bin/ray-operator ## Run the end-to-end tests on a local cluster of their own.
+test-e2e: bin/ray-operator ## Run the end-to-end tests on a temporary local cluster.
 	hack/e2e.sh $(E2E_FLAGS)
 
 .PHONY: test-faults
-test-faults: bin/ray-operator ## Make one thing go wrong everywhere (TENTH=1 for a tenth; CASE=... SEED=... repeats one).
+test-faults: bin/ray-operator ## Run the fault-injection suite (TENTH=1 for a tenth; CASE=... SEED=... repeats one case).
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
 .PHONY: fuzz
-fuzz: ## Fuzz what the operator makes of a Ray, with FUZZ=10000000x inputs or for FUZZ=5m.
+fuzz: ## Fuzz the controller with generated Rays (FUZZ=5m for a duration, FUZZ=10000000x for a number of inputs).
 	hack/fuzz.sh $(or $(FUZZ),5m)
 
 .PHONY: bench
-bench: bin/ray-operator ## Measure what N=100,1000 Rays cost (PODS=off for none of their Pods, REST=10m to watch longer).
+bench: bin/ray-operator ## Measure resource usage with N=100,1000 Rays (PODS=off without Pods, REST=10m of steady state).
 	hack/bench.sh $(if $(N),--rays $(N)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)
 
 .PHONY: test-monitoring
-test-monitoring: bin/ray-operator ## Test the alerts and the dashboard with Prometheus, on a local cluster of their own.
+test-monitoring: bin/ray-operator ## Test the alerts and the dashboard with Prometheus on a temporary local cluster.
 	hack/monitoring.sh $(MONITORING_FLAGS)
 
 .PHONY: dashboard-picture
-dashboard-picture: bin/ray-operator ## Draw the dashboard, from real data, into docs/dashboard.svg.
+dashboard-picture: bin/ray-operator ## Render the dashboard with measured data into docs/dashboard.svg.
 	hack/monitoring.sh --picture docs/dashboard.svg -run TestMonitoring
 
 .PHONY: bench-go
-bench-go: ## Time the parts of a sync, and count their allocations (BENCH_FLAGS='-count 10' for benchstat).
+bench-go: ## Run the Go benchmarks (BENCH_FLAGS='-count 10' for benchstat).
 	go test -trimpath -run '^$$' -bench . $(BENCH_FLAGS) ./pkg/controller ./pkg/resources
 
 .PHONY: test-chart
-test-chart: bin/cluster/kubectl bin/helm ## Install the Helm chart on a local cluster, and compare it with the manifests.
+test-chart: bin/cluster/kubectl bin/helm ## Test the Helm chart on a temporary local cluster.
 	hack/test-chart.sh
 
 .PHONY: test-release
-test-release: bin/cluster/kubectl bin/helm ## Make a release of this commit twice, and look at it.
+test-release: bin/cluster/kubectl bin/helm ## Build a release of the last commit twice and test it.
 	hack/test-release.sh
 
 .PHONY: test-mutants
-test-mutants: ## Show that test-faults finds defects that were made on purpose.
+test-mutants: ## Run mutation testing: check that the fault suite catches known bugs.
 	hack/mutants.sh
 
 .PHONY: clean
-clean: ## Remove what was built.
+clean: ## Delete build output.
 	rm -rf bin dist
