@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// dashboard is what the tests read of Grafana's.
+// dashboard has the fields of a Grafana dashboard that the tests use.
 type dashboard struct {
 	Panels     []panel `json:"panels"`
 	Templating struct {
@@ -23,7 +23,7 @@ type dashboard struct {
 	} `json:"templating"`
 }
 
-// panel is a row's title, or shows the targets.
+// panel is the title of a row, or a graph of its targets.
 type panel struct {
 	Type  string `json:"type"`
 	Title string `json:"title"`
@@ -59,42 +59,42 @@ func readDashboard(t *testing.T) *dashboard {
 	return &d
 }
 
-// mayBeZero are the panels that are above 0 for shorter than a scrape comes by.
+// mayBeZero has the panels with values that can be 0 at every scrape.
 var mayBeZero = map[string]bool{"Queue depth": true, "Longest running sync": true, "Informer lag": true}
 
-// shown is a line of a panel.
-type shown struct {
+// line is a time series in a panel.
+type line struct {
 	name    string
 	samples []sample
 }
 
-// show returns the lines of a panel since a time, and fails unless every query has data.
-func (s *server) show(p *panel, allNamespaces string, since time.Time) []shown {
+// queryPanel returns the lines of a panel. It fails unless every query has data.
+func (s *server) queryPanel(p *panel, allNamespaces string, since time.Time) []line {
 	s.Helper()
-	var lines []shown
+	var lines []line
 	for _, target := range p.Targets {
-		// Prometheus scrapes every second here, and Grafana takes at least four intervals.
+		// Grafana uses at least four scrape intervals, which are one second in this test.
 		expression := strings.NewReplacer("$__rate_interval", "5s", "$namespace", allNamespaces).Replace(target.Expr)
 		if strings.Contains(expression, "$") {
-			s.Errorf("the panel %q has a variable that the dashboard has not: %s", p.Title, target.Expr)
+			s.Errorf("panel %q: unknown variable in %s", p.Title, target.Expr)
 		}
-		numbers, most := 0, 0.0
+		count, maximum := 0, 0.0
 		for _, found := range s.queryRange(expression, since) {
-			line := shown{name: legend(target.Legend, found.Labels)}
+			l := line{name: legend(target.Legend, found.Labels)}
 			for _, sample := range found.Values {
 				if !math.IsNaN(sample.Value) && !math.IsInf(sample.Value, 0) {
-					line.samples = append(line.samples, sample)
-					most = max(most, sample.Value)
+					l.samples = append(l.samples, sample)
+					maximum = max(maximum, sample.Value)
 				}
 			}
-			numbers += len(line.samples)
-			lines = append(lines, line)
+			count += len(l.samples)
+			lines = append(lines, l)
 		}
 		switch {
-		case numbers == 0:
-			s.Errorf("the panel %q has no data for %s", p.Title, target.Expr)
-		case most <= 0 && !mayBeZero[p.Title]:
-			s.Errorf("the panel %q shows nothing but 0 for %s", p.Title, target.Expr)
+		case count == 0:
+			s.Errorf("panel %q: no data for %s", p.Title, target.Expr)
+		case maximum <= 0 && !mayBeZero[p.Title]:
+			s.Errorf("panel %q: all values are 0 for %s", p.Title, target.Expr)
 		}
 	}
 	return lines
@@ -102,7 +102,7 @@ func (s *server) show(p *panel, allNamespaces string, since time.Time) []shown {
 
 var placeholder = regexp.MustCompile(`\{\{(\w+)\}\}`)
 
-// legend returns the name of a line, as Grafana makes it.
+// legend returns the name of a line as Grafana formats it.
 func legend(format string, labels map[string]string) string {
 	return placeholder.ReplaceAllStringFunc(format, func(text string) string { return labels[strings.Trim(text, "{}")] })
 }

@@ -14,21 +14,22 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 )
 
-// Of the Rays that come, one in so many is broken; so many are there at a time.
 const (
-	brokenOneIn = 6
-	mostRays    = 30
+	// invalidInterval is the number of Rays of which one is invalid.
+	invalidInterval = 6
+	// maxRays is the number of Rays that exist at the same time.
+	maxRays = 30
 )
 
-// load has Rays come, change and go.
+// load creates, changes and deletes Rays.
 type load struct {
 	*testing.T
 	client     versioned.Interface
 	namespaces []string
 	template   rayv1.Ray
-	// made counts all, rays are those that are there.
-	made int
-	rays []*rayv1.Ray
+	// created is the number of Rays created so far; rays are those not deleted.
+	created int
+	rays    []*rayv1.Ray
 }
 
 func newLoad(t *testing.T, namespaces ...string) *load {
@@ -49,17 +50,17 @@ func newLoad(t *testing.T, namespaces ...string) *load {
 	return l
 }
 
-// run does a step every half second, or as quickly as the API server lets it. Now and then many
-// Rays come at once.
+// run changes Rays every 500 ms, or as fast as the API server allows. Every 20 s, it creates a burst
+// of Rays.
 func (l *load) run(duration time.Duration) {
 	l.Helper()
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
-	for step, began := 0, time.Now(); time.Since(began) < duration; step++ {
+	for step, start := 0, time.Now(); time.Since(start) < duration; step++ {
 		<-ticker.C
 		l.create()
 		if step%40 == 10 {
-			for range mostRays / 3 {
+			for range maxRays / 3 {
 				l.create()
 			}
 		}
@@ -67,23 +68,23 @@ func (l *load) run(duration time.Duration) {
 		if step%5 == 0 {
 			l.patch(l.rays[len(l.rays)/2], fmt.Sprintf(`{"spec":{"worker":{"template":{"metadata":{"annotations":{"step":"%d"}}}}}}`, step))
 		}
-		for len(l.rays) > mostRays {
+		for len(l.rays) > maxRays {
 			l.delete()
 		}
 	}
 }
 
-// create makes a Ray. What is broken about it only the Deployment's validation finds.
+// create creates a Ray. An invalid one passes the validation of the CRD, but not that of Deployments.
 func (l *load) create() {
 	l.Helper()
 	ray := l.template.DeepCopy()
-	ray.Name = fmt.Sprintf("ray-%d", l.made)
-	ray.Namespace = l.namespaces[l.made%len(l.namespaces)]
-	if l.made%brokenOneIn == 0 {
+	ray.Name = fmt.Sprintf("ray-%d", l.created)
+	ray.Namespace = l.namespaces[l.created%len(l.namespaces)]
+	if l.created%invalidInterval == 0 {
 		container := &ray.Spec.Head.Template.Spec.Containers[0]
-		container.VolumeMounts = []corev1.VolumeMount{{Name: "nowhere", MountPath: "/nowhere"}}
+		container.VolumeMounts = []corev1.VolumeMount{{Name: "missing", MountPath: "/missing"}}
 	}
-	l.made++
+	l.created++
 	ray, err := l.client.RayV1().Rays(ray.Namespace).Create(l.Context(), ray, metav1.CreateOptions{})
 	if err != nil {
 		l.Fatal(err)
@@ -108,8 +109,8 @@ func (l *load) delete() {
 	l.rays = l.rays[1:]
 }
 
-// broken counts the Rays that can never be healthy.
-func (l *load) broken() int {
+// invalid returns the number of Rays that cannot become healthy.
+func (l *load) invalid() int {
 	count := 0
 	for _, ray := range l.rays {
 		if ray.Spec.Head.Template.Spec.Containers[0].VolumeMounts != nil {

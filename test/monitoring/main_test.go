@@ -1,6 +1,6 @@
-// Package monitoring tests what manifests/monitoring has, with the real Prometheus: it scrapes
-// the shipped binary under load, evaluates the alerts, and has data for every panel of the
-// dashboard. hack/monitoring.sh starts the cluster, gets Prometheus and runs the tests.
+// Package monitoring tests manifests/monitoring with Prometheus: Prometheus scrapes the operator
+// under load, evaluates the alerts, and has data for every panel of the dashboard.
+// hack/monitoring.sh starts a cluster, provides Prometheus and runs the tests.
 package monitoring
 
 import (
@@ -19,17 +19,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where things are, as hack/monitoring.sh says.
+// Set by hack/monitoring.sh.
 var (
 	root       = flag.String("root", "../..", "root of the repository")
-	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
-	prometheus = flag.String("prometheus", "", "directory that has prometheus and promtool")
-	loadTime   = flag.Duration("load-time", 20*time.Second, "how long Rays come, change and go")
-	picture    = flag.String("picture", "", "file to draw the dashboard's panels into, as SVG")
+	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of a cluster administrator")
+	prometheus = flag.String("prometheus", "", "directory that contains prometheus and promtool")
+	loadTime   = flag.Duration("load-time", 20*time.Second, "duration of the load")
+	picture    = flag.String("picture", "", "file to render the dashboard into, as SVG")
 )
 
-// patience is how long a test waits for something that has to happen.
-const patience = 60 * time.Second
+// timeout limits how long a test waits for a condition.
+const timeout = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -40,10 +40,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// path returns a path of the repository.
+// path returns the path of a file in the repository.
 func path(name string) string { return filepath.Join(*root, name) }
 
-// readYAML reads a file of the repository that has one object.
+// readYAML reads a file in the repository.
 func readYAML(t *testing.T, name string, into any) {
 	t.Helper()
 	data, err := os.ReadFile(path(name))
@@ -55,7 +55,7 @@ func readYAML(t *testing.T, name string, into any) {
 	}
 }
 
-// run runs a command, with the cluster in its environment, and returns what it prints.
+// run runs a command with KUBECONFIG set and returns its standard output.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)
@@ -73,7 +73,7 @@ func kubectl(t *testing.T, args ...string) string {
 	return run(t, path("bin/cluster/kubectl"), args...)
 }
 
-// start starts a process, which the end of the test stops at the latest.
+// start starts a process. It is stopped by stop or at the end of the test.
 func start(t *testing.T, name string, args ...string) (stop func()) {
 	t.Helper()
 	logFile := filepath.Join(t.TempDir(), filepath.Base(name)+".log")
@@ -89,31 +89,31 @@ func start(t *testing.T, name string, args ...string) (stop func()) {
 	}
 	exited := make(chan struct{})
 	go func() {
-		_ = command.Wait() // how it ended is for those to say who ended it
+		_ = command.Wait() // A process that is stopped may exit with an error.
 		close(exited)
 	}()
 	stop = func() {
-		_ = command.Process.Signal(syscall.SIGTERM) // it fails if the process has ended already
+		_ = command.Process.Signal(syscall.SIGTERM) // Fails if the process has exited already.
 		select {
 		case <-exited:
-		case <-time.After(patience):
-			t.Errorf("%s still runs %s after it was told to stop", name, patience)
+		case <-time.After(timeout):
+			t.Errorf("%s has not exited %s after SIGTERM", name, timeout)
 		}
 	}
 	t.Cleanup(func() {
 		stop()
 		if t.Failed() {
 			content, _ := os.ReadFile(logFile)
-			t.Logf("the end of the log of %s:\n%s", filepath.Base(name), content[max(0, len(content)-4000):])
+			t.Logf("last lines of the log of %s:\n%s", filepath.Base(name), content[max(0, len(content)-4000):])
 		}
 	})
 	return stop
 }
 
 // eventually waits until a condition returns nil.
-func eventually(t *testing.T, what string, condition func() error) {
+func eventually(t *testing.T, description string, condition func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for {
 		err := condition()
@@ -122,7 +122,7 @@ func eventually(t *testing.T, what string, condition func() error) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waited %s in vain until %s: %v", patience, what, err)
+			t.Fatalf("timed out after %s waiting until %s: %v", timeout, description, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

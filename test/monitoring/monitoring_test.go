@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestMonitoring has Prometheus scrape two operators under load. Every panel of the dashboard
-// has data, every alert is about something, and both tell what is really the matter.
+// TestMonitoring runs two operators under load and scrapes them with Prometheus. Every panel of the
+// dashboard has data, every alert selects existing metrics, and the states of alerts are correct.
 func TestMonitoring(t *testing.T) {
 	for _, name := range []string{"crd", "policy", "rbac"} {
 		kubectl(t, "apply", "-k", path("manifests/"+name))
@@ -19,25 +19,25 @@ func TestMonitoring(t *testing.T) {
 	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd/rays.ray.kubeflow.org")
 	targets := map[string]string{"ray-operator-1": freeAddress(t), "ray-operator-2": freeAddress(t)}
 	s := startPrometheus(t, targets)
-	began := time.Now()
+	start := time.Now()
 	operators := startOperators(t, targets)
-	eventually(t, "both operators are scraped, and one leads", func() error {
-		return s.is(map[string]float64{`sum(up{job="ray-operator-metrics"})`: 2, "sum(leader_election_master_status)": 1, "count(leader_election_master_status)": 2})
+	eventually(t, "both operators are scraped and one is the leader", func() error {
+		return s.expect(map[string]float64{`sum(up{job="ray-operator-metrics"})`: 2, "sum(leader_election_master_status)": 1, "count(leader_election_master_status)": 2})
 	})
 
 	l := newLoad(t, "team-a", "team-b")
 	l.run(*loadTime)
-	healthy := float64(len(l.rays) - l.broken())
-	if l.broken() == 0 || healthy == 0 {
-		t.Fatalf("the load leaves %d broken of %d Rays: both are needed", l.broken(), len(l.rays))
+	healthy := float64(len(l.rays) - l.invalid())
+	if l.invalid() == 0 || healthy == 0 {
+		t.Fatalf("%d of %d Rays are invalid, want both valid and invalid Rays", l.invalid(), len(l.rays))
 	}
-	eventually(t, "Prometheus has as many Rays as there are", func() error {
-		return s.is(map[string]float64{
-			`sum(ray_operator_rays{health="True"})`: healthy, `sum(ray_operator_rays{health!="True"})`: float64(l.broken()),
+	eventually(t, "the metrics have the number of healthy and unhealthy Rays", func() error {
+		return s.expect(map[string]float64{
+			`sum(ray_operator_rays{health="True"})`: healthy, `sum(ray_operator_rays{health!="True"})`: float64(l.invalid()),
 		})
 	})
 
-	s.checkDashboard(l.namespaces, began)
+	s.checkDashboard(l.namespaces, start)
 	s.checkSelectors(readRules(t))
 	s.waitAlert("RaysUnhealthy", "pending")
 	s.waitAlert("RayOperatorPanics", "inactive")
@@ -47,7 +47,7 @@ func TestMonitoring(t *testing.T) {
 	}
 	for _, name := range []string{"RayOperatorDown", "RayOperatorReplicaDown", "RayOperatorNoLeader", "RayOperatorRestarts", "RayOperatorSyncStuck", "RayOperatorRequestsFail"} {
 		if states[name] != "inactive" {
-			t.Errorf("while all is well with the operators, %s is %q", name, states[name])
+			t.Errorf("%s: got state %q while the operators are healthy, want inactive", name, states[name])
 		}
 	}
 	for _, stop := range operators {
@@ -57,7 +57,7 @@ func TestMonitoring(t *testing.T) {
 	s.waitAlert("RaysUnhealthy", "inactive")
 }
 
-// startOperators starts the shipped binary, with the rights that it ships with, at addresses.
+// startOperators starts operators with the permissions in manifests/rbac.
 func startOperators(t *testing.T, addresses map[string]string) (stops []func()) {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "kubeconfig")
@@ -69,21 +69,22 @@ func startOperators(t *testing.T, addresses map[string]string) (stops []func()) 
 	return stops
 }
 
-// is returns an error unless expressions have the values that they should have.
-func (s *server) is(wants map[string]float64) error {
-	for expression, want := range wants {
+// expect returns an error unless each expression has its expected value.
+func (s *server) expect(values map[string]float64) error {
+	for expression, want := range values {
 		found, err := s.query(expression)
 		if err != nil {
 			return err
 		}
 		if len(found) != 1 || found[0].Value.Value != want {
-			return fmt.Errorf("%s is %v, want %v", expression, found, want)
+			return fmt.Errorf("%s: got %v, want %v", expression, found, want)
 		}
 	}
 	return nil
 }
 
-// checkDashboard wants data for every query since a time, and draws it if that is asked for.
+// checkDashboard verifies that every query of the dashboard has data, and renders the dashboard if
+// -picture is set.
 func (s *server) checkDashboard(namespaces []string, since time.Time) {
 	s.Helper()
 	d := readDashboard(s.T)
@@ -94,10 +95,10 @@ func (s *server) checkDashboard(namespaces []string, since time.Time) {
 			s.checkNamespaces(variable.Definition, namespaces)
 		}
 	}
-	lines := map[string][]shown{}
+	lines := map[string][]line{}
 	for i := range d.Panels {
 		if p := &d.Panels[i]; p.Type != "row" {
-			lines[p.Title] = s.show(p, all, since)
+			lines[p.Title] = s.queryPanel(p, all, since)
 		}
 	}
 	if len(lines) == 0 {
@@ -108,7 +109,7 @@ func (s *server) checkDashboard(namespaces []string, since time.Time) {
 	}
 }
 
-// checkNamespaces wants the variable to offer the namespaces of Rays, not the operator's.
+// checkNamespaces verifies that the variable lists the namespaces of Rays, not the operator's.
 func (s *server) checkNamespaces(definition string, want []string) {
 	s.Helper()
 	metric := selector.FindString(definition)
@@ -117,6 +118,6 @@ func (s *server) checkNamespaces(definition string, want []string) {
 		s.Fatal(err)
 	}
 	if definition != "label_values("+metric+", namespace)" || !slices.Equal(values, want) {
-		s.Errorf("the dashboard's variable, %s, offers %v, want %v", definition, values, want)
+		s.Errorf("values of the dashboard variable %s: got %v, want %v", definition, values, want)
 	}
 }

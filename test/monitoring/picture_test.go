@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Pixels: of a unit of Grafana's grid, and of what is around the plot of a panel.
+// Sizes in pixels: a unit of Grafana's grid, and the margins around the plot of a panel.
 const (
-	gridWidth, gridHeight                       = 50, 30
-	marginLeft, marginRight, marginTop, legends = 58, 26, 34, 52
+	gridWidth, gridHeight                            = 50, 30
+	marginLeft, marginRight, marginTop, marginBottom = 58, 26, 34, 52
 )
 
 var colors = []string{"#3871dc", "#e0752d", "#56a64b", "#c4162a", "#8f3bb8", "#1f9e9e", "#b8860b", "#666666"}
 
-// drawing is a panel in pixels.
+// drawing is a panel with coordinates in pixels.
 type drawing struct {
 	X, Y, Width, Height      int
 	Title                    string
@@ -29,20 +29,20 @@ type drawing struct {
 	Lines                    []drawnLine
 }
 
-// tick is a number at an axis.
+// tick is a label of an axis.
 type tick struct {
 	At    float64
 	Label string
 }
 
-// drawnLine is a line, and where its name is.
+// drawnLine is a line and the position of its legend.
 type drawnLine struct {
 	Name, Color, Points, Area string
 	X, Y                      float64
 }
 
-// draw draws the panels as they are laid out, as SVG.
-func draw(t *testing.T, d *dashboard, lines map[string][]shown, since, until time.Time) []byte {
+// draw renders the panels as SVG.
+func draw(t *testing.T, d *dashboard, lines map[string][]line, since, until time.Time) []byte {
 	t.Helper()
 	var drawings []drawing
 	bottom := 0
@@ -58,7 +58,7 @@ func draw(t *testing.T, d *dashboard, lines map[string][]shown, since, until tim
 	return out.Bytes()
 }
 
-func newDrawing(p *panel, lines []shown, since, until float64) drawing {
+func newDrawing(p *panel, lines []line, since, until float64) drawing {
 	g := drawing{
 		X: p.Grid.X * gridWidth, Y: p.Grid.Y * gridHeight, Width: p.Grid.W * gridWidth, Height: p.Grid.H * gridHeight,
 		Title: p.Title, Row: p.Type == "row",
@@ -67,86 +67,86 @@ func newDrawing(p *panel, lines []shown, since, until float64) drawing {
 		return g
 	}
 	g.Left, g.Right = marginLeft, float64(g.Width-marginRight)
-	g.Top, g.Bottom = marginTop, float64(g.Height-legends)
+	g.Top, g.Bottom = marginTop, float64(g.Height-marginBottom)
 	stacked := p.FieldConfig.Defaults.Custom.Stacking.Mode == "normal"
 	if stacked {
 		stack(lines)
 	}
-	most := 0.0
-	for _, line := range lines {
-		for _, sample := range line.samples {
-			most = max(most, sample.Value)
+	maximum := 0.0
+	for _, l := range lines {
+		for _, sample := range l.samples {
+			maximum = max(maximum, sample.Value)
 		}
 	}
 	scale := 1.0
 	if p.FieldConfig.Defaults.Unit == "bytes" {
 		scale = 1 << 20
 	}
-	step := scale * niceStep(most/scale, 4)
-	top := step * max(1, math.Ceil(most/step))
+	step := scale * tickDistance(maximum/scale, 4)
+	top := step * max(1, math.Ceil(maximum/step))
 	x := func(at float64) float64 { return g.Left + (g.Right-g.Left)*(at-since)/(until-since) }
 	y := func(value float64) float64 { return g.Bottom - (g.Bottom-g.Top)*value/top }
 	for i := range int(math.Round(top/step)) + 1 {
 		value := float64(i) * step
 		g.YTicks = append(g.YTicks, tick{y(value), number(value, p.FieldConfig.Defaults.Unit)})
 	}
-	for at := 0.0; at <= until-since; at += niceStep(until-since, 5) {
+	for at := 0.0; at <= until-since; at += tickDistance(until-since, 5) {
 		g.XTicks = append(g.XTicks, tick{x(since + at), fmt.Sprintf("%g s", at)})
 	}
 	g.Lines = drawLines(&g, lines, stacked, x, y)
 	return g
 }
 
-// drawLines joins samples, from the last line to the first, so that what is stacked is below.
-func drawLines(g *drawing, lines []shown, stacked bool, x, y func(float64) float64) []drawnLine {
+// drawLines returns the lines in reverse order, so that lower areas of a stack cover higher ones.
+func drawLines(g *drawing, lines []line, stacked bool, x, y func(float64) float64) []drawnLine {
 	var drawn []drawnLine
-	at, below := g.Left, g.Bottom+32
-	for i, line := range lines {
-		l := drawnLine{Name: line.name, Color: colors[i%len(colors)], X: at, Y: below}
-		if at += float64(28 + 7*len(line.name)); at > g.Right-40 {
-			at, below = g.Left, below+14
+	legendX, legendY := g.Left, g.Bottom+32
+	for i, l := range lines {
+		d := drawnLine{Name: l.name, Color: colors[i%len(colors)], X: legendX, Y: legendY}
+		if legendX += float64(28 + 7*len(l.name)); legendX > g.Right-40 {
+			legendX, legendY = g.Left, legendY+14
 		}
 		var points strings.Builder
-		for _, sample := range line.samples {
+		for _, sample := range l.samples {
 			fmt.Fprintf(&points, "%.0f,%.1f ", x(sample.At), y(sample.Value))
 		}
-		l.Points = strings.TrimSpace(points.String())
-		if n := len(line.samples); stacked && n > 0 {
-			l.Area = fmt.Sprintf("%.0f,%.0f %s %.0f,%.0f", x(line.samples[0].At), g.Bottom, l.Points, x(line.samples[n-1].At), g.Bottom)
+		d.Points = strings.TrimSpace(points.String())
+		if n := len(l.samples); stacked && n > 0 {
+			d.Area = fmt.Sprintf("%.0f,%.0f %s %.0f,%.0f", x(l.samples[0].At), g.Bottom, d.Points, x(l.samples[n-1].At), g.Bottom)
 		}
-		drawn = append([]drawnLine{l}, drawn...)
+		drawn = append([]drawnLine{d}, drawn...)
 	}
 	return drawn
 }
 
-// stack adds to each line what the lines before it have at the time.
-func stack(lines []shown) {
+// stack adds the values of all previous lines to each line.
+func stack(lines []line) {
 	sum := map[float64]float64{}
-	for _, line := range lines {
-		for i := range line.samples {
-			sample := &line.samples[i]
+	for _, l := range lines {
+		for i := range l.samples {
+			sample := &l.samples[i]
 			sum[sample.At] += sample.Value
 			sample.Value = sum[sample.At]
 		}
 	}
 }
 
-// niceStep returns the distance of ticks, 1, 2 or 5 times a power of ten, that gives about so
-// many up to a number.
-func niceStep(most float64, ticks int) float64 {
-	if most <= 0 {
+// tickDistance returns the distance of ticks, 1, 2 or 5 times a power of ten, for about a number of
+// ticks up to a maximum.
+func tickDistance(maximum float64, ticks int) float64 {
+	if maximum <= 0 {
 		return 1
 	}
-	power := math.Pow(10, math.Floor(math.Log10(most/float64(ticks))))
+	power := math.Pow(10, math.Floor(math.Log10(maximum/float64(ticks))))
 	for _, factor := range []float64{1, 2, 5} {
-		if most/(factor*power) <= float64(ticks)+1 {
+		if maximum/(factor*power) <= float64(ticks)+1 {
 			return factor * power
 		}
 	}
 	return 10 * power
 }
 
-// number writes a number with the unit that Grafana gives it.
+// number formats a number with a unit of Grafana.
 func number(value float64, unit string) string {
 	switch {
 	case unit == "bytes":

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// rulesFile has the alerts; prometheus_rule.yaml is made of it by make codegen.
+// rulesFile contains the alerts. make codegen generates prometheus_rule.yaml from it.
 const rulesFile = "manifests/monitoring/rules.yaml"
 
 // rule is an alert.
@@ -43,15 +43,15 @@ func readRules(t *testing.T) []rule {
 	return rules
 }
 
-// TestRules has promtool check the rules and run their tests.
+// TestRules checks the rules and runs their unit tests with promtool.
 func TestRules(t *testing.T) {
 	promtool := filepath.Join(*prometheus, "promtool")
 	t.Log(run(t, promtool, "check", "rules", "--lint-fatal", path(rulesFile)))
 	t.Log(run(t, promtool, "test", "rules", path("test/monitoring/rules_test.yaml")))
 }
 
-// TestScrapeConfig has promtool check the job that docs/operations.md has for a Prometheus of
-// one's own, which must have the name that the alerts go by.
+// TestScrapeConfig checks the scrape job in docs/operations.md with promtool. The job must have the
+// name that the alerts select.
 func TestScrapeConfig(t *testing.T) {
 	data, err := os.ReadFile(path("docs/operations.md"))
 	if err != nil {
@@ -66,21 +66,21 @@ func TestScrapeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(parsed.Jobs) != 1 || parsed.Jobs[0]["job_name"] != "ray-operator-metrics" || parsed.Jobs[0]["honor_labels"] != true {
-		t.Fatalf("docs/operations.md does not have the job, but %q", config)
+		t.Fatalf("docs/operations.md: got %q, want one job ray-operator-metrics with honor_labels", config)
 	}
-	// Debian's Prometheus is built without discovery in Kubernetes.
+	// The Debian package of Prometheus is built without Kubernetes service discovery.
 	delete(parsed.Jobs[0], "kubernetes_sd_configs")
-	written, err := yaml.Marshal(map[string]any{"scrape_configs": parsed.Jobs})
+	data, err = yaml.Marshal(map[string]any{"scrape_configs": parsed.Jobs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "prometheus.yml")
-	writeFile(t, file, written)
+	writeFile(t, file, data)
 	run(t, filepath.Join(*prometheus, "promtool"), "check", "config", "--syntax-only", file)
 }
 
-// TestEveryAlertIsTested wants a case in which an alert fires, and one in which it does not.
-// Promtool ran them; a name that no alert has would be silent always.
+// TestEveryAlertIsTested verifies that rules_test.yaml has a case that fires and a case that does not
+// fire for each alert, and no case for an unknown alert, which never fires.
 func TestEveryAlertIsTested(t *testing.T) {
 	var file struct {
 		Tests []struct {
@@ -91,11 +91,11 @@ func TestEveryAlertIsTested(t *testing.T) {
 		} `json:"tests"`
 	}
 	readYAML(t, "test/monitoring/rules_test.yaml", &file)
-	fires, silent := map[string]bool{}, map[string]bool{}
+	firing, silent := map[string]bool{}, map[string]bool{}
 	for _, test := range file.Tests {
 		for _, c := range test.Cases {
 			if len(c.Fired) > 0 {
-				fires[c.Alert] = true
+				firing[c.Alert] = true
 			} else {
 				silent[c.Alert] = true
 			}
@@ -106,15 +106,15 @@ func TestEveryAlertIsTested(t *testing.T) {
 		names = append(names, rule.Alert)
 	}
 	slices.Sort(names)
-	for what, tested := range map[string]map[string]bool{"fires": fires, "does not fire": silent} {
+	for kind, tested := range map[string]map[string]bool{"fire": firing, "do not fire": silent} {
 		if got := slices.Sorted(maps.Keys(tested)); !slices.Equal(got, names) {
-			t.Errorf("rules_test.yaml has a case that %s for\n%v, want one for all of\n%v", what, got, names)
+			t.Errorf("alerts with cases that %s in rules_test.yaml:\ngot  %v\nwant %v", kind, got, names)
 		}
 	}
 }
 
-// TestRunbooks wants every alert to say how bad it is, what is the matter, and what to do: in a
-// section of its own, which its runbook_url leads to.
+// TestRunbooks verifies that every alert has a severity, a summary, a description, and a runbook_url
+// that links to its own section in docs/operations.md.
 func TestRunbooks(t *testing.T) {
 	data, err := os.ReadFile(path("docs/operations.md"))
 	if err != nil {
@@ -132,26 +132,26 @@ func TestRunbooks(t *testing.T) {
 	}
 	for _, rule := range readRules(t) {
 		if severity := rule.Labels["severity"]; severity != "critical" && severity != "warning" {
-			t.Errorf("%s has the severity %q", rule.Alert, severity)
+			t.Errorf("%s: got severity %q, want critical or warning", rule.Alert, severity)
 		}
 		want := "https://github.com/kubeflow/ray-operator/blob/main/docs/operations.md#" + strings.ToLower(rule.Alert)
 		if got := rule.Annotations["runbook_url"]; got != want {
-			t.Errorf("%s has the runbook_url %q, want %q", rule.Alert, got, want)
+			t.Errorf("%s: got runbook_url %q, want %q", rule.Alert, got, want)
 		}
 		for _, key := range []string{"summary", "description"} {
 			if rule.Annotations[key] == "" {
-				t.Errorf("%s has no %s", rule.Alert, key)
+				t.Errorf("%s: no %s", rule.Alert, key)
 			}
 		}
 		for _, part := range []string{"It means", "Look at", "Do:"} {
 			if !strings.Contains(sections[rule.Alert], "**"+part+"**") {
-				t.Errorf("docs/operations.md does not have, in a section %s, %q", rule.Alert, part)
+				t.Errorf("docs/operations.md: section %s has no %q", rule.Alert, part)
 			}
 		}
 		delete(sections, rule.Alert)
 	}
 	for name := range sections {
-		t.Errorf("docs/operations.md has a section on the alert %s, which there is not", name)
+		t.Errorf("docs/operations.md has a section for the unknown alert %s", name)
 	}
 }
 
@@ -160,27 +160,27 @@ var (
 	matcher  = regexp.MustCompile(`([a-z_]+)(=|!=|=~|!~)"[^"]*"`)
 )
 
-// checkSelectors wants the operator to serve every metric that the alerts are about, with every
-// label that they go by: an alert on what is not there never fires.
+// checkSelectors verifies that the operator serves every metric and label that the alerts select. An
+// alert on a metric that does not exist never fires.
 func (s *server) checkSelectors(rules []rule) {
 	s.Helper()
 	for _, rule := range rules {
 		selectors := selector.FindAllStringSubmatch(rule.Expr, -1)
 		if len(selectors) == 0 {
-			s.Errorf("%s selects nothing: %s", rule.Alert, rule.Expr)
+			s.Errorf("%s: no selector in %s", rule.Alert, rule.Expr)
 		}
 		for _, selected := range selectors {
 			for _, matched := range matcher.FindAllStringSubmatch(selected[2], -1) {
 				expression := fmt.Sprintf(`count(%s{job="ray-operator-metrics",%s!=""})`, selected[1], matched[1])
 				if found, err := s.query(expression); err != nil || len(found) == 0 {
-					s.Errorf("%s goes by the label %s of %s, which is not there (%v)", rule.Alert, matched[1], selected[1], err)
+					s.Errorf("%s: metric %s with label %s not found (%v)", rule.Alert, selected[1], matched[1], err)
 				}
 			}
 		}
 	}
 }
 
-// alertStates returns the state of every alert: inactive, pending or firing.
+// alertStates maps alerts to their states: inactive, pending or firing.
 func (s *server) alertStates() (map[string]string, error) {
 	var data struct {
 		Groups []struct {
@@ -199,7 +199,7 @@ func (s *server) alertStates() (map[string]string, error) {
 	for _, group := range data.Groups {
 		for _, rule := range group.Rules {
 			if rule.Health != "ok" {
-				return nil, fmt.Errorf("%s is %s: %s", rule.Name, rule.Health, rule.Error)
+				return nil, fmt.Errorf("rule %s: health %s: %s", rule.Name, rule.Health, rule.Error)
 			}
 			states[rule.Name] = rule.State
 		}
@@ -213,7 +213,7 @@ func (s *server) waitAlert(name, want string) {
 	eventually(s.T, name+" is "+want, func() error {
 		states, err := s.alertStates()
 		if err == nil && states[name] != want {
-			err = fmt.Errorf("it is %s", states[name])
+			err = fmt.Errorf("got state %q", states[name])
 		}
 		return err
 	})

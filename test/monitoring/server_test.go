@@ -18,13 +18,13 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// server is a Prometheus that scrapes operators as the manifests say.
+// server is a Prometheus that scrapes operators as configured in the manifests.
 type server struct {
 	*testing.T
 	url string
 }
 
-// serviceMonitor is what the tests read of one.
+// serviceMonitor has the fields of a ServiceMonitor that the tests use.
 type serviceMonitor struct {
 	Spec struct {
 		Selector struct {
@@ -43,8 +43,8 @@ type serviceMonitor struct {
 	} `json:"spec"`
 }
 
-// startPrometheus starts a server with the alert rules, which scrapes targets, by name, with
-// the rights of the ServiceAccount in reader_binding.yaml.
+// startPrometheus starts Prometheus with the alert rules. It scrapes targets (name to address) as the
+// ServiceAccount in reader_binding.yaml.
 func startPrometheus(t *testing.T, targets map[string]string) *server {
 	t.Helper()
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func startPrometheus(t *testing.T, targets map[string]string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configFile := filepath.Join(dir, "prometheus.yml") // JSON is YAML
+	configFile := filepath.Join(dir, "prometheus.yml") // JSON is valid YAML.
 	writeFile(t, configFile, config)
 	address := freeAddress(t)
 	start(t, filepath.Join(*prometheus, "prometheus"), "--config.file", configFile, "--storage.tsdb.path", filepath.Join(dir, "data"),
@@ -70,7 +70,7 @@ func startPrometheus(t *testing.T, targets map[string]string) *server {
 	return &server{T: t, url: "http://" + address}
 }
 
-// readerToken returns a token of Prometheus' ServiceAccount, after it was given its right.
+// readerToken applies reader_binding.yaml and returns a token of Prometheus' ServiceAccount.
 func readerToken(t *testing.T) string {
 	t.Helper()
 	const manifest = "manifests/monitoring/reader_binding.yaml"
@@ -83,8 +83,8 @@ func readerToken(t *testing.T) string {
 	return kubectl(t, "create", "token", account.Name, "--namespace", account.Namespace)
 }
 
-// scrapeConfig returns what prometheus-operator makes of the ServiceMonitor: the job has the name
-// of the Service, and the target the labels of where it runs.
+// scrapeConfig returns the scrape configuration that prometheus-operator generates from the
+// ServiceMonitor: the job has the name of the Service, and the targets have the labels of their Pod.
 func scrapeConfig(t *testing.T, token string, targets map[string]string) map[string]any {
 	t.Helper()
 	var monitor serviceMonitor
@@ -93,15 +93,15 @@ func scrapeConfig(t *testing.T, token string, targets map[string]string) map[str
 	readYAML(t, "manifests/operator/metrics_service.yaml", &service)
 	for key, value := range monitor.Spec.Selector.MatchLabels {
 		if service.Labels[key] != value {
-			t.Errorf("the ServiceMonitor selects %s=%s, which the Service does not have", key, value)
+			t.Errorf("the ServiceMonitor selects the label %s=%s, which the Service does not have", key, value)
 		}
 	}
 	endpoint := monitor.Spec.Endpoints[0]
 	if !slices.ContainsFunc(service.Spec.Ports, func(port corev1.ServicePort) bool { return port.Name == endpoint.Port }) {
-		t.Errorf("the ServiceMonitor means the port %q, which the Service does not have", endpoint.Port)
+		t.Errorf("the ServiceMonitor selects the port %q, which the Service does not have", endpoint.Port)
 	}
 	if endpoint.BearerTokenFile == "" {
-		t.Error("the ServiceMonitor has no token")
+		t.Error("the ServiceMonitor has no bearerTokenFile")
 	}
 	var static []any
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
@@ -118,7 +118,7 @@ func scrapeConfig(t *testing.T, token string, targets map[string]string) map[str
 	}
 }
 
-// get asks Prometheus' API, and returns an error unless it answers with what was asked for.
+// get calls the HTTP API of Prometheus.
 func (s *server) get(call string, query url.Values, into any) error {
 	response, err := http.Get(s.url + "/api/v1/" + call + "?" + query.Encode())
 	if err != nil {
@@ -137,18 +137,18 @@ func (s *server) get(call string, query url.Values, into any) error {
 	}{into})
 }
 
-// series is what a query returns for one set of labels.
+// series is the result of a query for one set of labels.
 type series struct {
 	Labels map[string]string `json:"metric"`
 	Values []sample          `json:"values"`
-	// Value is that of a query for one moment.
+	// Value is set by instant queries, Values by range queries.
 	Value sample `json:"value"`
 }
 
-// sample is a number at a time, in seconds.
+// sample is a value at a Unix time.
 type sample struct{ At, Value float64 }
 
-// UnmarshalJSON reads a time and a number in quotes, as Prometheus writes them.
+// UnmarshalJSON decodes a time and a quoted number.
 func (s *sample) UnmarshalJSON(data []byte) error {
 	var value string
 	if err := json.Unmarshal(data, &[]any{&s.At, &value}); err != nil {
@@ -159,7 +159,7 @@ func (s *sample) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// query returns what an expression is now.
+// query evaluates an expression at the current time.
 func (s *server) query(expression string) ([]series, error) {
 	var data struct {
 		Result []series `json:"result"`
@@ -168,7 +168,7 @@ func (s *server) query(expression string) ([]series, error) {
 	return data.Result, err
 }
 
-// queryRange returns what an expression was since a time, by the second.
+// queryRange evaluates an expression for each second since a time.
 func (s *server) queryRange(expression string, since time.Time) []series {
 	s.Helper()
 	var data struct {
