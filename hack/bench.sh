@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Measures what the operator costs, each load on a local cluster of its own, which goes afterwards.
+# Measures the operator under load. Each load runs on a new local cluster, which is removed
+# afterwards.
 #
-#   hack/bench.sh [--rays N,N...] [--no-pods] [--rest DURATION] [flags of the operator...]
+#   hack/bench.sh [--rays N,N...] [--no-pods] [--rest DURATION] [operator flags...]
 #
-# With --no-pods there are no controllers for Deployments and ReplicaSets, so that a machine can
-# hold many more Rays; no Ray gets Health then. The report goes to stdout, and with what it is
-# made from to .bench.
+# --no-pods disables the Deployment and ReplicaSet controllers, so that a machine can hold many
+# more Rays; Health does not become True then. --rest sets how long the steady state is measured.
+# The report is printed and, with its raw data, written to .bench.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -30,11 +31,11 @@ export KUBECONFIG=${dir}/kubeconfig
 down() { go run -C hack/cluster . down --name "${name}" --dir "${dir}"; }
 trap down EXIT
 
-# up NODES starts the cluster anew and installs the operator there.
+# up NODES starts a new cluster and installs the operator's manifests.
 up() {
   down >/dev/null
   local extra=()
-  # The garbage collector stays, since deletion is measured.
+  # Keep the garbage collector, since deletion is measured.
   ${pods} || extra+=(--extra-arg "kube-controller-manager=controllers=*,-deployment-controller,-replicaset-controller")
   go run -C hack/cluster . up --name "${name}" --dir "${dir}" --nodes "$1" "${extra[@]}" >&2
   for part in crd policy rbac; do "${kubectl}" apply -k "manifests/${part}" >&2; done
@@ -42,7 +43,7 @@ up() {
   hack/operator-kubeconfig.sh "${kubectl}" >"${out}/operator.kubeconfig"
 }
 
-# load COMMAND FLAG... measures on that cluster.
+# load COMMAND FLAG... runs a measurement on the cluster.
 load() {
   "$PWD/bin/load" "$1" -kubeconfig "${dir}/kubeconfig" -cluster "${dir}/clusters/${name}" \
     -operator-kubeconfig "${out}/operator.kubeconfig" -operator-log "${out}/operator.log" "${@:2}"
@@ -54,14 +55,14 @@ go build -trimpath -o bin/load ./test/load
 
 results=()
 for count in ${rays//,/ }; do
-  # A Ray has four Pods, and up to three more while its workers roll. A node has room for 1,000.
+  # A Ray has four Pods, and up to three more during a rollout. A node has room for 1000.
   up $((count * 7 / 1000 + 3))
   result=${out}/rays-${count}$(${pods} || echo -no-pods).json
   load measure -rays "${count}" -pods="${pods}" -rest "${rest}" -out "${result}" -- "$@"
   results+=("${result}")
 done
 if ${pods}; then
-  # The big Ray has 1,000 workers, and the small ones beside it become a few hundred.
+  # One Ray with 1000 workers, and a few hundred Pods of small Rays.
   up 5
   load big -rays 20 -out "${out}/big.json" -- "$@"
   results+=("${out}/big.json")

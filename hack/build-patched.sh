@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the operator, or the tests of a package, with a patch, and leaves the tree as it is: the
-# compiler is told to read the files that differ elsewhere.
+# Builds the operator, or the tests of a package, with a patch. The work tree is not changed: a
+# build overlay replaces the patched files.
 #
 #   hack/build-patched.sh PATCH BINARY [PACKAGE]
 set -euo pipefail

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs the fault-injection suite on local clusters of its own, which go afterwards.
+# Runs the fault-injection suite on new local clusters, which are removed afterwards.
 #
-#   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [flags of a test binary...]
+#   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [test binary flags...]
 #
-# --tenth runs a fixed tenth of it, with every crash point of create and update. The seed decides
-# the order of the cases, when an outage begins, and which schedules the model runs: no two seeds
-# have any in common. The case "model" is the schedule that has the seed.
+# --tenth runs a fixed tenth of the suite, including every crash point of create and update. The
+# seed determines the order of the cases, the start of outages and the schedules of the model: no
+# two seeds share a schedule. The case "model" runs the schedule with that seed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-parallel=16 # A case mostly waits.
+parallel=16 # cases mostly wait
 schedules=100000
 fuzz=10000000x
 seed=1
@@ -37,35 +37,35 @@ down() {
 }
 trap down EXIT
 
-# up NAME [flags of hack/cluster...] takes the cluster before down, and starts one.
+# up NAME [hack/cluster flags...] removes the previous cluster and starts a new one.
 up() {
   down
   name=$1 dir=$PWD/.cluster/$1
   go run -C hack/cluster . up --name "${name}" --dir "${dir}" "${@:2}"
 }
 
-# run FLAG... runs tests on the cluster.
+# run FLAG... runs tests on the current cluster.
 run() {
-  # Not by go test, which would show nothing until all is over.
+  # Run the binary directly: go test would print nothing until the end.
   "${tests}" -test.timeout 60m "$@" "${flags[@]}" -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
     -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"
 }
 
 tests=$PWD/bin/faults.test
 go test -c -trimpath -o "${tests}" ./test/faults
-# In part of the cases the operator looks for data races in itself.
+# Some cases run the operator with the race detector.
 go build -race -trimpath -o bin/ray-operator-race ./cmd/ray-operator
-# What judges must be right before it judges.
+# Test the oracles before relying on them.
 go test -trimpath ./test/faults/proxy ./test/faults/oracle ./test/faults/schema ./test/audit
 
 if [[ ${only} != infrastructure/* ]]; then
-  # The API server takes half of the suite's CPU. It may take memory instead of collecting garbage.
+  # The API server uses half of the suite's CPU. Collecting garbage less often trades memory for it.
   up faults --extra-env kube-apiserver=GOGC=300
   run -test.run 'TestFaults|TestLedger' -test.parallel "${parallel}"
 fi
 if [[ -z ${only} || ${only} == infrastructure/* ]]; then
-  # A small etcd that can be filled. Controllers that were killed go on at once: nobody
-  # waits for a lease of theirs.
+  # Limit etcd's quota so that tests can exhaust it. Disable leader election so that restarted
+  # controllers do not wait for their own leases.
   up breakable \
     --extra-arg etcd=quota-backend-bytes=$((128 << 20)) \
     --extra-arg kube-controller-manager=leader-elect=false \

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Fuzzes what the operator makes of a Ray, FuzzRay, for a time, or with so many inputs.
+# Runs FuzzRay, which fuzzes the sync of a Ray, for a duration or a number of inputs.
 #
 #   hack/fuzz.sh 5m
 #   hack/fuzz.sh 10000000x
 #
-# An input that fails is kept in pkg/controller/testdata/fuzz, where go test tries it again.
+# A failing input is stored in pkg/controller/testdata/fuzz, where go test runs it again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-limit=${1:?give a time, 5m, or a number of inputs, 10000000x}
+limit=${1:?usage: hack/fuzz.sh DURATION|INPUTS, such as 5m or 10000000x}
 
-# go test -fuzz would also follow the inputs through all packages of Kubernetes' that the
-# test is linked with: after each input, most of the time would go into comparing their
-# counters. These are the packages that an input decides the way through.
+# go test -fuzz would instrument all linked packages, including those of Kubernetes, and spend
+# most of its time comparing their coverage counters. Instrument only the packages whose code
+# paths depend on the input.
 instrument=()
 for package in \
   github.com/kubeflow/ray-operator/... \
@@ -24,7 +24,7 @@ for package in \
 done
 go test -c -trimpath "${instrument[@]}" -o bin/fuzz.test ./pkg/controller
 
-corpus=$(go env GOCACHE)/fuzz/$(go list ./pkg/controller) # where go test -fuzz keeps it
+corpus=$(go env GOCACHE)/fuzz/$(go list ./pkg/controller) # the same directory as go test -fuzz uses
 cd pkg/controller
 ../../bin/fuzz.test -test.run '^$' -test.fuzz '^FuzzRay$' -test.fuzzcachedir "${corpus}" \
   -test.fuzzminimizetime 5x -test.fuzztime "${limit}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Proves that the fault-injection suite finds defects: it builds the operator with each defect
-# of test/faults/mutants, and fails unless the oracle that the patch names objects in one of
-# the cases that it names, where it does not object without the defect. What "model" has to find is
-# given 2,000 of its schedules.
+# Mutation testing of the fault-injection suite. Builds the operator with each patch of
+# test/faults/mutants and runs the cases that the patch names. Fails unless the oracle that the
+# patch names reports a violation in one of them, and none in these cases without the patch. For
+# the oracle "model", 2000 schedules of the model run instead of cases.
 #
 #   hack/mutants.sh [NAME...]
 set -euo pipefail
@@ -21,21 +21,21 @@ trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${c
 go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
 go test -c -o "${dir}/faults.test" ./test/faults
 
-# judge OPERATOR CASES [NAME=VALUE...] runs cases with an operator, in that environment.
-judge() {
+# run_cases OPERATOR CASES [NAME=VALUE...] runs cases with an operator binary and environment.
+run_cases() {
   env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 30s \
     -root "${PWD}" -operator "$1" -kubeconfig "${cluster}/kubeconfig"
 }
 
-# Without a defect nothing objects, in all the cases together.
+# Control run: no oracle may report a violation without a mutant.
 all=$(for mutant in "${names[@]}"; do sed -n 's/^Cases: //p' "test/faults/mutants/${mutant}.patch"; done | paste -sd '|')
 go build -trimpath -o "${dir}/control" ./cmd/ray-operator
-if [[ -n ${all} ]] && ! judge "${dir}/control" "${all}" >"${dir}/control.log" 2>&1; then
-  echo "FAILED  the operator without a defect:"
+if [[ -n ${all} ]] && ! run_cases "${dir}/control" "${all}" >"${dir}/control.log" 2>&1; then
+  echo "FAILED   the unpatched operator:"
   grep -E 'oracle|FAIL' "${dir}/control.log" | cut -c 1-150 | head -20 || true
   exit 1
 fi
-echo "passed  the operator without a defect, in all these cases"
+echo "passed   the unpatched operator, in all these cases"
 
 missed=0
 for mutant in "${names[@]}"; do
@@ -47,20 +47,20 @@ for mutant in "${names[@]}"; do
     hack/build-patched.sh "${patch}" "${dir}/${mutant}" ./pkg/controller
     (cd pkg/controller && "${dir}/${mutant}" -test.run '^TestModel$' -model.schedules 2000) >"${log}" 2>&1 || true
     if ! grep -q 'VIOLATION: ' "${log}"; then
-      printf 'MISSED  %-26s the model did not object\n' "${mutant}"
+      printf 'SURVIVED %-26s the model reported no violation\n' "${mutant}"
       missed=1
     else
-      printf 'caught  %-26s model: %s\n' "${mutant}" "$(grep -m 1 -o 'VIOLATION: .\{0,90\}' "${log}")"
+      printf 'killed   %-26s model: %s\n' "${mutant}" "$(grep -m 1 -o 'VIOLATION: .\{0,90\}' "${log}")"
     fi
     continue
   fi
   hack/build-patched.sh "${patch}" "${dir}/${mutant}"
   read -ra environment < <(sed -n 's/^Environment: //p' "${patch}") || true
-  judge "${dir}/${mutant}" "${cases}" "${environment[@]}" >"${log}" 2>&1 || true
+  run_cases "${dir}/${mutant}" "${cases}" "${environment[@]}" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
-    printf 'caught  %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
+    printf 'killed   %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"
   else
-    printf 'MISSED  %-26s oracle %s did not object\n' "${mutant}" "${oracle}"
+    printf 'SURVIVED %-26s oracle %s reported no violation\n' "${mutant}" "${oracle}"
     grep -E 'oracle|FAIL|^ok|PASS' "${log}" | cut -c 1-150 | head -5 || true
     missed=1
   fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints a kubeconfig for the cluster of $KUBECONFIG in which the user is the operator's
-# ServiceAccount, so that an operator outside the cluster has the rights of one inside.
+# Prints a kubeconfig for the cluster of $KUBECONFIG with the operator's ServiceAccount as user,
+# so that an operator outside the cluster has the same permissions as inside.
 #
 #   hack/operator-kubeconfig.sh KUBECTL
 set -euo pipefail
@@ -9,7 +9,7 @@ kubectl=$1
 token=$("${kubectl}" create token ray-operator --namespace ray-system --duration 24h)
 config=$(mktemp)
 trap 'rm -f "${config}"' EXIT
-# Only the current context: its credentials are replaced, and no others may come along.
+# Copy only the current context, and replace its credentials.
 "${kubectl}" config view --raw --minify --flatten >"${config}"
 export KUBECONFIG=${config}
 context=$("${kubectl}" config current-context)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails when anything generated differs from what it is made of.
+# Fails if generated files are out of date.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,7 +8,7 @@ hack/update-codegen.sh
 if [[ -n "$(git status --porcelain -- "${generated[@]}")" ]]; then
   git --no-pager diff -- "${generated[@]}" | head -50
   git status --short -- "${generated[@]}"
-  echo "generated files are stale: run hack/update-codegen.sh and commit what it changes" >&2
+  echo "generated files are out of date: run hack/update-codegen.sh and commit the changes" >&2
   exit 1
 fi
 echo "generated files are up to date"

@@ -1,4 +1,4 @@
-// Command golangci-lint is golangci-lint with kube-api-linter as one of its linters.
+// Command golangci-lint is golangci-lint with kube-api-linter built in.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	}
 }
 
-// versions names the versions of both. It is the key of golangci-lint's cache.
+// versions returns the versions of both linters. golangci-lint uses it as the key of its cache.
 func versions() string {
 	var found []string
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -1,6 +1,6 @@
 // Command sbom writes the software bill of materials of a Go binary to standard output, as
-// CycloneDX JSON. It says what `go version -m` says: the linker has put the modules into the
-// binary. The same binary gives the same bytes, as there is no time in it and no random number.
+// CycloneDX JSON. It contains the modules that the linker recorded in the binary, as printed by
+// `go version -m`. The output is reproducible: it has no timestamp and no random serial number.
 //
 //	sbom -version v1.2.3 BINARY
 package main
@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	version := flag.String("version", "", "The version of the binary, such as v1.2.3.")
+	version := flag.String("version", "", "Version of the binary, such as v1.2.3.")
 	flag.Parse()
 	if err := run(*version, flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
@@ -38,16 +38,16 @@ func run(version string, args []string, out io.Writer) error {
 	}
 	encoder := cdx.NewBOMEncoder(out, cdx.BOMFileFormatJSON)
 	encoder.SetPretty(true)
-	// Scanners read it; not all read what is newer.
+	// Not all scanners support newer versions of CycloneDX.
 	return encoder.EncodeVersion(bill(info, version), cdx.SpecVersion1_6)
 }
 
-// bill returns the bill of materials of a binary: its module in that version, and what it is
-// linked with.
+// bill returns the bill of materials of a binary: its main module in that version, and its
+// dependencies.
 func bill(info *debug.BuildInfo, version string) *cdx.BOM {
-	// A module that was built in its own tree does not know its version.
+	// The build info of a main module has no version.
 	main := module(cdx.ComponentTypeApplication, info.Main.Path, version, settings(info, "GOOS", "GOARCH"))
-	// The name that vulnerability databases give to the standard library.
+	// The name of the standard library in vulnerability databases.
 	components := []cdx.Component{module(cdx.ComponentTypeLibrary, "std", strings.TrimPrefix(info.GoVersion, "go"), nil)}
 	for _, dependency := range info.Deps {
 		if dependency.Replace != nil {
@@ -63,12 +63,13 @@ func bill(info *debug.BuildInfo, version string) *cdx.BOM {
 	bom := cdx.NewBOM()
 	bom.Metadata = &cdx.Metadata{Component: &main}
 	bom.Components = &components
-	// Which of the modules needs which is not in a binary.
+	// A binary does not record which module requires which.
 	bom.Dependencies = &[]cdx.Dependency{{Ref: main.BOMRef, Dependencies: &references}}
 	return bom
 }
 
-// module returns a component for a Go module, named as in https://github.com/package-url/purl-spec.
+// module returns a component for a Go module, with a package URL as its reference:
+// https://github.com/package-url/purl-spec.
 func module(kind cdx.ComponentType, path, version string, qualifiers url.Values) cdx.Component {
 	purl := "pkg:golang/" + path + "@" + url.PathEscape(version)
 	if len(qualifiers) > 0 {
@@ -77,7 +78,7 @@ func module(kind cdx.ComponentType, path, version string, qualifiers url.Values)
 	return cdx.Component{BOMRef: purl, Type: kind, Name: path, Version: version, PackageURL: purl}
 }
 
-// settings returns those of the build that have these keys, in lower case as purls have them.
+// settings returns the build settings with these keys, in lower case as in package URLs.
 func settings(info *debug.BuildInfo, keys ...string) url.Values {
 	values := url.Values{}
 	for _, setting := range info.Settings {

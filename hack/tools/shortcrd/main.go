@@ -1,15 +1,15 @@
-// Command shortcrd finishes the CustomResourceDefinition that controller-gen writes:
-// it reads one from standard input and writes it to standard output, with
-// changes that no marker can make, since they lie inside Kubernetes' own types.
+// Command shortcrd post-processes the CustomResourceDefinition from controller-gen. It reads
+// it from standard input and writes it to standard output, with changes that markers cannot
+// make, since they are inside the types of Kubernetes:
 //
-//   - A Pod template's descriptions are cut to their first sentence, and dropped
-//     below the fields of a container. Whole, they would take the CRD far over the
-//     262,144 bytes that a client-side kubectl apply can carry.
-//   - Unknown keys under a container's resources are accepted. Manifests in the wild
-//     say `limit:` for `limits:`; a policy warns of it (manifests/policy).
-//   - metadata.name is declared, so that a validation rule can point at it.
-//   - Quantities and numbers that the Go types cannot hold are refused. The API server would
-//     store them, and no client could read any list with such an object in it.
+//   - Descriptions in Pod templates are cut to their first sentence, and removed below the
+//     fields of a container. Otherwise the CRD would exceed the 262,144 bytes that client-side
+//     kubectl apply can store in its annotation.
+//   - Unknown keys in a container's resources are accepted. Existing manifests contain `limit:`
+//     instead of `limits:`; a policy warns about it (manifests/policy).
+//   - metadata.name is declared, so that validation rules can refer to it.
+//   - Quantities and numbers that the Go types cannot hold are rejected. Otherwise the API
+//     server would store them, and typed clients could not decode any list that contains them.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// describedDepth is how many levels of fields below a Pod template keep a description:
+// describedDepth is the number of levels below a Pod template whose fields have a description:
 // template > spec > containers > (item) image.
 const describedDepth = 4
 
@@ -42,14 +42,14 @@ func run(in io.Reader, out io.Writer) error {
 	}
 	var crd apiextensionsv1.CustomResourceDefinition
 	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
-		return fmt.Errorf("reading a CustomResourceDefinition: %w", err)
+		return fmt.Errorf("decoding CustomResourceDefinition: %w", err)
 	}
 	for i := range crd.Spec.Versions {
 		if err := finish(crd.Spec.Versions[i].Schema.OpenAPIV3Schema); err != nil {
 			return fmt.Errorf("version %s: %w", crd.Spec.Versions[i].Name, err)
 		}
 	}
-	// The status is the API server's: an empty one in a manifest is noise.
+	// Omit the empty status, which is set by the API server.
 	data, err = yaml.Marshal(struct {
 		APIVersion string                                       `json:"apiVersion"`
 		Kind       string                                       `json:"kind"`
@@ -67,12 +67,12 @@ func run(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// finish changes the schema of a Ray.
+// finish modifies the schema of a Ray.
 func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	metadata := ray.Properties["metadata"]
 	metadata.Properties = map[string]apiextensionsv1.JSONSchemaProps{"name": {Type: "string"}}
 	ray.Properties["metadata"] = metadata
-	narrow(ray)
+	restrict(ray)
 
 	for _, group := range []string{"head", "worker"} {
 		schema, ok := ray.Properties["spec"].Properties[group]
@@ -83,7 +83,7 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 		if !ok {
 			return fmt.Errorf("no schema for spec.%s.template", group)
 		}
-		describe(&template, describedDepth)
+		shorten(&template, describedDepth)
 		podSpec := template.Properties["spec"]
 		for _, list := range []string{"containers", "initContainers"} {
 			if err := acceptUnknownResources(podSpec.Properties[list]); err != nil {
@@ -95,13 +95,13 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	return nil
 }
 
-// quantity is what resource.ParseQuantity accepts. The pattern that controller-gen knows
-// allows exponents that are fractions, or too large.
+// quantity matches what resource.ParseQuantity accepts. The pattern of controller-gen also
+// allows fractional exponents, and exponents that are too large.
 const quantity = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$`
 
-// narrow limits what may be a number or a string to what the Go types can hold: such a
-// field is a resource.Quantity if it has a pattern, else an intstr.IntOrString.
-func narrow(schema *apiextensionsv1.JSONSchemaProps) {
+// restrict limits int-or-string fields to values that their Go types can hold. A field with a
+// pattern is a resource.Quantity, any other an intstr.IntOrString.
+func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 	switch {
 	case schema.XIntOrString && schema.Pattern != "":
 		schema.Pattern = quantity
@@ -109,39 +109,39 @@ func narrow(schema *apiextensionsv1.JSONSchemaProps) {
 		schema.Minimum, schema.Maximum = new(float64(math.MinInt32)), new(float64(math.MaxInt32))
 	}
 	for name, property := range schema.Properties {
-		narrow(&property)
+		restrict(&property)
 		schema.Properties[name] = property
 	}
 	if schema.Items != nil {
-		narrow(schema.Items.Schema)
+		restrict(schema.Items.Schema)
 	}
 	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
-		narrow(schema.AdditionalProperties.Schema)
+		restrict(schema.AdditionalProperties.Schema)
 	}
 }
 
-// describe shortens the descriptions of a schema's fields down to depth levels, and
-// drops them below.
-func describe(schema *apiextensionsv1.JSONSchemaProps, depth int) {
+// shorten cuts the descriptions of a schema and of its fields down to depth levels to their
+// first sentence, and removes those below.
+func shorten(schema *apiextensionsv1.JSONSchemaProps, depth int) {
 	if depth > 0 {
 		schema.Description = firstSentence(schema.Description)
 	} else {
 		schema.Description = ""
 	}
 	for name, property := range schema.Properties {
-		describe(&property, depth-1)
+		shorten(&property, depth-1)
 		schema.Properties[name] = property
 	}
 	if schema.Items != nil {
-		describe(schema.Items.Schema, depth)
+		shorten(schema.Items.Schema, depth)
 		schema.Items.Schema.Description = ""
 	}
 	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
-		describe(schema.AdditionalProperties.Schema, 0)
+		shorten(schema.AdditionalProperties.Schema, 0)
 	}
 }
 
-// firstSentence returns the first sentence of a Go doc comment.
+// firstSentence returns the first sentence of a doc comment.
 func firstSentence(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if sentence, _, found := strings.Cut(text, ". "); found {
@@ -152,7 +152,7 @@ func firstSentence(text string) string {
 
 func acceptUnknownResources(containers apiextensionsv1.JSONSchemaProps) error {
 	if containers.Items == nil || containers.Items.Schema == nil {
-		return errors.New("no schema for the items of a list of containers")
+		return errors.New("no schema for the items of the list of containers")
 	}
 	resources, ok := containers.Items.Schema.Properties["resources"]
 	if !ok {

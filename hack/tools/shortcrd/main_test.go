@@ -9,9 +9,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const long = "The first sentence. The second,\nwhich nobody needs."
+const long = "The first sentence. The second,\nwhich is cut."
 
-// newCRD returns a CRD that has what shortcrd looks for, with a description everywhere.
+// newCRD returns a CRD with all fields that shortcrd requires, and a description everywhere.
 func newCRD() *apiextensionsv1.CustomResourceDefinition {
 	object := func(properties map[string]apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
 		return apiextensionsv1.JSONSchemaProps{Type: "object", Description: long, Properties: properties}
@@ -60,7 +60,7 @@ func runOn(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) (*apiext
 	return finished.Spec.Versions[0].Schema.OpenAPIV3Schema, nil
 }
 
-func TestFinishes(t *testing.T) {
+func TestRun(t *testing.T) {
 	ray, err := runOn(t, newCRD())
 	if err != nil {
 		t.Fatal(err)
@@ -71,26 +71,26 @@ func TestFinishes(t *testing.T) {
 	for _, group := range []string{"head", "worker"} {
 		schema := ray.Properties["spec"].Properties[group]
 		if schema.Description != long {
-			t.Errorf("%s: a description of the API's own became %q", group, schema.Description)
+			t.Errorf("%s: description outside of the Pod template is %q, want it unchanged", group, schema.Description)
 		}
 		podSpec := schema.Properties["template"].Properties["spec"]
 		for _, name := range []string{"containers", "initContainers"} {
 			container := podSpec.Properties[name].Items.Schema
 			if got := container.Properties["image"].Description; got != "The first sentence." {
-				t.Errorf("%s: the image in %s is described as %q", group, name, got)
+				t.Errorf("%s: description of the image in %s is %q, want the first sentence", group, name, got)
 			}
 			resources := container.Properties["resources"]
 			if resources.XPreserveUnknownFields == nil || !*resources.XPreserveUnknownFields {
-				t.Errorf("%s: unknown keys under the resources in %s are refused", group, name)
+				t.Errorf("%s: unknown keys in the resources in %s are rejected", group, name)
 			}
 			if got := resources.Properties["limits"].Description; got != "" {
-				t.Errorf("%s: below the fields of a container there still is %q", group, got)
+				t.Errorf("%s: description below the fields of a container is %q, want none", group, got)
 			}
 		}
 	}
 }
 
-func TestFailsWhereTheSchemaHasChanged(t *testing.T) {
+func TestRunWithMissingSchema(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(spec map[string]apiextensionsv1.JSONSchemaProps)
@@ -106,7 +106,7 @@ func TestFailsWhereTheSchemaHasChanged(t *testing.T) {
 			crd := newCRD()
 			test.change(crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties)
 			if _, err := runOn(t, crd); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("the error is %v, want it to say %q", err, test.want)
+				t.Errorf("got error %v, want %q", err, test.want)
 			}
 		})
 	}
