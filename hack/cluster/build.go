@@ -17,13 +17,13 @@ const (
 	modulePath     = "github.com/kubeflow/ray-operator/hack/cluster"
 	kubernetesPath = "k8s.io/kubernetes"
 
-	// tools is the go command's name for all tool lines of go.mod.
+	// tools is the go command's pattern for all tools of go.mod.
 	tools = "tool"
 )
 
-// module is the Go module of this program, whose go.mod decides what is built.
+// module is the Go module of this program. Its go.mod determines what is built.
 type module struct {
-	dir        string // of go.mod
+	dir        string // directory of go.mod
 	repo       string // root of the repository
 	kubernetes string // version of Kubernetes, such as v1.37.2
 }
@@ -31,7 +31,7 @@ type module struct {
 func findModule(ctx context.Context) (module, error) {
 	dir, err := listModule(ctx, "{{.Dir}}", modulePath)
 	if err != nil {
-		return module{}, fmt.Errorf("this has to run in hack/cluster: %w", err)
+		return module{}, fmt.Errorf("finding the module %s: %w; run this in hack/cluster", modulePath, err)
 	}
 	version, err := listModule(ctx, "{{.Version}}", kubernetesPath)
 	if err != nil {
@@ -78,12 +78,11 @@ func (m module) build(ctx context.Context, bin string, p progress) error {
 	})
 }
 
-// list loads the packages of all tools, for which the go command downloads the
-// modules which are missing. It returns the packages to be compiled, and the
-// number of all packages.
+// list loads the packages of all tools, and downloads missing modules. It returns the packages
+// that must be compiled, and the total number of packages.
 func (m module) list(ctx context.Context, report reporter) (stale map[string]bool, total int, err error) {
-	// Without EmbedFiles the go command doesn't look at embedded files, and
-	// takes every package which depends on one for stale.
+	// Without EmbedFiles the go command does not load embedded files, and reports all packages
+	// that depend on one as stale.
 	cmd := m.goCommand(ctx, "list", "-trimpath", "-deps", "-json=ImportPath,Stale,StaleReason,EmbedFiles", tools)
 	var stdout bytes.Buffer
 	var messages strings.Builder
@@ -101,8 +100,8 @@ func (m module) list(ctx context.Context, report reporter) (stale map[string]boo
 	return stalePackages(&stdout)
 }
 
-// stalePackages reads the output of go list -json. A package which is in the
-// build cache counts as stale there, too, if its binary isn't installed.
+// stalePackages parses the output of go list -json. go list also reports a cached package as
+// stale if its binary is not installed; such a package is skipped.
 func stalePackages(r io.Reader) (stale map[string]bool, total int, err error) {
 	const cached = "not installed but available in build cache"
 	stale = make(map[string]bool)
@@ -118,7 +117,7 @@ func stalePackages(r io.Reader) (stale map[string]bool, total int, err error) {
 			return stale, total, nil
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("reading the output of go list: %w", err)
+			return nil, 0, fmt.Errorf("parsing the output of go list: %w", err)
 		}
 		total++
 		if pkg.Stale && pkg.StaleReason != cached {
@@ -127,18 +126,18 @@ func stalePackages(r io.Reader) (stale map[string]bool, total int, err error) {
 	}
 }
 
-// compile runs go build, which prints the name of each package it compiles.
+// compile runs go build and reports each package that it compiles.
 func (m module) compile(ctx context.Context, bin, linkerFlags string, stale map[string]bool, report reporter) error {
-	// From a directory next to them, the finished binaries are renamed. They
-	// would be copied from elsewhere, which an interrupt can cut short, and the
-	// go command takes such a part for the whole.
+	// The go command renames finished binaries if the temporary directory is on the same file
+	// system, and copies them otherwise. An interrupted copy would leave a partial binary that
+	// the next build takes for complete.
 	tmp, err := os.MkdirTemp(bin, ".build-")
 	if err != nil {
-		return fmt.Errorf("making a temporary directory: %w", err)
+		return fmt.Errorf("creating a temporary directory: %w", err)
 	}
 	defer os.RemoveAll(tmp)
 
-	// The separator at its end tells the go command that out is a directory.
+	// With a trailing separator the go command treats out as a directory.
 	out := bin + string(filepath.Separator)
 	cmd := m.goCommand(ctx, "build", "-v", "-trimpath", "-ldflags", linkerFlags, "-o", out, tools)
 	cmd.Env = append(cmd.Env, "GOTMPDIR="+tmp)
@@ -169,8 +168,8 @@ func (m module) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// linkerFlags tells the binaries their version: kwokctl and clients decide by
-// it what a server can do, and without it Kubernetes says v0.0.0.
+// linkerFlags returns linker flags that set the version of Kubernetes in its binaries. The
+// default is v0.0.0; kwokctl and clients use the version to detect features of the server.
 func linkerFlags(version string) (string, error) {
 	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	if len(parts) != 3 {

@@ -26,9 +26,9 @@ func TestStalePackages(t *testing.T) {
 	}
 }
 
-func TestStalePackagesOfBrokenOutput(t *testing.T) {
+func TestStalePackagesTruncatedOutput(t *testing.T) {
 	if _, _, err := stalePackages(strings.NewReader(`{"ImportPath": `)); err == nil {
-		t.Error("no error for output which breaks off")
+		t.Error("no error for truncated output")
 	}
 }
 
@@ -43,6 +43,6 @@ func TestLinkerFlags(t *testing.T) {
 		t.Errorf("linkerFlags = %q, want %q", got, want)
 	}
 	if _, err := linkerFlags("v1.37"); err == nil {
-		t.Error("no error for a version of two numbers")
+		t.Error("no error for a version without patch number")
 	}
 }

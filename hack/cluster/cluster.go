@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// startTimeout is how long a start may take, on a slow machine.
+	// startTimeout limits the start of a cluster. It allows for slow machines.
 	startTimeout = 3 * time.Minute
-	// logTail is how many lines of its log are shown when a component failed.
+	// logTail is the number of log lines that are shown if a component fails.
 	logTail = 30
 )
 
 //go:embed audit-policy.yaml
 var defaultAuditPolicy []byte
 
-// cluster is a cluster, running or not.
+// cluster is a local cluster, running or stopped.
 type cluster struct {
 	name string
-	dir  string // of everything the cluster writes
-	bin  string // of the compiled binaries, needed for up only
+	dir  string // directory of all state of the cluster
+	bin  string // directory of the compiled binaries, only used by up and start
 }
 
-// options says how a cluster is started.
+// options configures the start of a cluster.
 type options struct {
 	nodes       int
 	auditPolicy string // a file, or empty for the default
@@ -40,15 +40,15 @@ type options struct {
 	extraEnvs   []setting
 }
 
-// openCluster returns the cluster name whose directory is dir. The directory
-// has to be missing, empty or that of this cluster, as it gets removed.
+// openCluster returns the named cluster with its state in dir. The directory must be missing,
+// empty or belong to this cluster, since down removes it.
 func openCluster(name, dir string) (cluster, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return cluster{}, fmt.Errorf("resolving the cluster's directory: %w", err)
 	}
-	// A process is known by the path of its program, so this has to be the same
-	// whichever way a user takes to the directory.
+	// Processes are identified by the path of their program. Resolve symbolic links, so that
+	// the path is always the same.
 	resolved, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return cluster{name: name, dir: dir}, nil
@@ -63,40 +63,40 @@ func openCluster(name, dir string) (cluster, error) {
 	}
 	c := cluster{name: name, dir: dir}
 	if len(entries) > 0 && !c.exists() {
-		return cluster{}, fmt.Errorf("directory %s is in use, and not by a cluster %q", dir, name)
+		return cluster{}, fmt.Errorf("directory %s is not empty and does not belong to cluster %q", dir, name)
 	}
 	return c, nil
 }
 
-// workDir is where kwokctl, told to use dir, keeps the cluster.
+// workDir is the directory in which kwokctl stores the cluster, below dir.
 func (c cluster) workDir() string { return filepath.Join(c.dir, "clusters", c.name) }
 
-// binDir has a link for each component, by which its process is known.
+// binDir has a symbolic link for each component, which identifies its process.
 func (c cluster) binDir() string { return filepath.Join(c.workDir(), "bin") }
 
 func (c cluster) logDir() string     { return filepath.Join(c.workDir(), "logs") }
 func (c cluster) kubeconfig() string { return filepath.Join(c.dir, "kubeconfig") }
 
-// marker is an empty file which marks dir as that of the cluster.
+// marker is an empty file that marks dir as the directory of this cluster.
 func (c cluster) marker() string { return filepath.Join(c.dir, c.name+".cluster") }
 
-// exists tells whether the cluster has been started before, well or not.
+// exists reports whether the cluster was started before, successfully or not.
 func (c cluster) exists() bool {
 	_, err := os.Stat(c.marker())
 	return err == nil
 }
 
-// up starts the cluster unless it is running.
+// up starts the cluster if it is not running.
 func (c cluster) up(ctx context.Context, opts options, p progress, stdout io.Writer) error {
 	state := "is up"
 	switch err := c.check(ctx); {
 	case err == nil:
-		state = "is already up, with the options it was started with"
+		state = "is already up; its options are unchanged"
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	default:
 		if c.exists() {
-			fmt.Fprintf(p.out, "removing an earlier cluster %q: %v\n", c.name, err)
+			fmt.Fprintf(p.out, "removing the previous cluster %q: %v\n", c.name, err)
 		}
 		if err := c.down(ctx); err != nil {
 			return err
@@ -120,8 +120,8 @@ func (c cluster) down(ctx context.Context) error {
 	return nil
 }
 
-// stop kills all processes of the cluster, even when ctx has ended. They get no
-// time to save anything, as a cluster that is down isn't started again with its old data.
+// stop kills all processes of the cluster, even if ctx is done. There is no graceful shutdown,
+// since the data of a stopped cluster is not used again.
 func (c cluster) stop(ctx context.Context) error {
 	return kill(context.WithoutCancel(ctx), c.binDir())
 }
@@ -134,16 +134,16 @@ func (c cluster) check(ctx context.Context) error {
 	}
 	for _, component := range components {
 		if _, ok := running[component]; !ok {
-			return fmt.Errorf("%s isn't running", component)
+			return fmt.Errorf("%s is not running", component)
 		}
 	}
 	return c.run(ctx, nil, "kubectl", "get", "--raw", "/readyz", "--request-timeout", "10s")
 }
 
-// start starts the cluster. If this fails, the logs are left, but no process.
+// start starts the cluster. If that fails, it stops all processes and leaves the logs.
 func (c cluster) start(ctx context.Context, opts options, p progress) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
-		fmt.Errorf("it isn't ready after %s; the logs are in %s", startTimeout, c.logDir()))
+		fmt.Errorf("the cluster is not ready after %s; see the logs in %s", startTimeout, c.logDir()))
 	defer cancel()
 	err := c.watched(ctx, func(ctx context.Context) error {
 		err := p.step("starting the control plane", func(reporter) (string, error) {
@@ -164,10 +164,10 @@ func (c cluster) start(ctx context.Context, opts options, p progress) error {
 
 func (c cluster) startControlPlane(ctx context.Context, opts options) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
-		return fmt.Errorf("making the cluster's directory: %w", err)
+		return fmt.Errorf("creating the cluster's directory: %w", err)
 	}
 	if err := os.WriteFile(c.marker(), nil, 0o644); err != nil {
-		return fmt.Errorf("marking the cluster's directory: %w", err)
+		return fmt.Errorf("creating the marker file: %w", err)
 	}
 	auditPolicy := filepath.Join(c.dir, "audit-policy.yaml")
 	content := defaultAuditPolicy
@@ -182,14 +182,14 @@ func (c cluster) startControlPlane(ctx context.Context, opts options) error {
 	}
 	config, err := kwokctlConfigFor(c.bin, auditPolicy, opts.extraArgs, opts.extraEnvs)
 	if err != nil {
-		return fmt.Errorf("writing kwokctl's configuration: %w", err)
+		return fmt.Errorf("encoding the configuration of kwokctl: %w", err)
 	}
 	return c.run(ctx, config, "kwokctl", "create", "cluster", "--name", c.name,
 		"--kubeconfig", c.kubeconfig(), "--config", "-", "--wait", startTimeout.String())
 }
 
-// addNodes returns when Pods can be created: they need nodes to run on, and in
-// their namespace the default ServiceAccount.
+// addNodes adds nodes and waits until Pods can be created: they need a ready node, and the
+// default ServiceAccount in their namespace.
 func (c cluster) addNodes(ctx context.Context, count int) error {
 	scale := []string{"scale", "node", "--name", c.name, "--replicas", strconv.Itoa(count)}
 	for _, param := range nodeParams {
@@ -205,20 +205,20 @@ func (c cluster) addNodes(ctx context.Context, count int) error {
 			return err
 		}
 	}
-	// kwokctl takes it for a success if the cluster doesn't get ready.
+	// kwokctl also succeeds if the cluster does not become ready.
 	return c.check(ctx)
 }
 
-// run runs one of the compiled binaries on the cluster. It gets none of the
-// user's environment, so it neither finds a kubeconfig but the cluster's own,
-// nor writes a cache into the user's home directory.
+// run runs one of the compiled binaries against the cluster. It does not inherit the user's
+// environment, so it only uses the kubeconfig of the cluster and does not write a cache into the
+// user's home directory.
 func (c cluster) run(ctx context.Context, stdin []byte, program string, args ...string) error {
 	cmd := command(ctx, filepath.Join(c.bin, program), args...)
 	cmd.Env = []string{
 		"HOME=" + c.dir,
 		"KUBECONFIG=" + c.kubeconfig(),
 		"KWOK_WORKDIR=" + c.dir,
-		// kwokctl runs kubectl, and downloads one if it finds none.
+		// kwokctl runs kubectl, and downloads it if it is not in $PATH.
 		"PATH=" + c.bin + string(filepath.ListSeparator) + os.Getenv("PATH"),
 	}
 	cmd.Stdin = bytes.NewReader(stdin)
@@ -228,14 +228,14 @@ func (c cluster) run(ctx context.Context, stdin []byte, program string, args ...
 	return nil
 }
 
-// watched runs work, and interrupts it as soon as a component ends: most
-// failures show this way, and kwokctl would only wait for its timeout.
+// watched runs work and cancels it as soon as a component exits. This is how most failures
+// show; kwokctl would wait for its timeout.
 func (c cluster) watched(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		for sleep(ctx, pollInterval) == nil {
-			if err := c.findEnded(ctx); err != nil {
+			if err := c.findExited(ctx); err != nil {
 				cancel(err)
 			}
 		}
@@ -246,9 +246,8 @@ func (c cluster) watched(ctx context.Context, work func(context.Context) error) 
 	return err
 }
 
-// findEnded returns an error with the end of its log if a component which was
-// started doesn't run anymore.
-func (c cluster) findEnded(ctx context.Context) error {
+// findExited returns an error with the end of the log if a component has exited.
+func (c cluster) findExited(ctx context.Context) error {
 	var started []string
 	for _, component := range components {
 		if _, err := os.Stat(c.pidFile(component)); err == nil {
@@ -266,9 +265,9 @@ func (c cluster) findEnded(ctx context.Context) error {
 		file := filepath.Join(c.logDir(), component+".log")
 		log, err := os.ReadFile(file)
 		if err != nil {
-			return fmt.Errorf("%s ended, and its log can't be read: %w", component, err)
+			return fmt.Errorf("%s exited, and its log cannot be read: %w", component, err)
 		}
-		return fmt.Errorf("%s ended; the last lines of %s:\n%s", component, file, lastLines(string(log), logTail))
+		return fmt.Errorf("%s exited; last lines of %s:\n%s", component, file, lastLines(string(log), logTail))
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestParseSetting(t *testing.T) {
 	}
 }
 
-// A later argument overrides an earlier one, so the user's have to come last.
+// Later arguments override earlier ones, so those of the user must come last.
 func TestExtraArgsComeLast(t *testing.T) {
 	arg := setting{component: "kube-apiserver", key: "audit-log-maxsize", value: "1"}
 	data, err := kwokctlConfigFor("/bin", "/policy.yaml", []setting{arg}, nil)
@@ -91,7 +91,7 @@ func TestExtraEnvs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As kwokctl's documentation has it.
+	// The format in kwokctl's documentation.
 	if want := `{"name":"etcd","extraEnvs":[{"name":"GOGC","value":"200"}]}`; !strings.Contains(string(data), want) {
 		t.Errorf("the configuration %s does not contain %s", data, want)
 	}

@@ -12,28 +12,28 @@ import (
 	"syscall"
 )
 
-// signals are what the commands send that disturb the components of a cluster.
+// signals maps commands to the signals that they send to components.
 var signals = map[string]syscall.Signal{
 	"kill":   syscall.SIGKILL,
 	"pause":  syscall.SIGSTOP,
 	"resume": syscall.SIGCONT,
 }
 
-// checkComponents returns an error unless names are those of components, at least one.
+// checkComponents returns an error if names is empty or has an unknown component.
 func checkComponents(names []string) error {
 	if len(names) == 0 {
-		return fmt.Errorf("which components? Known are %s", strings.Join(components, ", "))
+		return fmt.Errorf("no components given: name at least one of %s", strings.Join(components, ", "))
 	}
 	for _, name := range names {
 		if !slices.Contains(components, name) {
-			return fmt.Errorf("unknown component %q, known are %s", name, strings.Join(components, ", "))
+			return fmt.Errorf("unknown component %q: must be one of %s", name, strings.Join(components, ", "))
 		}
 	}
 	return nil
 }
 
-// signal sends a signal to components, which have to run. When it returns, those that
-// were killed are gone, so that they can be started again.
+// signal sends a signal to running components. For SIGKILL it waits until they have exited, so
+// that they can be restarted.
 func (c cluster) signal(ctx context.Context, names []string, signal syscall.Signal) error {
 	running, err := processes(ctx, c.binDir())
 	if err != nil {
@@ -42,7 +42,7 @@ func (c cluster) signal(ctx context.Context, names []string, signal syscall.Sign
 	for _, name := range names {
 		pid, ok := running[name]
 		if !ok {
-			return fmt.Errorf("%s isn't running", name)
+			return fmt.Errorf("%s is not running", name)
 		}
 		if err := syscall.Kill(pid, signal); err != nil {
 			return fmt.Errorf("sending %v to %s, process %d: %w", signal, name, pid, err)
@@ -51,12 +51,12 @@ func (c cluster) signal(ctx context.Context, names []string, signal syscall.Sign
 	if signal != syscall.SIGKILL {
 		return nil
 	}
-	return c.awaitEnd(ctx, names)
+	return c.awaitExit(ctx, names)
 }
 
-// awaitEnd waits until components are gone, and makes kwokctl forget them: it goes by
-// the ids in its files, and another process may get one of them.
-func (c cluster) awaitEnd(ctx context.Context, names []string) error {
+// awaitExit waits until components have exited, and removes their pid files: kwokctl relies on
+// those, and another process may get the same id.
+func (c cluster) awaitExit(ctx context.Context, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
 	for {
@@ -68,22 +68,22 @@ func (c cluster) awaitEnd(ctx context.Context, names []string) error {
 			break
 		}
 		if err := sleep(ctx, pollInterval/10); err != nil {
-			return fmt.Errorf("waiting for %s to end: %w", strings.Join(names, ", "), err)
+			return fmt.Errorf("waiting for %s to exit: %w", strings.Join(names, ", "), err)
 		}
 	}
 	for _, name := range names {
 		if err := os.Remove(c.pidFile(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("forgetting the process of %s: %w", name, err)
+			return fmt.Errorf("removing the pid file of %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// startAgain starts the components that have ended, as they were started before and with
-// the data that they left. It returns when the API server is ready.
-func (c cluster) startAgain(ctx context.Context) error {
+// restart starts the components that have exited, with their previous options and data, and
+// waits until the API server is ready.
+func (c cluster) restart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
-		fmt.Errorf("it isn't ready after %s; the logs are in %s", startTimeout, c.logDir()))
+		fmt.Errorf("the cluster is not ready after %s; see the logs in %s", startTimeout, c.logDir()))
 	defer cancel()
 	if err := c.run(ctx, nil, "kwokctl", "start", "cluster", "--name", c.name); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (c cluster) startAgain(ctx context.Context) error {
 	}
 }
 
-// pidFile is where kwokctl keeps the id of a component's process.
+// pidFile is the file in which kwokctl stores the process id of a component.
 func (c cluster) pidFile(component string) string {
 	return filepath.Join(c.workDir(), "pids", component+".pid")
 }

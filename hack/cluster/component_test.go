@@ -22,7 +22,7 @@ func TestCheckComponents(t *testing.T) {
 	}
 }
 
-// startComponent starts a process that looks like etcd of a cluster.
+// startComponent starts a process that looks like the etcd of a cluster.
 func startComponent(t *testing.T) (cluster, *exec.Cmd) {
 	t.Helper()
 	c := cluster{name: "a", dir: t.TempDir()}
@@ -46,26 +46,26 @@ func startComponent(t *testing.T) (cluster, *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may be gone
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // fails if it has exited
 	return c, cmd
 }
 
 func TestKillComponent(t *testing.T) {
 	c, cmd := startComponent(t)
-	ended := make(chan struct{})
+	exited := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // that it was killed
-		close(ended)
+		_ = cmd.Wait() // returns an error, since it was killed
+		close(exited)
 	}()
 	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-ended
+	<-exited
 	if _, err := os.Stat(c.pidFile("etcd")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the file of its process is still there: %v", err)
+		t.Errorf("the pid file still exists: %v", err)
 	}
-	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGKILL); err == nil || !strings.Contains(err.Error(), "etcd isn't running") {
-		t.Errorf("killing it twice: %v", err)
+	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGKILL); err == nil || !strings.Contains(err.Error(), "etcd is not running") {
+		t.Errorf("killing it twice: got error %v, want that it is not running", err)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestPauseComponent(t *testing.T) {
 	}
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-		t.Errorf("it goes on: %v, %v", status, err)
+		t.Errorf("the process is not stopped: %v, %v", status, err)
 	}
 	if err := c.signal(t.Context(), []string{"etcd"}, syscall.SIGCONT); err != nil {
 		t.Fatal(err)

@@ -8,19 +8,18 @@ import (
 	"strings"
 )
 
-// components are the programs of a cluster under the names kwokctl gives them,
-// each after those it depends on.
+// components are the programs of a cluster, by their names in kwokctl, in the order of their
+// dependencies.
 var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
 
-// nodeParams gives each simulated node room for 1000 Pods, with more CPU and
-// memory than they ask for, and with an address for each: the default network
-// of a node has 254.
+// nodeParams gives each simulated node room for 1000 Pods, with sufficient CPU, memory and
+// addresses: by default a node has 254 addresses.
 var nodeParams = []string{
 	`.allocatable = {"cpu": "1k", "memory": "10Ti", "pods": "1k"}`,
 	`.podCIDRs = ["10.0.0.0/16"]`,
 }
 
-// setting is a command line argument or an environment variable of a component.
+// setting is a command-line argument or an environment variable of a component.
 type setting struct {
 	component, key, value string
 }
@@ -32,14 +31,14 @@ func parseSetting(s string) (setting, error) {
 	}
 	parsed := setting{component: parts[0], key: parts[1], value: parts[2]}
 	if !slices.Contains(components, parsed.component) {
-		return setting{}, fmt.Errorf("unknown component %q, known are %s", parsed.component, strings.Join(components, ", "))
+		return setting{}, fmt.Errorf("unknown component %q: must be one of %s", parsed.component, strings.Join(components, ", "))
 	}
 	return parsed, nil
 }
 
-// kwokctlConfig is the part of kwokctl's configuration which is set here. Its
-// flags don't do: there is none for the address to bind to, and kwokctl v0.8.0
-// panics when it gets two --extra-args for each of two components.
+// kwokctlConfig is a subset of the configuration of kwokctl. Flags are not sufficient: there is
+// none for the bind address, and kwokctl v0.8.0 panics if two components have two --extra-args
+// each.
 type kwokctlConfig struct {
 	APIVersion        string           `json:"apiVersion"`
 	Kind              string           `json:"kind"`
@@ -78,14 +77,13 @@ type extraEnv struct {
 // kwokctlConfigFor returns the configuration of a cluster as JSON.
 func kwokctlConfigFor(bin, auditPolicy string, extraArgs, extraEnvs []setting) ([]byte, error) {
 	defaults := []setting{
-		// The size in MB at which a new audit log is begun. Tests count requests,
-		// so it must stay in one file.
+		// The size in MB at which the audit log is rotated. Tests count requests, so the log
+		// must stay in one file.
 		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
-		// The default has addresses for 254 Services.
+		// The default range has 254 addresses.
 		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "10.96.0.0/12"},
-		// An address for documentation, which no simulated Pod connects to.
-		// Without one the API server looks for a network interface to use, and
-		// ends on a machine which has none.
+		// An address reserved for documentation; simulated Pods do not connect to it. Without
+		// this flag the API server requires a network interface, and exits if there is none.
 		{component: "kube-apiserver", key: "advertise-address", value: "192.0.2.254"},
 	}
 	config := kwokctlConfig{
@@ -96,7 +94,7 @@ func kwokctlConfigFor(bin, auditPolicy string, extraArgs, extraEnvs []setting) (
 			BindAddress:                 "127.0.0.1",
 			DisableQPSLimits:            true,
 			KubeAuditPolicy:             auditPolicy,
-			EtcdBinary:                  filepath.Join(bin, "server"), // go build names it after its package
+			EtcdBinary:                  filepath.Join(bin, "server"), // go build names it after the last element of the package path
 			KubeAPIServerBinary:         filepath.Join(bin, "kube-apiserver"),
 			KubeControllerManagerBinary: filepath.Join(bin, "kube-controller-manager"),
 			KubeSchedulerBinary:         filepath.Join(bin, "kube-scheduler"),

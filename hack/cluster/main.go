@@ -1,6 +1,6 @@
-// Command cluster builds and runs a local Kubernetes for tests, without a
-// container engine: etcd, the control plane and kwok are compiled from the Go
-// modules named by the tool lines of go.mod, and run as plain processes.
+// Command cluster builds and runs a local Kubernetes cluster for tests, without a container
+// engine. It compiles etcd, the control plane and kwok from the tools of go.mod, and runs them as
+// plain processes.
 package main
 
 import (
@@ -16,23 +16,23 @@ import (
 	"syscall"
 )
 
-// namePattern is what a cluster's name, being part of paths, may look like.
+// namePattern matches valid names of clusters, which are part of paths.
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 const usage = `Usage: go run . <command> [flags]
 
 Commands:
   build  compile Kubernetes, etcd and kwok
-  up     compile what is missing and start a cluster
+  up     compile missing binaries and start a cluster
   down   stop a cluster and remove its directory
 
-These disturb a cluster that is up:
-  kill    end the components that are named, as a crash does
-  start   bring back what has ended, with the data that it left
-  pause   stop the components that are named, without ending them
-  resume  let them go on
+Commands to inject faults into a running cluster:
+  kill    kill components with SIGKILL
+  start   restart components that have exited, with their data
+  pause   suspend components with SIGSTOP
+  resume  resume suspended components with SIGCONT
 
-"go run . <command> -h" lists the flags of a command.
+Run "go run . <command> -h" for the flags of a command.
 `
 
 func main() {
@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// run carries out one command. Progress goes to stderr, the result to stdout.
+// run runs a command. It writes progress to stderr and the result to stdout.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -101,7 +101,7 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 	binFlag := addBinFlag(flags, mod)
 	name, dir := addClusterFlags(flags)
 	flags.IntVar(&opts.nodes, "nodes", 3, "`number` of simulated nodes, each with room for 1000 Pods")
-	flags.StringVar(&opts.auditPolicy, "audit-policy", "", "audit policy `file` (default: Metadata of every request)")
+	flags.StringVar(&opts.auditPolicy, "audit-policy", "", "audit policy `file` (default: log the metadata of every request)")
 	flags.Func("extra-arg", "`component=key=value`: start the component with --key=value; can be repeated", func(s string) error {
 		arg, err := parseSetting(s)
 		opts.extraArgs = append(opts.extraArgs, arg)
@@ -116,7 +116,7 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 		return err
 	}
 	if opts.nodes < 1 {
-		return fmt.Errorf("--nodes %d: a cluster needs at least one node", opts.nodes)
+		return fmt.Errorf("--nodes %d: must be at least 1", opts.nodes)
 	}
 
 	bin, err := filepath.Abs(*binFlag)
@@ -128,7 +128,7 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 		return err
 	}
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return fmt.Errorf("making the cluster's directory: %w", err)
+		return fmt.Errorf("creating the cluster's directory: %w", err)
 	}
 	c, err := openCluster(*name, path)
 	if err != nil {
@@ -136,8 +136,7 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 	}
 	c.bin = bin
 
-	// Two ups at once would write the same binaries and could choose the same
-	// ports, so one waits for the other.
+	// Concurrent starts would write the same binaries and could select the same ports.
 	unlock, err := lock(ctx, bin, p)
 	if err != nil {
 		return err
@@ -162,18 +161,18 @@ func runDown(ctx context.Context, mod module, flags *flag.FlagSet, args []string
 	if err != nil {
 		return err
 	}
-	// Processes can be left of a cluster whose directory was removed by hand.
+	// Processes can still run if the cluster's directory was removed manually.
 	if err := c.down(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "no process or file of cluster %q is left\n", *name)
+	fmt.Fprintf(stdout, "cluster %q is down\n", *name)
 	return nil
 }
 
 func runSignal(ctx context.Context, mod module, flags *flag.FlagSet, args []string, signal syscall.Signal) error {
 	name, dir := addClusterFlags(flags)
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // the mistake has been printed, with the usage
+		return flag.ErrHelp // flags has printed the error and the usage
 	}
 	if err := checkComponents(flags.Args()); err != nil {
 		return err
@@ -198,10 +197,10 @@ func runStart(ctx context.Context, mod module, flags *flag.FlagSet, args []strin
 	if c.bin, err = filepath.Abs(*bin); err != nil {
 		return fmt.Errorf("resolving the directory of the binaries: %w", err)
 	}
-	return c.startAgain(ctx)
+	return c.restart(ctx)
 }
 
-// findCluster opens a cluster that has been started before.
+// findCluster opens a cluster that was started before.
 func findCluster(mod module, name, dir string) (cluster, error) {
 	path, err := clusterDir(mod, name, dir)
 	if err != nil {
@@ -209,15 +208,15 @@ func findCluster(mod module, name, dir string) (cluster, error) {
 	}
 	c, err := openCluster(name, path)
 	if err == nil && !c.exists() {
-		err = fmt.Errorf("there is no cluster %q in %s", name, path)
+		err = fmt.Errorf("cluster %q not found in %s", name, path)
 	}
 	return c, err
 }
 
-// parse is flags.Parse for commands which take flags only.
+// parse parses flags of a command without positional arguments.
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // the mistake has been printed, with the usage
+		return flag.ErrHelp // flags has printed the error and the usage
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -235,10 +234,10 @@ func addClusterFlags(flags *flag.FlagSet) (name, dir *string) {
 	return name, dir
 }
 
-// clusterDir is the directory given by the --dir flag, or the default for name.
+// clusterDir returns the directory of the --dir flag, or the default for name.
 func clusterDir(mod module, name, dir string) (string, error) {
 	if !namePattern.MatchString(name) {
-		return "", fmt.Errorf("--name %q isn't made of a-z, 0-9 and -", name)
+		return "", fmt.Errorf("--name %q must consist of lower case letters, digits or '-', and start and end with a letter or digit", name)
 	}
 	if dir == "" {
 		dir = filepath.Join(mod.repo, ".cluster", name)

@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	// pollInterval is the pause between two looks at something awaited.
+	// pollInterval is the interval between checks while waiting.
 	pollInterval = 200 * time.Millisecond
-	// exitTimeout is how long processes told to end may take.
+	// exitTimeout is how long processes may take to exit after a signal.
 	exitTimeout = 10 * time.Second
 )
 
-// command prepares a program which is interrupted when ctx ends, together with
-// all programs it has started itself, such as the compilers under go build. It
-// gets a process group of its own for this, so a terminal's Ctrl-C reaches it
-// through ctx only.
+// command returns a command that is interrupted when ctx is done, together with its child
+// processes, such as the compilers of go build. It therefore runs in its own process group, and
+// receives Ctrl-C only through ctx.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -34,8 +33,8 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// commandError is the failure of a command which ran with ctx, with what it
-// printed. If ctx has ended, the reason for this says more.
+// commandError returns the error of a failed command with its output. If ctx is done, it returns
+// the cause of that instead.
 func commandError(ctx context.Context, command string, err error, output string) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -46,9 +45,9 @@ func commandError(ctx context.Context, command string, err error, output string)
 	return fmt.Errorf("%s: %w", command, err)
 }
 
-// processes returns the ids of the running programs in the directory dir, by
-// the names of the programs. It goes by what runs, not by pid files: these
-// outlive a reboot, after which an id may belong to any other program.
+// processes returns the ids of the running programs in the directory dir, by program name. It
+// does not rely on pid files, which outlive a reboot: after it, an id may belong to another
+// program.
 func processes(ctx context.Context, dir string) (map[string]int, error) {
 	lines, err := commandLines(ctx)
 	if err != nil {
@@ -57,8 +56,8 @@ func processes(ctx context.Context, dir string) (map[string]int, error) {
 	return parseProcesses(lines, dir)
 }
 
-// commandLines returns a line for each running process: its id and its command
-// line. A machine without /proc has ps, but not every machine with /proc.
+// commandLines returns a line for each running process with its id and command line. It reads
+// /proc if it exists, and runs ps otherwise: ps may be missing on Linux.
 func commandLines(ctx context.Context) ([]byte, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -75,7 +74,7 @@ func commandLines(ctx context.Context) ([]byte, error) {
 	for _, file := range files {
 		commandLine, err := os.ReadFile(file)
 		if err != nil {
-			continue // it has ended
+			continue // the process has exited
 		}
 		fmt.Fprintf(&lines, "%s %s\n", filepath.Base(filepath.Dir(file)), bytes.ReplaceAll(commandLine, []byte{0}, []byte{' '}))
 	}
@@ -94,7 +93,7 @@ func parseProcesses(commandLines []byte, dir string) (map[string]int, error) {
 		}
 		pid, err := strconv.Atoi(id)
 		if err != nil {
-			return nil, fmt.Errorf("reading the list of processes: %w", err)
+			return nil, fmt.Errorf("parsing the list of processes: %w", err)
 		}
 		name, _, _ := strings.Cut(program, " ")
 		found[name] = pid
@@ -102,8 +101,7 @@ func parseProcesses(commandLines []byte, dir string) (map[string]int, error) {
 	return found, lines.Err()
 }
 
-// kill ends all running programs in the directory dir and waits until they are
-// gone.
+// kill kills all running programs in the directory dir and waits until they have exited.
 func kill(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
@@ -121,16 +119,16 @@ func kill(ctx context.Context, dir string) error {
 			}
 		}
 		if err := sleep(ctx, pollInterval); err != nil {
-			return fmt.Errorf("waiting for the processes in %s to end: %w", dir, err)
+			return fmt.Errorf("waiting for the processes in %s to exit: %w", dir, err)
 		}
 	}
 }
 
-// lock makes the directory dir if need be and reserves it for this process.
-// The returned function releases it, and so does the end of the process.
+// lock creates the directory dir if it is missing, and locks it for this process. The lock is
+// released by the returned function or when the process exits.
 func lock(ctx context.Context, dir string, p progress) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the directory of the binaries: %w", err)
+		return nil, fmt.Errorf("creating the directory of the binaries: %w", err)
 	}
 	file, err := os.Open(dir)
 	if err != nil {
@@ -139,14 +137,14 @@ func lock(ctx context.Context, dir string, p progress) (unlock func(), err error
 	try := func() error { return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
 	err = try()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = p.step("waiting for another build or start to end", func(reporter) (string, error) {
+		err = p.step("waiting for another build or start to finish", func(reporter) (string, error) {
 			for errors.Is(err, syscall.EWOULDBLOCK) {
 				if err := sleep(ctx, pollInterval); err != nil {
 					return "", err
 				}
 				err = try()
 			}
-			return "another build or start has ended", err
+			return "waited for another build or start", err
 		})
 	}
 	if err != nil {
@@ -156,7 +154,7 @@ func lock(ctx context.Context, dir string, p progress) (unlock func(), err error
 	return func() { file.Close() }, nil
 }
 
-// sleep waits for the duration or the end of ctx, whose cause it returns.
+// sleep waits for the duration, or until ctx is done and then returns the cause.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

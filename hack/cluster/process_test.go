@@ -29,7 +29,7 @@ func TestParseProcesses(t *testing.T) {
 }
 
 func TestCommandError(t *testing.T) {
-	failure, reason := errors.New("exit status 1"), errors.New("etcd ended")
+	failure, reason := errors.New("exit status 1"), errors.New("etcd exited")
 	err := commandError(t.Context(), "kubectl wait", failure, "timed out\n")
 	if want := "kubectl wait: exit status 1\ntimed out"; err.Error() != want || !errors.Is(err, failure) {
 		t.Errorf("error = %q, want %q", err, want)
@@ -38,16 +38,16 @@ func TestCommandError(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
 	if err := commandError(ctx, "kubectl wait", failure, ""); !errors.Is(err, reason) {
-		t.Errorf("error after the end of ctx = %q, want %q", err, reason)
+		t.Errorf("error with a canceled context = %q, want %q", err, reason)
 	}
 }
 
-// A command's children must not outlive it either.
+// Child processes must not outlive an interrupted command.
 func TestCommandInterruptsChildren(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	cmd := command(ctx, "sh", "-c", "sleep 60; true")
-	// The child keeps the pipe open on which Run waits.
+	// The child process keeps the pipe open, and Run waits for it.
 	var out strings.Builder
 	cmd.Stdout = &out
 	start := time.Now()
@@ -55,7 +55,7 @@ func TestCommandInterruptsChildren(t *testing.T) {
 		t.Error("no error for an interrupted command")
 	}
 	if elapsed := time.Since(start); elapsed > exitTimeout/2 {
-		t.Errorf("the command ended after %s", elapsed)
+		t.Errorf("the command returned after %s, want at most %s", elapsed, exitTimeout/2)
 	}
 }
 

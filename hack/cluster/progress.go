@@ -10,23 +10,23 @@ import (
 )
 
 const (
-	// terminalInterval is how often the line on a terminal is rewritten.
+	// terminalInterval is how often the line is rewritten on a terminal.
 	terminalInterval = 200 * time.Millisecond
-	// logInterval is how often a line is added where lines can't be rewritten.
+	// logInterval is how often a line is added if the output is not a terminal.
 	logInterval = 15 * time.Second
-	// terminalWidth is a width which practically every terminal has. A longer
-	// line would wrap, and a wrapped line can't be rewritten.
+	// terminalWidth is the width of a line on a terminal. A longer line could wrap, and a
+	// wrapped line cannot be rewritten.
 	terminalWidth = 79
 )
 
-// progress shows what is being done and since when.
+// progress shows the current step and its duration.
 type progress struct {
 	out      io.Writer
 	terminal bool
 }
 
-// reporter sets what a step shows: what it is doing, and on what.
-type reporter func(doing, detail string)
+// reporter updates the text and the detail of a step.
+type reporter func(text, detail string)
 
 func newProgress(out io.Writer) progress {
 	file, ok := out.(*os.File)
@@ -37,29 +37,29 @@ func newProgress(out io.Writer) progress {
 	return progress{out: out, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
-// step shows that something is being done until work ends, and then what work
-// says it has done. Steps which end soon only leave this last line.
-func (p progress) step(doing string, work func(reporter) (done string, err error)) error {
+// step shows text while work runs, and then the result that work returns. A short step only
+// prints the result.
+func (p progress) step(text string, work func(reporter) (result string, err error)) error {
 	start := time.Now()
 	var mu sync.Mutex
 	var detail string
-	report := func(newDoing, newDetail string) {
+	report := func(newText, newDetail string) {
 		mu.Lock()
 		defer mu.Unlock()
-		doing, detail = newDoing, newDetail
+		text, detail = newText, newDetail
 	}
 	current := func() string {
 		mu.Lock()
 		defer mu.Unlock()
-		return statusLine(doing, detail, time.Since(start))
+		return statusLine(text, detail, time.Since(start))
 	}
 
 	stop := make(chan struct{})
-	var shower sync.WaitGroup
-	shower.Go(func() { p.show(current, stop) })
-	done, err := work(report)
+	var printer sync.WaitGroup
+	printer.Go(func() { p.printUntil(current, stop) })
+	result, err := work(report)
 	close(stop)
-	shower.Wait()
+	printer.Wait()
 
 	if p.terminal {
 		fmt.Fprint(p.out, "\r\033[K")
@@ -68,12 +68,12 @@ func (p progress) step(doing string, work func(reporter) (done string, err error
 		fmt.Fprintf(p.out, "%s: failed\n", current())
 		return err
 	}
-	fmt.Fprintln(p.out, statusLine(done, "", time.Since(start)))
+	fmt.Fprintln(p.out, statusLine(result, "", time.Since(start)))
 	return nil
 }
 
-// show prints the current line again and again until stop is closed.
-func (p progress) show(current func() string, stop <-chan struct{}) {
+// printUntil prints the current line periodically until stop is closed.
+func (p progress) printUntil(current func() string, stop <-chan struct{}) {
 	interval := logInterval
 	if p.terminal {
 		interval = terminalInterval
@@ -94,7 +94,7 @@ func (p progress) show(current func() string, stop <-chan struct{}) {
 	}
 }
 
-// statusLine is, for example, "compiling 8 of 9 packages, 3m20s (net/http)".
+// statusLine returns a line such as "compiling 8 of 9 packages, 3m20s (net/http)".
 func statusLine(text, detail string, elapsed time.Duration) string {
 	precision := time.Second
 	if elapsed < 10*time.Second {
@@ -116,10 +116,10 @@ func shorten(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// lineWriter hands each line written to it to a function.
+// lineWriter calls a function with each line written to it.
 type lineWriter struct {
 	line func(string)
-	rest []byte // the beginning of a line not yet complete
+	rest []byte // an incomplete line
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
