@@ -1,41 +1,40 @@
 #!/usr/bin/env bash
-# Generates everything that is made from the types in pkg/apis: deepcopy functions,
-# apply configurations, clientset, listers, informers and the CRD; and from the alert rules
-# the object that has them.
-# The generators are tools of the two go.mod files, so that their versions are pinned
-# there and nothing is installed.
+# Generates code from the types in pkg/apis (deepcopy functions, apply configurations, clientset,
+# listers, informers and the CRD) and the PrometheusRule from the alerting rules. The generators
+# are tools of go.mod and hack/tools/go.mod, which pin their versions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# With it, what is compiled in one checkout is in the build cache for all others.
+# Share the build cache between checkouts in different directories.
 export GOFLAGS="${GOFLAGS:-} -trimpath"
 
 module=github.com/kubeflow/ray-operator
 api=${module}/pkg/apis/ray/v1
 client=${module}/pkg/client
+header=hack/boilerplate.go.txt
 
-# What a type no longer asks for must not stay behind.
+# Remove generated files whose types no longer exist.
 rm -rf pkg/client pkg/apis/ray/v1/zz_generated.deepcopy.go
 
 echo "generating deepcopy"
-go tool deepcopy-gen --output-file zz_generated.deepcopy.go "${api}"
+go tool deepcopy-gen --go-header-file "${header}" --output-file zz_generated.deepcopy.go "${api}"
 
 echo "generating apply configurations"
-go tool applyconfiguration-gen \
+go tool applyconfiguration-gen --go-header-file "${header}" \
   --output-dir pkg/client/applyconfiguration --output-pkg "${client}/applyconfiguration" "${api}"
 
 echo "generating clientset"
-go tool client-gen \
+go tool client-gen --go-header-file "${header}" \
   --clientset-name versioned --input-base "" --input "${api}" \
   --apply-configuration-package "${client}/applyconfiguration" \
   --output-dir pkg/client/clientset --output-pkg "${client}/clientset"
 
 echo "generating listers"
-go tool lister-gen \
+go tool lister-gen --go-header-file "${header}" \
   --output-dir pkg/client/listers --output-pkg "${client}/listers" "${api}"
 
 echo "generating informers"
-go tool informer-gen \
+go tool informer-gen --go-header-file "${header}" \
   --versioned-clientset-package "${client}/clientset/versioned" --listers-package "${client}/listers" \
   --output-dir pkg/client/informers --output-pkg "${client}/informers" "${api}"
 
@@ -48,7 +47,7 @@ bin/controller-gen crd:generateEmbeddedObjectMeta=true paths="./pkg/apis/..." ou
 echo "generating the PrometheusRule"
 {
   cat <<'YAML'
-# Made of rules.yaml by hack/update-codegen.sh. DO NOT EDIT.
+# Code generated from rules.yaml by hack/update-codegen.sh. DO NOT EDIT.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
