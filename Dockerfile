@@ -1,8 +1,8 @@
-# Both images can be replaced, say by copies in a registry of your own.
+# Both images can be overridden, for example with copies in a private registry.
 ARG BUILDER_IMAGE=golang:1.26
 ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
-# The compiler runs on the machine that builds, also for others:
+# Cross-compile on the build platform, for example with
 # docker buildx build --platform linux/amd64,linux/arm64
 FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BUILDER_IMAGE} AS builder
 ARG VERSION=unknown
@@ -13,7 +13,7 @@ COPY go.mod go.sum ./
 COPY vendor vendor
 COPY cmd cmd
 COPY pkg pkg
-# The dependencies are vendored: this needs no network. The same flags as in hack/release.sh.
+# Dependencies are vendored, so this requires no network. Keep the flags in sync with hack/release.sh.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOFLAGS=-mod=vendor GOPROXY=off \
     go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/kubeflow/ray-operator/cmd/ray-operator/app.Version=${VERSION}" \
@@ -27,6 +27,6 @@ LABEL org.opencontainers.image.title="ray-operator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=builder /ray-operator /ray-operator
-# The number, not the name: with a name, Kubernetes cannot tell that it is not root.
+# Numeric, since Kubernetes cannot verify runAsNonRoot for a user name.
 USER 65532:65532
 ENTRYPOINT ["/ray-operator"]
