@@ -7,7 +7,7 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// markAudit returns the end of the audit log as it is now.
+// markAudit returns the current end of the audit log.
 func markAudit(t *testing.T) audit.Mark {
 	t.Helper()
 	mark, err := audit.End(*auditLog)
@@ -17,8 +17,8 @@ func markAudit(t *testing.T) audit.Mark {
 	return mark
 }
 
-// operatorRequests returns all that operators have asked for since mark, in some namespaces
-// and in none. Those of earlier tests may still be going.
+// operatorRequests returns the requests of operators since mark, in some namespaces and without
+// any. Namespaces of earlier tests may still be terminating.
 func operatorRequests(t *testing.T, mark audit.Mark, namespaces ...string) []*audit.Request {
 	t.Helper()
 	var requests []*audit.Request
@@ -33,8 +33,8 @@ func operatorRequests(t *testing.T, mark audit.Mark, namespaces ...string) []*au
 	return requests
 }
 
-// operatorWrites returns all that operators have written since mark, leases aside, in a
-// namespace or in all if that is empty. Refused writes count, too.
+// operatorWrites returns the writes of operators since mark in a namespace, or in all if it is
+// empty. It includes failed writes, but not those of leases.
 func operatorWrites(t *testing.T, mark audit.Mark, namespace string) []*audit.Request {
 	t.Helper()
 	var writes []*audit.Request

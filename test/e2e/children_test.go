@@ -14,99 +14,98 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestChildDeleted deletes each child by hand: it comes back.
-func TestChildDeleted(t *testing.T) {
+// TestRecreateDeletedChildren deletes each child.
+func TestRecreateDeletedChildren(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
+	u.applySample()
 	for _, child := range []string{"service/sample-cluster-head", "deployment/sample-cluster-head", "deployment/sample-cluster-worker"} {
-		before := u.kubectl("get", child, "-o", "jsonpath={.metadata.uid}").stdout
+		before := u.kubectl("get", child, "-o", "jsonpath={.metadata.uid}").Stdout
 		u.kubectl("delete", child)
-		u.eventually(child+" is back", func() error {
+		u.eventually(child+" is recreated", func() error {
 			out := u.try("", "get", child, "-o", "jsonpath={.metadata.uid}")
-			if out.err == nil && out.stdout == before {
-				return errors.New("it is the old one")
+			if out.Err == nil && out.Stdout == before {
+				return errors.New("it has the same UID")
 			}
-			return out.err
+			return out.Err
 		})
 		u.waitHealthy("sample-cluster")
 	}
 }
 
-// TestChildEdited edits children by hand. What the operator had set is put back, and the
-// user is told so.
-func TestChildEdited(t *testing.T) {
+// TestRevertExternalChanges changes fields of children that the operator manages.
+func TestRevertExternalChanges(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, child, patch string
-		fixed              string // a JSONPath
-		want, event        string
+		field, want        string // a JSONPath, and its value once the change is reverted
+		event              string
 	}{
 		{
-			"scaling a Deployment", "deployment/sample-cluster-worker", `{"spec":{"replicas":7}}`,
-			"{.spec.replicas}", "3", "undo a change by somebody else of its replicas",
+			"replicas of a Deployment", "deployment/sample-cluster-worker", `{"spec":{"replicas":7}}`,
+			"{.spec.replicas}", "3", "revert external changes to its replicas",
 		},
 		{
-			"the image of a Deployment", "deployment/sample-cluster-head",
+			"image of a Deployment", "deployment/sample-cluster-head",
 			`{"spec":{"template":{"spec":{"containers":[{"name":"ray-head","image":"mine"}]}}}}`,
-			"{.spec.template.spec.containers[0].image}", "rayproject/examples:1", "undo a change by somebody else of its template",
+			"{.spec.template.spec.containers[0].image}", "rayproject/examples:1", "revert external changes to its template",
 		},
 		{
-			"a variable of a Deployment", "deployment/sample-cluster-worker",
+			"variable of a Deployment", "deployment/sample-cluster-worker",
 			`{"spec":{"template":{"spec":{"containers":[{"name":"ray-worker","env":[{"name":"RAY_HEAD_SERVICE","$patch":"delete"}]}]}}}}`,
-			"{.spec.template.spec.containers[0].env[0].value}", "sample-cluster-head", "undo a change by somebody else of its template",
+			"{.spec.template.spec.containers[0].env[0].value}", "sample-cluster-head", "revert external changes to its template",
 		},
 		{
-			"the strategy of the head", "deployment/sample-cluster-head", `{"spec":{"strategy":{"type":"RollingUpdate"}}}`,
-			"{.spec.strategy.type}", "Recreate", "undo a change by somebody else of its strategy",
+			"strategy of the head", "deployment/sample-cluster-head", `{"spec":{"strategy":{"type":"RollingUpdate"}}}`,
+			"{.spec.strategy.type}", "Recreate", "revert external changes to its strategy",
 		},
 		{
-			"a label of a Deployment", "deployment/sample-cluster-head", `{"metadata":{"labels":{"ray.kubeflow.org/name":null}}}`,
-			`{.metadata.labels.ray\.kubeflow\.org/name}`, "sample-cluster", "undo a change by somebody else of its labels",
+			"label of a Deployment", "deployment/sample-cluster-head", `{"metadata":{"labels":{"ray.kubeflow.org/name":null}}}`,
+			`{.metadata.labels.ray\.kubeflow\.org/name}`, "sample-cluster", "revert external changes to its labels",
 		},
 		{
-			"an annotation of a Deployment", "deployment/sample-cluster-head", `{"metadata":{"annotations":{"ray.kubeflow.org/ray-generation":"99"}}}`,
-			`{.metadata.annotations.ray\.kubeflow\.org/ray-generation}`, "1", "undo a change by somebody else of its annotations",
+			"value of a label of a Deployment", "deployment/sample-cluster-head", `{"metadata":{"labels":{"ray.kubeflow.org/role":"worker"}}}`,
+			`{.metadata.labels.ray\.kubeflow\.org/role}`, "head", "revert external changes to its labels",
 		},
 		{
-			"the selector of the Service", "service/sample-cluster-head", `{"spec":{"selector":{"ray.kubeflow.org/role":"worker"}}}`,
-			`{.spec.selector.ray\.kubeflow\.org/role}`, "head", "undo a change by somebody else of its selector",
+			"selector of the Service", "service/sample-cluster-head", `{"spec":{"selector":{"ray.kubeflow.org/role":"worker"}}}`,
+			`{.spec.selector.ray\.kubeflow\.org/role}`, "head", "revert external changes to its selector",
 		},
 		{
-			"the type of the Service", "service/sample-cluster-head", `{"spec":{"type":"NodePort"}}`,
-			"{.spec.type}{.spec.ports[0].nodePort}", "ClusterIP", "undo a change by somebody else of its type",
+			"type of the Service", "service/sample-cluster-head", `{"spec":{"type":"NodePort"}}`,
+			"{.spec.type}{.spec.ports[0].nodePort}", "ClusterIP", "revert external changes to its type",
 		},
 		{
-			"the type of the Service, with what is valid beside it alone", "service/sample-cluster-head",
+			"type of the Service, with fields that are valid only for that type", "service/sample-cluster-head",
 			`{"metadata":{"annotations":{"service.beta.kubernetes.io/load-balancer-source-ranges":"10.0.0.0/8"}},` +
 				`"spec":{"type":"LoadBalancer","loadBalancerSourceRanges":["10.0.0.0/8"],"externalTrafficPolicy":"Local"}}`,
-			"{.spec.type}{.spec.loadBalancerSourceRanges}", "ClusterIP", "undo a change by somebody else of its type",
+			"{.spec.type}{.spec.loadBalancerSourceRanges}", "ClusterIP", "revert external changes to its type",
 		},
 		{
-			"a port of the Service", "service/sample-cluster-head", `{"spec":{"ports":[{"port":6379,"name":"redis"}]}}`,
-			"{.spec.ports[?(@.port==6379)].name}", "gcs", "undo a change by somebody else of its ports",
+			"port of the Service", "service/sample-cluster-head", `{"spec":{"ports":[{"port":6379,"name":"redis"}]}}`,
+			"{.spec.ports[?(@.port==6379)].name}", "gcs", "revert external changes to its ports",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			u.runSeed()
+			u.applySample()
 			u.kubectl("patch", test.child, "--type=strategic", "-p", test.patch)
 			u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", test.event)
-			if got := u.kubectl("get", test.child, "-o", "jsonpath="+test.fixed).stdout; got != test.want {
-				t.Errorf("%s of %s is %q, want %q", test.fixed, test.child, got, test.want)
+			if got := u.kubectl("get", test.child, "-o", "jsonpath="+test.field).Stdout; got != test.want {
+				t.Errorf("%s of %s is %q, want %q", test.field, test.child, got, test.want)
 			}
 			u.waitHealthy("sample-cluster")
 		})
 	}
 }
 
-// TestChildExtended adds to children what the operator does not set. It is left alone, also
-// when something else of the same child is put back, until the user changes the template.
-func TestChildExtended(t *testing.T) {
+// TestKeepUnmanagedFields adds fields to children that the operator does not manage. They stay,
+// even when other fields of the same child are reverted, until the user changes the template.
+func TestKeepUnmanagedFields(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
+	u.applySample()
 	mark := markAudit(t)
 	u.kubectl("patch", "deployment", "sample-cluster-worker", "--type=strategic", "-p",
 		`{"metadata":{"annotations":{"example.com/note":"mine"}},"spec":{"template":{"spec":{"containers":[{"name":"sidecar","image":"sidecar:1"}]}}}}`)
@@ -115,21 +114,21 @@ func TestChildExtended(t *testing.T) {
 	u.waitHealthy("sample-cluster")
 	for _, write := range operatorWrites(t, mark, u.namespace) {
 		if write.ObjectRef.Resource != "rays" {
-			t.Errorf("the operator meddled with what it does not set: %v", write)
+			t.Errorf("the operator updated a child because of unmanaged fields: %v", write)
 		}
 	}
 
 	u.kubectl("set", "image", "deployment/sample-cluster-worker", "ray-worker=mine")
-	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "undo a change by somebody else of its template")
+	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "revert external changes to its template")
 	if got := containerNames(u.deployment("sample-cluster-worker")); !slices.Equal(got, []string{"ray-worker", "sidecar"}) {
-		t.Errorf("after a change was undone the containers are %v", got)
+		t.Errorf("after a change was reverted, the containers are %v", got)
 	}
 	u.waitHealthy("sample-cluster")
 
 	u.setImage(rayv1.RoleWorker, "rayproject/examples:2")
 	u.waitHealthy("sample-cluster")
 	if got := containerNames(u.deployment("sample-cluster-worker")); !slices.Equal(got, []string{"ray-worker"}) {
-		t.Errorf("after the user changed the template the containers are %v", got)
+		t.Errorf("after the user changed the template, the containers are %v", got)
 	}
 }
 
@@ -141,36 +140,36 @@ func containerNames(deployment *appsv1.Deployment) []string {
 	return names
 }
 
-// TestNameTaken creates a Ray whose children's names others have: they are not touched,
-// the user is told, and all heals when the name is free.
-func TestNameTaken(t *testing.T) {
+// TestAlreadyExists creates a Ray while objects that it does not control have the names of its
+// children. They are not changed, and the Ray recovers once they are deleted.
+func TestAlreadyExists(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		child, manifest string
+		kind, child, manifest string
 	}{
-		{"service/sample-cluster-head", `
+		{"Service", "service/sample-cluster-head", `
 apiVersion: v1
 kind: Service
 metadata: {name: sample-cluster-head}
 spec: {selector: {app: mine}, ports: [{port: 80}]}`},
-		{"deployment/sample-cluster-head", foreignDeployment("sample-cluster-head", "")},
-		{"deployment/sample-cluster-worker", foreignDeployment("sample-cluster-worker",
+		{"Deployment", "deployment/sample-cluster-head", newDeployment("sample-cluster-head", "")},
+		{"Deployment", "deployment/sample-cluster-worker", newDeployment("sample-cluster-worker",
 			"labels: {ray.kubeflow.org/name: sample-cluster, ray.kubeflow.org/role: worker}")},
 	} {
 		t.Run(test.child, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
 			u.kubectlWith(test.manifest, "apply", "-f", "-")
-			kind, name, _ := strings.Cut(test.child, "/")
-			before := u.kubectl("get", test.child, "-o", "jsonpath={.spec}{.metadata.labels}{.metadata.ownerReferences}").stdout
+			_, name, _ := strings.Cut(test.child, "/")
+			before := u.kubectl("get", test.child, "-o", "jsonpath={.spec}{.metadata.labels}{.metadata.ownerReferences}").Stdout
 
-			u.kubectl("apply", "-f", path(seedManifest))
-			text := fmt.Sprintf("the name of the %s %s is taken", kind, name)
-			if health := u.waitHealth("sample-cluster", corev1.ConditionFalse, text); health.Reason != "NameTaken" {
-				t.Errorf("the reason is %s, want NameTaken", health.Reason)
+			u.kubectl("apply", "-f", cluster.Path(sampleManifest))
+			text := fmt.Sprintf("%s %q already exists and is not controlled by this Ray; delete it or rename the Ray", test.kind, name)
+			if health := u.waitHealth("sample-cluster", corev1.ConditionFalse, text); health.Reason != "AlreadyExists" {
+				t.Errorf("the reason is %s, want AlreadyExists", health.Reason)
 			}
-			u.waitEvent("sample-cluster", "Warning", "NameTaken", text)
-			if after := u.kubectl("get", test.child, "-o", "jsonpath={.spec}{.metadata.labels}{.metadata.ownerReferences}").stdout; after != before {
+			u.waitEvent("sample-cluster", "Warning", "AlreadyExists", text)
+			if after := u.kubectl("get", test.child, "-o", "jsonpath={.spec}{.metadata.labels}{.metadata.ownerReferences}").Stdout; after != before {
 				t.Errorf("%s was %s and is %s", test.child, before, after)
 			}
 
@@ -180,7 +179,8 @@ spec: {selector: {app: mine}, ports: [{port: 80}]}`},
 	}
 }
 
-func foreignDeployment(name, labels string) string {
+// newDeployment returns the manifest of a Deployment that is unrelated to any Ray.
+func newDeployment(name, labels string) string {
 	return fmt.Sprintf(`
 apiVersion: apps/v1
 kind: Deployment
@@ -194,14 +194,14 @@ spec:
     spec: {containers: [{name: mine, image: mine}]}`, name, labels)
 }
 
-// TestAdmissionRewrites has the API server rewrite children when the operator writes them,
-// as a mutating webhook does. That is not fought over, also not by a new operator.
-func TestAdmissionRewrites(t *testing.T) {
+// TestMutatingAdmission has a policy change children when the operator writes them, as a mutating
+// webhook does. The operator accepts the values set by admission, even after a restart.
+func TestMutatingAdmission(t *testing.T) {
 	u := newUser(t)
 	u.kubectlWith(fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
-metadata: {name: rewrite-children}
+metadata: {name: change-children}
 spec:
   failurePolicy: Fail
   reinvocationPolicy: Never
@@ -219,39 +219,39 @@ spec:
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
-metadata: {name: rewrite-children}
-spec: {policyName: rewrite-children}
+metadata: {name: change-children}
+spec: {policyName: change-children}
 `, u.namespace), "apply", "-f", "-")
 	t.Cleanup(func() {
-		u.delete("mutatingadmissionpolicy,mutatingadmissionpolicybinding", "rewrite-children")
+		u.delete("mutatingadmissionpolicy,mutatingadmissionpolicybinding", "change-children")
 	})
-	u.eventually("the policy is in force", func() error {
-		out := u.try(foreignDeployment("probe", "labels: {app: mine}"), "create", "--dry-run=server", "-o", "jsonpath={.spec.template.spec.containers[0].image}", "-f", "-")
-		if out.stdout != "mirror.example.com/ray" {
-			return fmt.Errorf("the image is %q %s", out.stdout, out.stderr)
+	u.eventually("the policy is enforced", func() error {
+		out := u.try(newDeployment("probe", "labels: {app: mine}"), "create", "--dry-run=server", "-o", "jsonpath={.spec.template.spec.containers[0].image}", "-f", "-")
+		if out.Stdout != "mirror.example.com/ray" {
+			return fmt.Errorf("the image is %q %s", out.Stdout, out.Stderr)
 		}
 		return nil
 	})
 
-	u.kubectl("apply", "-f", path(seedManifest))
+	u.kubectl("apply", "-f", cluster.Path(sampleManifest))
 	u.waitHealth("sample-cluster", corev1.ConditionFalse, "worker: 2 of 3 available")
-	quiet := func(when string) {
+	checkNoWrites := func(when string) {
 		t.Helper()
 		mark := markAudit(t)
 		time.Sleep(5 * time.Second)
 		if writes := operatorWrites(t, mark, u.namespace); len(writes) > 0 {
-			t.Errorf("%s the operator wrote %v", when, writes)
+			t.Errorf("%s, the operator made writes: %v", when, writes)
 		}
 	}
-	u.comesToRest()
-	quiet("at rest")
-	operator.kill(t)
-	operator.restart(t)
-	quiet("after a restart")
+	u.waitSteady()
+	checkNoWrites("in the steady state")
+	kill(t, operator)
+	start(t, operator)
+	checkNoWrites("after a restart")
 
 	u.kubectl("scale", "ray/sample-cluster", "--replicas=1")
 	u.waitHealthy("sample-cluster")
 	u.kubectl("scale", "deployment/sample-cluster-worker", "--replicas=2")
-	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "undo a change by somebody else of its replicas")
+	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "revert external changes to its replicas")
 	u.waitHealthy("sample-cluster")
 }

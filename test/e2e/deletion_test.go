@@ -9,28 +9,28 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestDeletion deletes a Ray in the ways that Kubernetes has.
+// TestDeletion deletes Rays with each propagation policy.
 func TestDeletion(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"background", "foreground"} {
-		t.Run(mode+" takes all with it", func(t *testing.T) {
+		t.Run(mode+" deletes all children", func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			u.runSeed()
+			u.applySample()
 			u.kubectl("delete", "ray", "sample-cluster", "--cascade="+mode)
 			u.waitDeploymentGone("sample-cluster-head")
 			u.waitDeploymentGone("sample-cluster-worker")
 			u.waitServiceGone("sample-cluster-head")
-			u.eventually("no Pod is left", func() error {
+			u.eventually("all Pods are deleted", func() error {
 				return wantCount(0, len(u.pods(rayv1.RoleHead))+len(u.pods(rayv1.RoleWorker)))
 			})
 		})
 	}
 
-	t.Run("foreground leaves the Ray until its children are gone", func(t *testing.T) {
+	t.Run("foreground keeps the Ray until its children are deleted", func(t *testing.T) {
 		t.Parallel()
 		u := newUser(t)
-		u.runSeed()
+		u.applySample()
 		u.kubectl("patch", "deployment", "sample-cluster-head", "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/hold"]}}`)
 		u.kubectl("delete", "ray", "sample-cluster", "--cascade=foreground", "--wait=false")
 		u.waitDeploymentGone("sample-cluster-worker")
@@ -40,23 +40,23 @@ func TestDeletion(t *testing.T) {
 		}
 		u.kubectl("patch", "deployment", "sample-cluster-head", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 		u.waitGone("the Ray", func() error {
-			_, err := rays.RayV1().Rays(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
+			_, err := cluster.Rays.RayV1().Rays(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
 			return err
 		})
 		if writes := operatorWrites(t, mark, u.namespace); len(writes) > 0 {
-			t.Errorf("the operator wrote for a Ray that is being deleted: %v", writes)
+			t.Errorf("the operator made writes for a Ray that is being deleted: %v", writes)
 		}
 	})
 
-	t.Run("orphan leaves the children as they are", func(t *testing.T) {
+	t.Run("orphan keeps the children", func(t *testing.T) {
 		t.Parallel()
 		u := newUser(t)
-		u.runSeed()
+		u.applySample()
 		head, workers := u.podUIDs(rayv1.RoleHead), u.podUIDs(rayv1.RoleWorker)
 		u.kubectl("delete", "ray", "sample-cluster", "--cascade=orphan")
 		for _, name := range []string{"sample-cluster-head", "sample-cluster-worker"} {
 			if owner := metav1.GetControllerOf(u.deployment(name)); owner != nil {
-				t.Errorf("deployment %s still belongs to %v", name, owner)
+				t.Errorf("deployment %s still has the controller %v", name, owner)
 			}
 		}
 		if !slices.Equal(u.podUIDs(rayv1.RoleHead), head) || !slices.Equal(u.podUIDs(rayv1.RoleWorker), workers) {
@@ -65,24 +65,24 @@ func TestDeletion(t *testing.T) {
 	})
 }
 
-// TestRecreation creates a Ray again under the name of one that was deleted just before,
-// while its children are still being collected.
-func TestRecreation(t *testing.T) {
+// TestRecreateWithSameName creates a Ray with the name of one that was just deleted, while the
+// children of that one are still being deleted.
+func TestRecreateWithSameName(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
+	u.applySample()
 	for range 3 {
 		before := u.ray("sample-cluster").UID
 		u.kubectl("delete", "ray", "sample-cluster")
-		u.kubectl("apply", "-f", path(seedManifest))
+		u.kubectl("apply", "-f", cluster.Path(sampleManifest))
 		u.waitHealthy("sample-cluster")
 		ray := u.ray("sample-cluster")
 		if ray.UID == before {
-			t.Fatal("it is the same Ray")
+			t.Fatal("the Ray has the same UID")
 		}
 		for _, name := range []string{"sample-cluster-head", "sample-cluster-worker"} {
 			if !metav1.IsControlledBy(u.deployment(name), ray) {
-				t.Errorf("the Ray is healthy, but deployment %s is not its own", name)
+				t.Errorf("the Ray is healthy, but does not control deployment %s", name)
 			}
 		}
 	}

@@ -14,15 +14,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// render returns the objects of a kustomization, which is a directory.
+// render returns the objects of a kustomization.
 func render(t *testing.T, dir string) []unstructured.Unstructured {
 	t.Helper()
-	out := runKubectl(t.Context(), "", "kustomize", dir)
-	if out.err != nil {
-		t.Fatalf("kubectl kustomize %s: %v\n%s", dir, out.err, out.stderr)
+	out := cluster.Kubectl(t.Context(), "", "kustomize", dir)
+	if out.Err != nil {
+		t.Fatal(out.Err)
 	}
 	var objects []unstructured.Unstructured
-	for document := range strings.SplitSeq(out.stdout, "\n---\n") {
+	for document := range strings.SplitSeq(out.Stdout, "\n---\n") {
 		var object unstructured.Unstructured
 		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
 			t.Fatalf("kubectl kustomize %s: %v", dir, err)
@@ -32,7 +32,7 @@ func render(t *testing.T, dir string) []unstructured.Unstructured {
 	return objects
 }
 
-// decode returns those of the objects that are of a kind, in its type.
+// decode returns the objects of a kind, as a Go type.
 func decode[T any](t *testing.T, objects []unstructured.Unstructured, kind string) []T {
 	t.Helper()
 	var all []T
@@ -49,45 +49,45 @@ func decode[T any](t *testing.T, objects []unstructured.Unstructured, kind strin
 	return all
 }
 
-// right is the right to one verb on one resource.
-type right struct {
+// permission is the permission for one verb on one resource.
+type permission struct {
 	group, resource, verb string
 }
 
-func (r right) String() string { return r.verb + " " + r.resource }
+func (p permission) String() string { return p.verb + " " + p.resource }
 
-// isReview tells whether the right is to ask the API server about others.
-func (r right) isReview() bool { return strings.HasSuffix(r.resource, "reviews") }
+// isReview returns whether the permission is for reviews of other users, which are cluster-scoped.
+func (p permission) isReview() bool { return strings.HasSuffix(p.resource, "reviews") }
 
-// denied returns what the API server says to whoever does not have the right.
-func (r right) denied() string {
-	if r.resource == "rays/finalizers" {
-		// No request is about it: an admission plugin asks for it.
+// denial returns the API server's error for a client without the permission.
+func (p permission) denial() string {
+	if p.resource == "rays/finalizers" {
+		// There is no such request. An admission plugin checks this permission.
 		return "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
 	}
-	return fmt.Sprintf("cannot %s resource %q in API group %q", r.verb, r.resource, r.group)
+	return fmt.Sprintf("cannot %s resource %q in API group %q", p.verb, p.resource, p.group)
 }
 
-// rightsOf returns what rules grant, sorted.
-func rightsOf(rules []rbacv1.PolicyRule) []right {
-	var rights []right
+// permissionsOf returns what rules grant, sorted.
+func permissionsOf(rules []rbacv1.PolicyRule) []permission {
+	var permissions []permission
 	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
-					rights = append(rights, right{group, resource, verb})
+					permissions = append(permissions, permission{group, resource, verb})
 				}
 			}
 		}
 	}
-	slices.SortFunc(rights, func(a, b right) int {
+	slices.SortFunc(permissions, func(a, b permission) int {
 		return strings.Compare(a.group+a.resource+a.verb, b.group+b.resource+b.verb)
 	})
-	return rights
+	return permissions
 }
 
-// shippedRules returns the rules of all roles that are bound to the operator's ServiceAccount.
-func shippedRules(t *testing.T, objects []unstructured.Unstructured) []rbacv1.PolicyRule {
+// operatorRules returns the rules of all roles that are bound to the operator's ServiceAccount.
+func operatorRules(t *testing.T, objects []unstructured.Unstructured) []rbacv1.PolicyRule {
 	t.Helper()
 	var rules []rbacv1.PolicyRule
 	for _, binding := range slices.Concat(
@@ -105,7 +105,7 @@ func shippedRules(t *testing.T, objects []unstructured.Unstructured) []rbacv1.Po
 			}
 		}
 		if !found {
-			t.Errorf("%s, to which the operator is bound, is not among the manifests", binding.RoleRef.Name)
+			t.Errorf("%s, which is bound to the operator, is not in the manifests", binding.RoleRef.Name)
 		}
 	}
 	if len(rules) == 0 {
@@ -114,7 +114,7 @@ func shippedRules(t *testing.T, objects []unstructured.Unstructured) []rbacv1.Po
 	return rules
 }
 
-// asRoleBindings lets bindings be handled alike: those without a namespace bind in all.
+// asRoleBindings converts ClusterRoleBindings to RoleBindings without a namespace.
 func asRoleBindings(bindings []rbacv1.ClusterRoleBinding) []rbacv1.RoleBinding {
 	var all []rbacv1.RoleBinding
 	for _, binding := range bindings {
@@ -130,8 +130,8 @@ func roleNamespace(binding *rbacv1.RoleBinding) string {
 	return ""
 }
 
-// shippedArgs returns the arguments that the operator is run with in the cluster.
-func shippedArgs(t *testing.T, objects []unstructured.Unstructured) []string {
+// operatorArgs returns the arguments of the operator's container.
+func operatorArgs(t *testing.T, objects []unstructured.Unstructured) []string {
 	t.Helper()
 	deployment := decode[appsv1.Deployment](t, objects, "Deployment")[0]
 	var args []string
@@ -141,12 +141,12 @@ func shippedArgs(t *testing.T, objects []unstructured.Unstructured) []string {
 	return args
 }
 
-// TestRoles looks for rights that no role may have, the operator's or a user's.
+// TestRoles checks that no role, of the operator or of users, grants excessive permissions.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	secret := regexp.MustCompile(`^(secrets|serviceaccounts/token|pods/(exec|attach|portforward|ephemeralcontainers)|nodes/.*)$`)
+	excessive := regexp.MustCompile(`^(secrets|serviceaccounts/token|pods/(exec|attach|portforward|ephemeralcontainers)|nodes/.*)$`)
 	for _, dir := range []string{"manifests/default", "manifests/overlays/namespaced", "manifests/overlays/namespaced/cluster"} {
-		objects := render(t, path(dir))
+		objects := render(t, cluster.Path(dir))
 		roles := decode[rbacv1.Role](t, objects, "Role")
 		for _, role := range decode[rbacv1.ClusterRole](t, objects, "ClusterRole") {
 			roles = append(roles, rbacv1.Role{ObjectMeta: role.ObjectMeta, Rules: role.Rules})
@@ -155,28 +155,28 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s has %d roles", dir, len(roles))
 		}
 		for _, role := range roles {
-			for _, right := range rightsOf(role.Rules) {
-				if strings.Contains(right.group+right.resource+right.verb, "*") {
-					t.Errorf("%s: %s has a wildcard: %q", dir, role.Name, right)
+			for _, permission := range permissionsOf(role.Rules) {
+				if strings.Contains(permission.group+permission.resource+permission.verb, "*") {
+					t.Errorf("%s: role %s has a wildcard: %q", dir, role.Name, permission)
 				}
-				if secret.MatchString(right.resource) || slices.Contains([]string{"escalate", "bind", "impersonate"}, right.verb) {
-					t.Errorf("%s: %s may %s", dir, role.Name, right)
+				if excessive.MatchString(permission.resource) || slices.Contains([]string{"escalate", "bind", "impersonate"}, permission.verb) {
+					t.Errorf("%s: role %s grants %s", dir, role.Name, permission)
 				}
 			}
 		}
 	}
 }
 
-// TestRightsAreExplained compares the table of docs/security.md with the operator's roles.
-func TestRightsAreExplained(t *testing.T) {
+// TestPermissionsAreDocumented compares the table in docs/security.md with the operator's roles.
+func TestPermissionsAreDocumented(t *testing.T) {
 	t.Parallel()
-	_, section, found := strings.Cut(readFile(t, path("docs/security.md")), "\n## The operator's rights\n")
+	_, section, found := strings.Cut(readFile(t, cluster.Path("docs/security.md")), "\n## The operator's rights\n")
 	if !found {
 		t.Fatal("docs/security.md has no section about the operator's rights")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	quoted := regexp.MustCompile("`([a-z/]+)`")
-	var explained []string
+	var documented []string
 	for line := range strings.Lines(section) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 5 {
@@ -184,17 +184,17 @@ func TestRightsAreExplained(t *testing.T) {
 		}
 		for _, resource := range quoted.FindAllStringSubmatch(cells[1], -1) {
 			for _, verb := range quoted.FindAllStringSubmatch(cells[2], -1) {
-				explained = append(explained, right{resource: resource[1], verb: verb[1]}.String())
+				documented = append(documented, permission{resource: resource[1], verb: verb[1]}.String())
 			}
 		}
 	}
 	var granted []string
-	for _, right := range rightsOf(shippedRules(t, render(t, path("manifests/default")))) {
-		granted = append(granted, right.String())
+	for _, permission := range permissionsOf(operatorRules(t, render(t, cluster.Path("manifests/default")))) {
+		granted = append(granted, permission.String())
 	}
 	slices.Sort(granted)
-	slices.Sort(explained)
-	if !slices.Equal(granted, explained) {
-		t.Errorf("docs/security.md explains\n%q\nbut granted are\n%q", explained, granted)
+	slices.Sort(documented)
+	if !slices.Equal(granted, documented) {
+		t.Errorf("docs/security.md documents\n%q\nbut the roles grant\n%q", documented, granted)
 	}
 }

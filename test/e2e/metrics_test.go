@@ -14,21 +14,24 @@ import (
 
 	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/component-base/metrics/testutil"
+
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
+// metricsAddress matches the log message with the address.
 var metricsAddress = regexp.MustCompile(`Serving /metrics" address="([^"]+)"`)
 
-// metricsURL returns where an operator serves something beside its metrics.
-func (p *process) metricsURL(t *testing.T, scheme, path string) string {
+// metricsURL returns the URL of a path on the metrics port of an operator.
+func metricsURL(t *testing.T, o *harness.Operator, scheme, path string) string {
 	t.Helper()
-	addresses := metricsAddress.FindAllStringSubmatch(readFile(t, p.log), -1)
+	addresses := metricsAddress.FindAllStringSubmatch(readFile(t, o.Log), -1)
 	if len(addresses) == 0 {
-		t.Fatalf("the operator does not serve metrics; its log is %s", p.log)
+		t.Fatalf("the operator does not serve metrics; its log is %s", o.Log)
 	}
 	return scheme + "://" + addresses[len(addresses)-1][1] + path
 }
 
-// scrape gets an URL with a token, or with none, from a server whose certificate may be any.
+// scrape gets a URL, with a bearer token unless that is empty. The certificate is not verified.
 func scrape(t *testing.T, url, token string) (code int, page string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -51,21 +54,21 @@ func scrape(t *testing.T, url, token string) (code int, page string) {
 	return response.StatusCode, string(body)
 }
 
-// newToken returns a token of a ServiceAccount in the user's namespace, which it makes.
+// newToken creates a ServiceAccount in the user's namespace and returns a token of it.
 func (u *user) newToken(account string) (string, error) {
-	if out := u.try("", "create", "serviceaccount", account); out.err != nil {
-		return "", fmt.Errorf("%w: %s", out.err, out.stderr)
+	if out := u.try("", "create", "serviceaccount", account); out.Err != nil {
+		return "", out.Err
 	}
 	out := u.try("", "create", "token", account)
-	return strings.TrimSpace(out.stdout), out.err
+	return strings.TrimSpace(out.Stdout), out.Err
 }
 
-// TestMetrics reads the metrics as Prometheus does, with a ServiceAccount's token.
+// TestMetrics scrapes the metrics as Prometheus does, with the token of a ServiceAccount.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
-	stranger, err := u.newToken("stranger")
+	u.applySample()
+	unauthorized, err := u.newToken("unauthorized")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,31 +87,31 @@ func TestMetrics(t *testing.T) {
 	t.Cleanup(func() { u.delete("clusterrole", profiles) })
 	u.kubectl("create", "clusterrolebinding", profiles, "--clusterrole="+profiles, "--serviceaccount="+u.namespace+":profiler")
 	t.Cleanup(func() { u.delete("clusterrolebinding", profiles) })
-	url := operator.metricsURL(t, "https", "/metrics")
+	url := metricsURL(t, operator, "https", "/metrics")
 
 	for _, test := range []struct {
 		name, token string
 		wantCode    int
 		wantPage    string
 	}{
-		{"nobody", "", http.StatusUnauthorized, "a bearer token is needed"},
-		{"somebody unknown", "no-token", http.StatusUnauthorized, "does not know this token"},
-		{"a stranger", stranger, http.StatusForbidden, "system:serviceaccount:" + u.namespace + ":stranger may not get /metrics, for want of a ClusterRole with that nonResourceURL (ray-operator-metrics-reader has /metrics)"},
+		{"no token", "", http.StatusUnauthorized, "bearer token required"},
+		{"invalid token", "invalid", http.StatusUnauthorized, "did not authenticate the bearer token"},
+		{"unauthorized user", unauthorized, http.StatusForbidden, `user "system:serviceaccount:` + u.namespace + `:unauthorized" is not authorized to GET /metrics; bind the ClusterRole ray-operator-metrics-reader`},
 	} {
 		if code, page := scrape(t, url, test.token); code != test.wantCode || !strings.Contains(page, test.wantPage) {
-			t.Errorf("%s is answered with %d %q, want %d %q", test.name, code, page, test.wantCode, test.wantPage)
+			t.Errorf("%s: got %d %q, want %d %q", test.name, code, page, test.wantCode, test.wantPage)
 		}
 	}
-	u.eventually("the metrics are those of the Ray", func() error {
+	u.eventually("the metrics include the Ray", func() error {
 		code, page := scrape(t, url, reader)
 		if code != http.StatusOK {
 			return fmt.Errorf("%d %s", code, page)
 		}
 		for _, want := range []string{
 			`ray_operator_rays{health="True",namespace="` + u.namespace + `"} 1`,
-			`ray_operator_replicas_wanted{health="True",namespace="` + u.namespace + `",role="worker"} 3`,
-			`ray_operator_replicas_available{health="True",namespace="` + u.namespace + `",role="worker"} 3`,
-			`ray_operator_replicas_available{health="True",namespace="` + u.namespace + `",role="head"} 1`,
+			`ray_operator_desired_replicas{health="True",namespace="` + u.namespace + `",role="worker"} 3`,
+			`ray_operator_available_replicas{health="True",namespace="` + u.namespace + `",role="worker"} 3`,
+			`ray_operator_available_replicas{health="True",namespace="` + u.namespace + `",role="head"} 1`,
 			"ray_operator_sync_duration_seconds_count ", "ray_operator_build_info{version=",
 			`workqueue_depth{name="ray"}`, `rest_client_requests_total{`, `informer_queued_items{group="ray.kubeflow.org",name="ray-operator",resource="rays",version="v1"}`,
 			"process_resident_memory_bytes ", "go_goroutines ",
@@ -121,7 +124,7 @@ func TestMetrics(t *testing.T) {
 	})
 	_, page := scrape(t, url, reader)
 	if strings.Contains(page, "sample-cluster") {
-		t.Error("a metric tells of one Ray, so that there are as many as there are Rays")
+		t.Error("a metric has the name of a Ray, so its cardinality is the number of Rays")
 	}
 	problems, err := testutil.NewPromLinter(strings.NewReader(page)).Lint()
 	if err != nil {
@@ -129,17 +132,17 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, problem := range problems {
 		if strings.HasPrefix(problem.Metric, "ray_operator_") {
-			t.Errorf("promlint says of %s: %s", problem.Metric, problem.Text)
+			t.Errorf("promlint: %s: %s", problem.Metric, problem.Text)
 		}
 	}
 	for token, want := range map[string]int{reader: http.StatusForbidden, profiler: http.StatusNotFound} {
-		if code, page := scrape(t, operator.metricsURL(t, "https", "/debug/pprof/"), token); code != want {
-			t.Errorf("without --profiling, profiles are answered with %d %q, want %d", code, page, want)
+		if code, page := scrape(t, metricsURL(t, operator, "https", "/debug/pprof/"), token); code != want {
+			t.Errorf("/debug/pprof/ without --profiling: got %d %q, want %d", code, page, want)
 		}
 	}
 }
 
-// TestMetricsCertificate serves metrics with a certificate that is given, and then replaced.
+// TestMetricsCertificate replaces the serving certificate while the operator runs.
 func TestMetricsCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -161,48 +164,40 @@ func TestMetricsCertificate(t *testing.T) {
 	}
 	u := newUser(t)
 	first := write("first.example")
-	// It must not act on the Rays of others.
-	p, err := newProcess("certificate", "--namespace", u.namespace, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.restart(t)
-	t.Cleanup(p.stop)
+	// Only one operator may watch the namespaces of other tests.
+	o := newOperator(t, "certificate", "--namespace", u.namespace, "--tls-cert-file", certFile, "--tls-private-key-file", keyFile)
+	start(t, o)
 
-	try := func(name string, pool *x509.CertPool) error {
+	get := func(name string, pool *x509.CertPool) error {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{ServerName: name, RootCAs: pool}, DisableKeepAlives: true}}
-		response, err := client.Get(p.metricsURL(t, "https", "/metrics"))
+		response, err := client.Get(metricsURL(t, o, "https", "/metrics"))
 		if err != nil {
 			return err
 		}
 		return response.Body.Close()
 	}
-	if err := try("first.example", first); err != nil {
+	if err := get("first.example", first); err != nil {
 		t.Error(err)
 	}
 	second := write("second.example")
-	u.eventually("the new certificate is served", func() error { return try("second.example", second) })
+	u.eventually("the new certificate is served", func() error { return get("second.example", second) })
 	if err := os.WriteFile(keyFile, []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := try("second.example", second); err != nil {
-		t.Errorf("with a key that cannot be used, the certificate from before is no longer served: %v", err)
+	if err := get("second.example", second); err != nil {
+		t.Errorf("after the key became invalid, the previous certificate is not served: %v", err)
 	}
 }
 
-// TestMetricsForAll serves metrics and profiles over HTTP, as was asked for, to anybody.
-func TestMetricsForAll(t *testing.T) {
+// TestInsecureMetrics serves metrics and profiles over HTTP without authorization.
+func TestInsecureMetrics(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	p, err := newProcess("plain", "--namespace", u.namespace, "--metrics-secure=false", "--profiling")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.restart(t)
-	t.Cleanup(p.stop)
+	o := newOperator(t, "insecure", "--namespace", u.namespace, "--metrics-secure=false", "--profiling")
+	start(t, o)
 	for path, want := range map[string]string{"/metrics": "process_cpu_seconds_total ", "/debug/pprof/goroutine?debug=1": "goroutine profile: total"} {
-		if code, page := scrape(t, p.metricsURL(t, "http", path), ""); code != http.StatusOK || !strings.Contains(page, want) {
-			t.Errorf("%s is answered with %d, without %q", path, code, want)
+		if code, page := scrape(t, metricsURL(t, o, "http", path), ""); code != http.StatusOK || !strings.Contains(page, want) {
+			t.Errorf("%s: got %d %q, want %q", path, code, page, want)
 		}
 	}
 }

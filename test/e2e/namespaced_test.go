@@ -13,12 +13,12 @@ import (
 
 const overlay = "manifests/overlays/namespaced"
 
-// namespacedFor returns the directory of the overlay for some namespaces, made of the shipped
-// one as its comment says.
+// namespacedFor returns the directory of the overlay for some namespaces, created from the shipped
+// one as its comment describes.
 func namespacedFor(t *testing.T, namespaces ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(path("manifests"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(cluster.Path("manifests"))); err != nil {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(dir, "overlays", "namespaced")
@@ -52,16 +52,16 @@ func namespacedFor(t *testing.T, namespaces ...string) string {
 	return dir
 }
 
-// TestNamespacedManifests looks at what the namespaced installation consists of: the operator
-// has the same rights as else, but in the namespaces that it is told to serve alone.
+// TestNamespacedManifests compares the namespaced installation with the default one: the operator
+// has the same permissions, but only in the namespaces that it watches.
 func TestNamespacedManifests(t *testing.T) {
 	t.Parallel()
-	everything := render(t, path("manifests/default"))
+	everything := render(t, cluster.Path("manifests/default"))
 	for _, test := range []struct {
 		dir        string
 		namespaces []string
 	}{
-		{path(overlay), []string{"team-a"}},
+		{cluster.Path(overlay), []string{"team-a"}},
 		{namespacedFor(t, "one", "two"), []string{"one", "two"}},
 	} {
 		objects := render(t, test.dir)
@@ -73,36 +73,37 @@ func TestNamespacedManifests(t *testing.T) {
 		}
 		slices.Sort(places)
 		if want := append(slices.Clone(test.namespaces), "ray-system"); !sameElements(places, want) {
-			t.Errorf("there are objects in %q, want them in %q", places, want)
+			t.Errorf("the objects are in namespaces %q, want %q", places, want)
 		}
-		var served []string
-		for _, arg := range shippedArgs(t, objects) {
+		var watched []string
+		for _, arg := range operatorArgs(t, objects) {
 			if namespace, found := strings.CutPrefix(arg, "--namespace="); found {
-				served = append(served, namespace)
+				watched = append(watched, namespace)
 			}
 		}
-		if !slices.Equal(served, test.namespaces) {
-			t.Errorf("the operator is told to serve %q, want %q", served, test.namespaces)
+		if !slices.Equal(watched, test.namespaces) {
+			t.Errorf("the operator watches %q, want %q", watched, test.namespaces)
 		}
 		for _, namespace := range test.namespaces {
-			rights := rightsOf(shippedRules(t, slices.DeleteFunc(slices.Clone(objects), func(object unstructured.Unstructured) bool {
+			permissions := permissionsOf(operatorRules(t, slices.DeleteFunc(slices.Clone(objects), func(object unstructured.Unstructured) bool {
 				return !slices.Contains([]string{namespace, "ray-system"}, object.GetNamespace())
 			})))
-			// To ask about others takes a right in the whole cluster, so there are no metrics.
-			if want := slices.DeleteFunc(rightsOf(shippedRules(t, everything)), right.isReview); !slices.Equal(rights, want) {
-				t.Errorf("in %s the operator has the rights %q, want %q", namespace, rights, want)
+			// Reviews are cluster-scoped, so metrics are not served.
+			if want := slices.DeleteFunc(permissionsOf(operatorRules(t, everything)), permission.isReview); !slices.Equal(permissions, want) {
+				t.Errorf("in namespace %s the operator has the permissions %q, want %q", namespace, permissions, want)
 			}
 		}
 	}
-	// The other half is what an administrator of the cluster installs. Together they are all else.
+	// Together with what a cluster administrator installs, these are all objects of the default
+	// installation.
 	var names []string
-	for _, object := range slices.Concat(render(t, path(overlay)), render(t, path(overlay+"/cluster"))) {
+	for _, object := range slices.Concat(render(t, cluster.Path(overlay)), render(t, cluster.Path(overlay+"/cluster"))) {
 		names = append(names, strings.TrimPrefix(object.GetKind(), "Cluster")+"/"+object.GetName())
 	}
 	var want []string
 	for _, object := range everything {
 		if object.GetName() == "ray-operator-metrics" || object.GetName() == "ray-operator-metrics-auth" && object.GetKind() == "ClusterRoleBinding" {
-			continue // for metrics, which are not served there
+			continue // only required for metrics
 		}
 		want = append(want, strings.TrimPrefix(object.GetKind(), "Cluster")+"/"+object.GetName())
 	}
@@ -115,54 +116,46 @@ func sameElements(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// TestNamespaced runs an operator that has the rights of the namespaced installation alone,
-// with its arguments. It serves the namespaces of those, and needs nothing else.
+// TestNamespaced runs an operator with the permissions and arguments of the namespaced installation.
 func TestNamespaced(t *testing.T) {
-	operator.stop()
-	t.Cleanup(func() { operator.restart(t) })
+	stopOperator(t)
 	others := newUser(t)
-	served := []*user{newUser(t), newUser(t)}
+	watched := []*user{newUser(t), newUser(t)}
 	var namespaces []string
-	for _, u := range served {
+	for _, u := range watched {
 		namespaces = append(namespaces, u.namespace)
 	}
 
 	system := &user{T: t, namespace: "ray-system"}
 	system.kubectl("delete", "clusterrolebinding/ray-operator", "clusterrole/ray-operator")
-	t.Cleanup(func() { restoreRights(t) })
+	t.Cleanup(func() { restoreRoles(t) })
 	dir := namespacedFor(t, namespaces...)
-	if out := runKubectl(t.Context(), "", "apply", "-k", dir); out.err != nil {
-		t.Fatal(out.stderr)
+	if out := cluster.Kubectl(t.Context(), "", "apply", "-k", dir); out.Err != nil {
+		t.Fatal(out.Err)
 	}
 	t.Cleanup(func() {
 		system.delete("deployment/ray-operator", "poddisruptionbudget/ray-operator", "networkpolicy/ray-operator")
 	})
 	objects := render(t, dir)
-	for _, u := range served {
-		u.waitAllowed(accountName("ray-system", "ray-operator"), right{"apps", "deployments", "create"})
+	for _, u := range watched {
+		u.waitAllowed(accountName("ray-system", "ray-operator"), permission{"apps", "deployments", "create"})
 	}
 
 	mark := markAudit(t)
-	o, err := newProcess("namespaced", shippedArgs(t, objects)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := o.start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(o.stop)
-	others.kubectl("apply", "-f", path(seedManifest))
-	for _, u := range served {
-		u.runSeed()
+	o := newOperator(t, "namespaced", operatorArgs(t, objects)...)
+	start(t, o)
+	others.kubectl("apply", "-f", cluster.Path(sampleManifest))
+	for _, u := range watched {
+		u.applySample()
 		u.waitEvent("sample-cluster", "Normal", "SuccessfullyCreate", "service sample-cluster-head")
 	}
 	if status := others.ray("sample-cluster").Status; status.StartTime != nil {
-		t.Errorf("a Ray of another namespace has the status %v", status)
+		t.Errorf("a Ray in another namespace has the status %v", status)
 	}
-	o.stop()
+	o.Stop()
 	for _, request := range operatorRequests(t, mark, append(namespaces, "ray-system")...) {
 		if request.ResponseStatus.Code == http.StatusForbidden {
-			t.Errorf("refused: %s", request)
+			t.Errorf("forbidden: %s", request)
 		}
 	}
 }

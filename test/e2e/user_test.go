@@ -1,17 +1,14 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,41 +16,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
-// seedManifest is the manifest that users know, byte for byte.
-const seedManifest = "manifests/samples/sample-cluster.yaml"
+// sampleManifest has one head and three workers.
+const sampleManifest = "manifests/samples/sample-cluster.yaml"
 
-// output is what a command said.
-type output struct {
-	stdout, stderr string
-	err            error
-}
-
-// runKubectl runs kubectl as the cluster's administrator.
-func runKubectl(ctx context.Context, stdin string, args ...string) output {
-	command := exec.CommandContext(ctx, path("bin/cluster/kubectl"), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
-	command.Stdin = strings.NewReader(stdin)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	err := command.Run()
-	return output{stdout.String(), stderr.String(), err}
-}
-
-// user is somebody with a namespace of their own.
+// user is a test with a namespace of its own, in which it runs kubectl.
 type user struct {
 	*testing.T
 	namespace string
 }
 
+// notInNames matches what a namespace cannot be named.
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// newUser returns a user whose namespace goes when the test ends.
+// newUser returns a user whose namespace is deleted when the test ends.
 func newUser(t *testing.T) *user {
 	t.Helper()
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "-"), "-")
-	namespace, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
+	namespace, err := cluster.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: name[:min(len(name), 40)] + "-"},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -62,103 +44,84 @@ func newUser(t *testing.T) *user {
 	u := &user{T: t, namespace: namespace.Name}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s", runKubectl(context.Background(), "", "--namespace", u.namespace, "get", "rays,deployments,services,events", "-o", "wide").stdout)
-			t.Logf("%s", runKubectl(context.Background(), "", "--namespace", u.namespace, "get", "rays", "-o", "jsonpath={.items[*].status}").stdout)
+			t.Logf("%s", cluster.Kubectl(context.Background(), "", "--namespace", u.namespace, "get", "rays,deployments,services,events", "-o", "wide").Stdout)
+			t.Logf("%s", cluster.Kubectl(context.Background(), "", "--namespace", u.namespace, "get", "rays", "-o", "jsonpath={.items[*].status}").Stdout)
 		}
-		if err := kube.CoreV1().Namespaces().Delete(context.Background(), u.namespace, metav1.DeleteOptions{}); err != nil {
+		if err := cluster.Kube.CoreV1().Namespaces().Delete(context.Background(), u.namespace, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
-	// What a namespace is given by controllers has to be there before Pods are.
+	// Pods can be created only after controllers have added this to the namespace.
 	u.eventually("the namespace has its ServiceAccount", func() error {
-		_, err := kube.CoreV1().ServiceAccounts(u.namespace).Get(t.Context(), "default", metav1.GetOptions{})
+		_, err := cluster.Kube.CoreV1().ServiceAccounts(u.namespace).Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
 	return u
 }
 
-// try runs kubectl in the user's namespace.
-func (u *user) try(stdin string, args ...string) output {
-	return runKubectl(u.Context(), stdin, append([]string{"--namespace", u.namespace}, args...)...)
+// try runs kubectl in the user's namespace. It may fail.
+func (u *user) try(stdin string, args ...string) harness.Output {
+	return cluster.Kubectl(u.Context(), stdin, append([]string{"--namespace", u.namespace}, args...)...)
 }
 
-// kubectl runs kubectl in the user's namespace, which has to succeed.
-func (u *user) kubectl(args ...string) output {
+// kubectl runs kubectl in the user's namespace, and fails the test if it fails.
+func (u *user) kubectl(args ...string) harness.Output {
 	u.Helper()
 	return u.kubectlWith("", args...)
 }
 
 // kubectlWith is kubectl with a manifest on standard input.
-func (u *user) kubectlWith(stdin string, args ...string) output {
+func (u *user) kubectlWith(stdin string, args ...string) harness.Output {
 	u.Helper()
 	out := u.try(stdin, args...)
-	if out.err != nil {
-		u.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), out.err, out.stderr)
+	if out.Err != nil {
+		u.Fatal(out.Err)
 	}
 	return out
 }
 
-// delete deletes objects after a test, when its own context is done.
+// delete deletes objects in a cleanup, when the context of the test is done.
 func (u *user) delete(args ...string) {
 	u.Helper()
-	out := runKubectl(context.Background(), "", append([]string{"--namespace", u.namespace, "delete"}, args...)...)
-	if out.err != nil {
-		u.Error(out.err, out.stderr)
+	out := cluster.Kubectl(context.Background(), "", append([]string{"--namespace", u.namespace, "delete"}, args...)...)
+	if out.Err != nil {
+		u.Error(out.Err)
 	}
 }
 
-// seed returns the seed's manifest with replacements, given in pairs.
-func (u *user) seed(replacements ...string) string {
+// sample returns the sample with texts replaced, given in pairs.
+func (u *user) sample(replacements ...string) string {
 	u.Helper()
-	data, err := os.ReadFile(path(seedManifest))
+	data, err := os.ReadFile(cluster.Path(sampleManifest))
 	if err != nil {
 		u.Fatal(err)
 	}
 	manifest := string(data)
 	for pair := range slices.Chunk(replacements, 2) {
 		if !strings.Contains(manifest, pair[0]) {
-			u.Fatalf("the seed's manifest does not have %q", pair[0])
+			u.Fatalf("the sample does not contain %q", pair[0])
 		}
 		manifest = strings.ReplaceAll(manifest, pair[0], pair[1])
 	}
 	return manifest
 }
 
-// runSeed applies the seed's manifest, with replacements, and waits for Health.
-func (u *user) runSeed(replacements ...string) {
+// applySample applies the sample with texts replaced, and waits until the Ray is healthy.
+func (u *user) applySample(replacements ...string) {
 	u.Helper()
-	u.kubectlWith(u.seed(replacements...), "apply", "-f", "-")
+	u.kubectlWith(u.sample(replacements...), "apply", "-f", "-")
 	u.waitHealthy("sample-cluster")
-}
-
-// poll calls a condition until it returns nil, or returns its last error when ctx is done.
-func poll(ctx context.Context, condition func() error) error {
-	for {
-		err := condition()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // eventually waits until a condition returns nil.
 func (u *user) eventually(what string, condition func() error) {
 	u.Helper()
-	ctx, cancel := context.WithTimeout(u.Context(), patience)
-	defer cancel()
-	if err := poll(ctx, condition); err != nil {
-		u.Fatalf("waited %s in vain until %s: %v", patience, what, err)
-	}
+	harness.Eventually(u, what, condition)
 }
 
 func (u *user) ray(name string) *rayv1.Ray {
 	u.Helper()
-	ray, err := rays.RayV1().Rays(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
+	ray, err := cluster.Rays.RayV1().Rays(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		u.Fatal(err)
 	}
@@ -167,29 +130,33 @@ func (u *user) ray(name string) *rayv1.Ray {
 
 func (u *user) deployment(name string) *appsv1.Deployment {
 	u.Helper()
-	deployment, err := kube.AppsV1().Deployments(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
+	deployment, err := cluster.Kube.AppsV1().Deployments(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		u.Fatal(err)
 	}
 	return deployment
 }
 
-// waitHealth waits until the status is about the Ray's newest generation and Health is
-// as wanted, with a message that contains a text.
+// waitHealth waits until the status is of the Ray's newest generation and Health has a status and
+// a message that contains a text. Ready always equals Health.
 func (u *user) waitHealth(name string, want corev1.ConditionStatus, text string) rayv1.RayCondition {
 	u.Helper()
 	var health rayv1.RayCondition
 	u.eventually(fmt.Sprintf("Health of %s is %s, %q", name, want, text), func() error {
-		ray, err := rays.RayV1().Rays(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
+		ray, err := cluster.Rays.RayV1().Rays(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		if ray.Status.ObservedGeneration != ray.Generation {
-			return fmt.Errorf("the status is about generation %d, the spec is generation %d", ray.Status.ObservedGeneration, ray.Generation)
+			return fmt.Errorf("the status is of generation %d, the Ray has generation %d", ray.Status.ObservedGeneration, ray.Generation)
 		}
 		health = *condition(ray, rayv1.RayHealth)
 		if health.Status != want || !strings.Contains(health.Message, text) {
 			return fmt.Errorf("Health is %s, %s, %q", health.Status, health.Reason, health.Message)
+		}
+		ready := condition(ray, rayv1.RayReady)
+		if ready.Status != health.Status || ready.Reason != health.Reason || ready.Message != health.Message || ready.ObservedGeneration != health.ObservedGeneration {
+			u.Errorf("Ready is %v, but Health is %v", ready, health)
 		}
 		return nil
 	})
@@ -198,26 +165,26 @@ func (u *user) waitHealth(name string, want corev1.ConditionStatus, text string)
 
 func (u *user) waitHealthy(name string) { u.Helper(); u.waitHealth(name, corev1.ConditionTrue, "") }
 
-// condition returns a condition of a Ray, which is Unknown if the Ray does not have it.
+// condition returns a condition of a Ray. It is Unknown if the Ray does not have it.
 func condition(ray *rayv1.Ray, kind rayv1.RayConditionType) *rayv1.RayCondition {
 	for i := range ray.Status.Conditions {
 		if ray.Status.Conditions[i].Type == kind {
 			return &ray.Status.Conditions[i]
 		}
 	}
-	return &rayv1.RayCondition{Type: kind, Status: corev1.ConditionUnknown, Message: "no such condition"}
+	return &rayv1.RayCondition{Type: kind, Status: corev1.ConditionUnknown, Message: "the condition is missing"}
 }
 
-// waitGone waits until an object cannot be found.
+// waitGone waits until an object is deleted.
 func (u *user) waitGone(what string, get func() error) {
 	u.Helper()
-	u.eventually(what+" is gone", func() error {
+	u.eventually(what+" is deleted", func() error {
 		err := get()
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		if err == nil {
-			return errors.New("it is still there")
+			return errors.New("it exists")
 		}
 		return err
 	})
@@ -226,7 +193,7 @@ func (u *user) waitGone(what string, get func() error) {
 func (u *user) waitDeploymentGone(name string) {
 	u.Helper()
 	u.waitGone("deployment "+name, func() error {
-		_, err := kube.AppsV1().Deployments(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
+		_, err := cluster.Kube.AppsV1().Deployments(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
 		return err
 	})
 }
@@ -234,16 +201,16 @@ func (u *user) waitDeploymentGone(name string) {
 func (u *user) waitServiceGone(name string) {
 	u.Helper()
 	u.waitGone("service "+name, func() error {
-		_, err := kube.CoreV1().Services(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
+		_, err := cluster.Kube.CoreV1().Services(u.namespace).Get(u.Context(), name, metav1.GetOptions{})
 		return err
 	})
 }
 
-// waitEvent waits for an event about a Ray.
+// waitEvent waits for an event of a Ray.
 func (u *user) waitEvent(ray, kind, reason, message string) {
 	u.Helper()
-	u.eventually(fmt.Sprintf("there is an event %s %s %q", kind, reason, message), func() error {
-		events, err := kube.CoreV1().Events(u.namespace).List(u.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Ray,involvedObject.name=" + ray})
+	u.eventually(fmt.Sprintf("event %s %s %q", kind, reason, message), func() error {
+		events, err := cluster.Kube.CoreV1().Events(u.namespace).List(u.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Ray,involvedObject.name=" + ray})
 		if err != nil {
 			return err
 		}
@@ -254,21 +221,21 @@ func (u *user) waitEvent(ray, kind, reason, message string) {
 			}
 			seen = append(seen, fmt.Sprintf("%s %s %q", event.Type, event.Reason, event.Message))
 		}
-		return fmt.Errorf("there are %v", seen)
+		return fmt.Errorf("the events are %v", seen)
 	})
 }
 
-// pods returns the Pods of a group which have not ended.
+// pods returns the Pods of a group.
 func (u *user) pods(role rayv1.Role) []corev1.Pod {
 	u.Helper()
-	list, err := kube.CoreV1().Pods(u.namespace).List(u.Context(), metav1.ListOptions{LabelSelector: rayv1.LabelRole + "=" + string(role)})
+	list, err := cluster.Kube.CoreV1().Pods(u.namespace).List(u.Context(), metav1.ListOptions{LabelSelector: rayv1.LabelRole + "=" + string(role)})
 	if err != nil {
 		u.Fatal(err)
 	}
 	return list.Items
 }
 
-// podUIDs returns the UIDs of a group's Pods, sorted: they change when Pods restart.
+// podUIDs returns the sorted UIDs of a group's Pods. They change if Pods are replaced.
 func (u *user) podUIDs(role rayv1.Role) []string {
 	u.Helper()
 	var uids []string

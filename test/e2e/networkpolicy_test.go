@@ -14,19 +14,18 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestNetworkPolicySample applies the sample that closes a Ray to all but itself. Whether it
-// is enforced is the affair of a cluster's network, which there is none of here; but it
-// selects all Pods of that Ray, and no others.
+// TestNetworkPolicySample checks that the sample NetworkPolicy, which isolates a Ray, selects the
+// Pods of that Ray and no others. It is not enforced here, since there is no Pod network.
 func TestNetworkPolicySample(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
-	u.kubectlWith(u.seed("name: sample-cluster", "name: other"), "apply", "-f", "-")
+	u.applySample()
+	u.kubectlWith(u.sample("name: sample-cluster", "name: other"), "apply", "-f", "-")
 	u.waitHealthy("other")
-	if out := u.kubectl("apply", "-f", path("manifests/samples/network-policy.yaml")); out.stderr != "" {
-		t.Errorf("kubectl apply warns: %s", out.stderr)
+	if out := u.kubectl("apply", "-f", cluster.Path("manifests/samples/network-policy.yaml")); out.Stderr != "" {
+		t.Errorf("kubectl apply prints warnings: %s", out.Stderr)
 	}
-	policy, err := kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
+	policy, err := cluster.Kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,9 +40,9 @@ func TestNetworkPolicySample(t *testing.T) {
 	}
 	slices.Sort(want)
 	for what, selector := range map[string]*metav1.LabelSelector{
-		"closes":             &policy.Spec.PodSelector,
-		"lets in":            policy.Spec.Ingress[0].From[0].PodSelector,
-		"lets these out, to": policy.Spec.Egress[0].To[0].PodSelector,
+		"pod selector": &policy.Spec.PodSelector,
+		"ingress peer": policy.Spec.Ingress[0].From[0].PodSelector,
+		"egress peer":  policy.Spec.Egress[0].To[0].PodSelector,
 	} {
 		var got []string
 		for _, pod := range u.selected(selector) {
@@ -51,7 +50,7 @@ func TestNetworkPolicySample(t *testing.T) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
-			t.Errorf("the policy %s %v, want %v", what, got, want)
+			t.Errorf("%s: got Pods %v, want %v", what, got, want)
 		}
 	}
 	dns := networkingv1.NetworkPolicyEgressRule{
@@ -65,9 +64,9 @@ func TestNetworkPolicySample(t *testing.T) {
 		},
 	}
 	if diff := cmp.Diff([]networkingv1.NetworkPolicyEgressRule{dns}, policy.Spec.Egress[1:]); diff != "" {
-		t.Errorf("what else the policy lets out (-want, which is DNS, +got):\n%s", diff)
+		t.Errorf("other egress rules, want only DNS (-want +got):\n%s", diff)
 	}
 	if peers := fmt.Sprint(len(policy.Spec.Ingress), len(policy.Spec.Ingress[0].From)); peers != "1 1" {
-		t.Errorf("the policy lets others in, too: %v", policy.Spec.Ingress)
+		t.Errorf("ingress: got %v, want one rule with one peer", policy.Spec.Ingress)
 	}
 }

@@ -13,21 +13,21 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// How often the status of a Ray is written at once. Progress, and the last words of Deployments
-// after a Ray is healthy, are told once a second over all Rays.
+// Number of status updates of one Ray that are not rate limited. Other updates are limited to one
+// per second over all Rays.
 const (
-	// Creation: the children are there; the Ray is healthy. With three creates and three events
-	// that makes the eight writes that docs/performance.md has as the goal.
-	statusesOfCreation = 2
-	// A new image: it was seen, the Ray is not healthy, it is healthy.
-	statusesOfImage = 3
-	// A scale: it was seen and the Ray is not healthy, it is healthy.
-	statusesOfScale = 2
+	// Creation: the first status; the Ray becomes healthy. With three creates and three events,
+	// these are the eight writes that docs/performance.md has as the goal.
+	statusUpdatesOfCreation = 2
+	// New image: the new generation; the Ray becomes unhealthy; it becomes healthy.
+	statusUpdatesOfImage = 3
+	// Scaling: the new generation, in which the Ray is unhealthy; it becomes healthy.
+	statusUpdatesOfScale = 2
 )
 
-// TestCounts counts all requests of the operator in the life of 20 Rays, so that none that was
-// once saved comes back. What it writes at rest and after a restart, TestRest counts.
-func TestCounts(t *testing.T) {
+// TestRequestCounts counts the operator's requests while 20 Rays are created, changed and deleted,
+// so that no additional requests go unnoticed. TestSteadyState covers the steady state and restarts.
+func TestRequestCounts(t *testing.T) {
 	u := newUser(t)
 	const count = 20
 	var names []string
@@ -38,7 +38,7 @@ func TestCounts(t *testing.T) {
 	mark := markAudit(t)
 	u.applyAll(names, "rayproject/examples:1")
 	requests := u.requestsSince(mark)
-	u.checkStatuses("creation", requests, count, statusesOfCreation)
+	u.checkStatusUpdates("creation", requests, count, statusUpdatesOfCreation)
 	u.checkRequests("creation", requests, map[string]int{
 		"create services":    count,
 		"create deployments": 2 * count,
@@ -48,25 +48,25 @@ func TestCounts(t *testing.T) {
 	mark = markAudit(t)
 	u.applyAll(names, "rayproject/examples:2")
 	requests = u.requestsSince(mark)
-	u.checkStatuses("a new image", requests, count, statusesOfImage)
-	u.checkRequests("a new image", requests, map[string]int{
+	u.checkStatusUpdates("new image", requests, count, statusUpdatesOfImage)
+	u.checkRequests("new image", requests, map[string]int{
 		"update deployments": 2 * count,
 		"create events":      2 * count,
 	})
 
-	// One Ray to many workers and back: each is one update, however many Pods it means. It is told
-	// in the same words, so the second time the event is counted.
+	// Scaling is one update, whatever the number of Pods. The event of the second one has the
+	// same message, so its count is incremented.
 	for _, scale := range []struct {
 		replicas int
 		event    string
 	}{{100, "create events"}, {3, "patch events"}} {
-		what := fmt.Sprintf("a scale to %d", scale.replicas)
+		what := fmt.Sprintf("scaling to %d", scale.replicas)
 		mark = markAudit(t)
 		u.kubectl("scale", "ray/"+names[0], fmt.Sprintf("--replicas=%d", scale.replicas))
 		u.waitHealthy(names[0])
-		u.comesToRest()
+		u.waitSteady()
 		requests = u.requestsSince(mark)
-		u.checkStatuses(what, requests, 1, statusesOfScale)
+		u.checkStatusUpdates(what, requests, 1, statusUpdatesOfScale)
 		u.checkRequests(what, requests, map[string]int{"update deployments": 1, scale.event: 1})
 	}
 
@@ -77,31 +77,30 @@ func TestCounts(t *testing.T) {
 		u.waitDeploymentGone(name + "-head")
 		u.waitDeploymentGone(name + "-worker")
 	}
-	u.eventually("no Pod is left", func() error {
+	u.eventually("all Pods are deleted", func() error {
 		return wantCount(0, len(u.pods(rayv1.RoleHead))+len(u.pods(rayv1.RoleWorker)))
 	})
 	if requests := u.requestsSince(mark); len(requests) > 0 {
-		t.Errorf("the operator made %d requests for the deletion, the first is to %s %s", len(requests), requests[0].Verb, requests[0].Resource())
+		t.Errorf("the operator made %d requests during the deletion, the first is %s %s", len(requests), requests[0].Verb, requests[0].Resource())
 	}
 }
 
-// applyAll applies the seed under many names, with an image for both groups, and waits until all
-// are healthy, and nothing more follows.
+// applyAll applies the sample with several names and an image for both groups, and waits for the
+// steady state.
 func (u *user) applyAll(names []string, image string) {
 	u.Helper()
 	var manifests []string
 	for _, name := range names {
-		manifests = append(manifests, u.seed("name: sample-cluster", "name: "+name, "rayproject/examples:1", image))
+		manifests = append(manifests, u.sample("name: sample-cluster", "name: "+name, "rayproject/examples:1", image))
 	}
 	u.kubectlWith(strings.Join(manifests, "---\n"), "apply", "-f", "-")
 	for _, name := range names {
 		u.waitHealthy(name)
 	}
-	u.comesToRest()
+	u.waitSteady()
 }
 
-// requestsSince returns what the operator has asked for in the user's namespace since mark, be
-// it a read or a write.
+// requestsSince returns the operator's requests in the user's namespace since mark.
 func (u *user) requestsSince(mark audit.Mark) []*audit.Request {
 	u.Helper()
 	var requests []*audit.Request
@@ -116,8 +115,7 @@ func (u *user) requestsSince(mark audit.Mark) []*audit.Request {
 	return requests
 }
 
-// checkRequests compares requests, those for statuses aside, with how many there must be of
-// each kind.
+// checkRequests compares the number of requests of each kind, except for status updates.
 func (u *user) checkRequests(what string, requests []*audit.Request, want map[string]int) {
 	u.Helper()
 	got := map[string]int{}
@@ -127,23 +125,23 @@ func (u *user) checkRequests(what string, requests []*audit.Request, want map[st
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		u.Errorf("the operator's requests for %s (-want +got):\n%s", what, diff)
+		u.Errorf("%s: requests (-want +got):\n%s", what, diff)
 	}
 }
 
-// checkStatuses checks that there are no more status writes than so many for each Ray, and one
-// for each second.
-func (u *user) checkStatuses(what string, requests []*audit.Request, rays, each int) {
+// checkStatusUpdates checks that there is a number of status updates for each Ray, and at most one
+// more per second.
+func (u *user) checkStatusUpdates(what string, requests []*audit.Request, rays, each int) {
 	u.Helper()
 	writes := slices.DeleteFunc(slices.Clone(requests), func(request *audit.Request) bool { return request.Resource() != "rays/status" })
 	if len(writes) == 0 {
-		u.Fatalf("%s: no status was written", what)
+		u.Fatalf("%s: no status was updated", what)
 	}
 	took := writes[len(writes)-1].Answered.Sub(writes[0].Answered)
-	// The operator's seconds begin with those of the clock.
+	// The token bucket is full at first, and both ends of the interval count.
 	most := rays*each + int(took/time.Second) + 2
-	u.Logf("%s: %d status writes, at most %d", what, len(writes), most)
+	u.Logf("%s: %d status updates, limit %d", what, len(writes), most)
 	if len(writes) > most {
-		u.Errorf("%s: the statuses of %d Rays were written %d times in %s, want at most %d", what, rays, len(writes), took, most)
+		u.Errorf("%s: the statuses of %d Rays were updated %d times in %s, want at most %d", what, rays, len(writes), took, most)
 	}
 }

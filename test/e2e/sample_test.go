@@ -11,19 +11,20 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestSeed applies the seed's manifest as it is and reads what its document shows.
-func TestSeed(t *testing.T) {
+// TestSample applies the sample and checks the warnings and the output of kubectl describe.
+func TestSample(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 
-	applied := u.kubectl("apply", "-f", path(seedManifest))
-	if want := "resources.limit of a container is ignored, since the key is limits"; !strings.Contains(applied.stderr, want) {
-		t.Errorf("kubectl apply warns %q, want a warning that has %q", applied.stderr, want)
+	applied := u.kubectl("apply", "-f", cluster.Path(sampleManifest))
+	if want := "resources.limit of a container is ignored, since the key is limits"; !strings.Contains(applied.Stderr, want) {
+		t.Errorf("kubectl apply prints the warnings %q, want %q", applied.Stderr, want)
 	}
 	u.kubectl("wait", "--for=condition=Health", "--timeout=60s", "ray/sample-cluster")
+	u.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "ray/sample-cluster")
 	u.waitEvent("sample-cluster", "Normal", "SuccessfullyCreate", "deployment sample-cluster-worker")
 
-	described := u.kubectl("describe", "ray", "sample-cluster").stdout
+	described := u.kubectl("describe", "ray", "sample-cluster").Stdout
 	for _, want := range []string{
 		`(?m)^Status:$`,
 		`(?m)^  Conditions:$`,
@@ -31,6 +32,7 @@ func TestSeed(t *testing.T) {
 		`Status: +Unknown\n +Type: +RayWorkerDeploymentReplicaFailure\n`,
 		`Status: +Unknown\n +Type: +RayHeadDeploymentReplicaFailure\n`,
 		`Status: +True\n +Type: +Health\n`,
+		`Status: +True\n +Type: +Ready\n`,
 		`Message: +ReplicaSet "sample-cluster-head-[a-z0-9]+" has successfully progressed.\n +Reason: +NewReplicaSetAvailable\n +Status: +True\n +Type: +RayHeadDeploymentProgressing\n`,
 		`Message: +ReplicaSet "sample-cluster-worker-[a-z0-9]+" has successfully progressed.\n +Reason: +NewReplicaSetAvailable\n +Status: +True\n +Type: +RayWorkerDeploymentProgressing\n`,
 		`Status: +True\n +Type: +RayHeadDeploymentAvailable\n`,
@@ -45,7 +47,7 @@ func TestSeed(t *testing.T) {
 		`(?m)^  Normal +SuccessfullyCreate +\S+ +ray-operator +Successfully create the deployment sample-cluster-worker$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(described) {
-			t.Errorf("kubectl describe does not show %s", want)
+			t.Errorf("kubectl describe does not print %s", want)
 		}
 	}
 	if t.Failed() {
@@ -53,25 +55,25 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestSeedIsVerbatim guards the sample against edits: users have it as it is, with
-// `limit:` where Kubernetes says `limits:`.
-func TestSeedIsVerbatim(t *testing.T) {
+// TestSampleIsUnchanged checks that the sample is not edited: users have copies of it, with "limit:"
+// instead of "limits:".
+func TestSampleIsUnchanged(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(path(seedManifest))
+	data, err := os.ReadFile(cluster.Path(sampleManifest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = "6636d2a529a15629b41a06388b46841191612b81b7ee0066432ef721bbbdeaa4"
 	if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != want {
-		t.Errorf("%s has the SHA-256 %s, want %s", seedManifest, got, want)
+		t.Errorf("%s has the SHA-256 %s, want %s", sampleManifest, got, want)
 	}
 }
 
-// TestColumns reads kubectl get, in a table and wide, and finds the Ray under "all".
-func TestColumns(t *testing.T) {
+// TestPrinterColumns checks the output of kubectl get.
+func TestPrinterColumns(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
+	u.applySample()
 
 	for _, test := range []struct {
 		args []string
@@ -81,24 +83,24 @@ func TestColumns(t *testing.T) {
 		{[]string{"get", "rays", "-o", "wide"}, `(?m)^NAME .* UPDATED +AVAILABLE +REASON +MESSAGE *\nsample-cluster .* 3 +3 +AllReplicasAvailable *$`},
 		{[]string{"get", "all"}, `ray.ray.kubeflow.org/sample-cluster`},
 	} {
-		if out := u.kubectl(test.args...).stdout; !regexp.MustCompile(test.want).MatchString(out) {
-			t.Errorf("kubectl %v shows\n%s\nwant %s", test.args, out, test.want)
+		if out := u.kubectl(test.args...).Stdout; !regexp.MustCompile(test.want).MatchString(out) {
+			t.Errorf("kubectl %v prints\n%s\nwant %s", test.args, out, test.want)
 		}
 	}
 }
 
-// TestPodsFindEachOther checks what the Pods are given to find their cluster.
-func TestPodsFindEachOther(t *testing.T) {
+// TestPodEnvironment checks the variables of the Pods, and that the Service has the head's address.
+func TestPodEnvironment(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.runSeed()
+	u.applySample()
 
 	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
 		env := u.pods(role)[0].Spec.Containers[0].Env
 		if len(env) != 3 || env[0].Name != "RAY_HEAD_SERVICE" || env[0].Value != "sample-cluster-head" ||
 			env[1].Name != "RAY_NODE_IP" || env[1].ValueFrom.FieldRef.FieldPath != "status.podIP" ||
 			env[2].Name != "MY_POD_IP" || env[2].ValueFrom.FieldRef.FieldPath != "status.podIP" {
-			t.Errorf("a Pod of the %s has the environment %v", role, env)
+			t.Errorf("the %s has the environment %v", role, env)
 		}
 	}
 	head := u.pods(rayv1.RoleHead)[0]

@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kubeflow/ray-operator/test/internal/harness"
+)
+
+// newOperator prepares an operator with the permissions of the operator's ServiceAccount. It is
+// stopped when the test ends.
+func newOperator(t *testing.T, name string, args ...string) *harness.Operator {
+	t.Helper()
+	o, err := cluster.NewOperator(t.Context(), name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Stop)
+	return o
+}
+
+// start starts an operator and waits until it is ready.
+func start(t *testing.T, o *harness.Operator) {
+	t.Helper()
+	if err := o.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends an operator as a crash does.
+func kill(t *testing.T, o *harness.Operator) {
+	t.Helper()
+	if err := o.Process.Stop(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopOperator stops the operator under test until the test ends, so that the test can run others.
+func stopOperator(t *testing.T) {
+	t.Helper()
+	operator.Stop()
+	t.Cleanup(func() { start(t, operator) })
+}
+
+// waitLog waits until the log of an operator contains a text.
+func waitLog(t *testing.T, o *harness.Operator, text string) {
+	t.Helper()
+	harness.Eventually(t, "the operator logs "+text, func() error {
+		if !strings.Contains(readFile(t, o.Log), text) {
+			return fmt.Errorf("the log is %s", o.Log)
+		}
+		return nil
+	})
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
