@@ -1,17 +1,80 @@
 #!/usr/bin/env bash
-# Lints all modules that have code with the golangci-lint that hack/lint pins, and checks that the
-# patches of the tests still fit the code. Arguments are golangci-lint's, such as --fix.
+# Runs all static checks: golangci-lint, govulncheck and shellcheck, terms and line lengths, license
+# headers, and whether the patches of the tests apply. Arguments are passed to golangci-lint, such
+# as --fix.
+#
+# GOVULNDB is the URL of the vulnerability database, such as file:///srv/vulndb. The default is
+# https://vuln.go.dev; govulncheck is skipped if that is not reachable.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-echo "building golangci-lint (the first time takes some minutes)"
-CGO_ENABLED=0 go build -C hack/lint -trimpath -o ../../bin/golangci-lint .
-for module in . hack/cluster hack/tools; do
-  echo "linting ${module}"
-  (cd "${module}" && "${OLDPWD}/bin/golangci-lint" run --allow-parallel-runners --config "${OLDPWD}/.golangci.yaml" "$@" ./...)
-done
+root=$PWD
+modules=(. hack/cluster hack/tools)
+failed=()
 
-echo "checking that the patches of the tests can be applied"
-for patch in test/faults/mutants/*.patch test/e2e/*.patch; do
-  git apply --check "${patch}"
-done
+# check NAME COMMAND... runs a check. A failure does not stop the other checks.
+check() {
+  echo "==> $1"
+  "${@:2}" || failed+=("$1")
+}
+
+run_golangci_lint() {
+  local module result=0
+  # The first build takes some minutes.
+  CGO_ENABLED=0 go build -C hack/lint -trimpath -o "${root}/bin/golangci-lint" . || return
+  for module in "${modules[@]}"; do
+    echo "linting ${module}"
+    (cd "${module}" && "${root}/bin/golangci-lint" run --allow-parallel-runners --config "${root}/.golangci.yaml" "$@" ./...) || result=1
+  done
+  return "${result}"
+}
+
+run_govulncheck() {
+  local database=${GOVULNDB:-https://vuln.go.dev} module result=0
+  CGO_ENABLED=0 go build -C hack/lint -trimpath -o "${root}/bin/govulncheck" golang.org/x/vuln/cmd/govulncheck || return
+  # -version prints this line only if it can read the database.
+  if ! timeout 30 bin/govulncheck -db "${database}" -version | grep -q '^DB updated:'; then
+    if [[ -n ${GOVULNDB:-} ]]; then
+      echo "the vulnerability database GOVULNDB=${database} is not readable" >&2
+      return 1
+    fi
+    echo "SKIPPED govulncheck: ${database} is not reachable; set GOVULNDB to the URL of another vulnerability database"
+    return
+  fi
+  for module in "${modules[@]}"; do
+    echo "checking ${module}"
+    bin/govulncheck -C "${module}" -db "${database}" ./... || result=1
+  done
+  return "${result}"
+}
+
+run_style() {
+  go test -trimpath ./hack/style && go run -trimpath ./hack/style
+}
+
+run_shellcheck() {
+  local scripts shellcheck
+  mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run ':!vendor')
+  shellcheck=$(hack/debian-package.sh shellcheck shellcheck) || return
+  "${shellcheck}/shellcheck" "${scripts[@]}"
+}
+
+apply_patches() {
+  local patch result=0
+  for patch in test/faults/mutants/*.patch test/e2e/*.patch; do
+    git apply --check "${patch}" || result=1
+  done
+  return "${result}"
+}
+
+check "license headers" hack/verify-boilerplate.sh
+check "style" run_style
+check "shellcheck" run_shellcheck
+check "patches" apply_patches
+check "govulncheck" run_govulncheck
+check "golangci-lint" run_golangci_lint "$@"
+
+if [[ ${#failed[@]} -gt 0 ]]; then
+  echo "failed:$(printf ' %s,' "${failed[@]}" | sed 's/,$//')" >&2
+  exit 1
+fi
