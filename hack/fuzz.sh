@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 limit=${1:?usage: hack/fuzz.sh DURATION|INPUTS, such as 5m or 10000000x}
 
 # go test -fuzz would instrument all linked packages, including those of Kubernetes, and spend
-# most of its time comparing their coverage counters. Instrument only the packages whose code
-# paths depend on the input.
+# most of its time comparing their coverage counters. Instrument only packages with code paths
+# that depend on the input.
 instrument=()
 for package in \
   github.com/kubeflow/ray-operator/... \

@@ -13,7 +13,7 @@ api=${module}/pkg/apis/ray/v1
 client=${module}/pkg/client
 header=hack/boilerplate.go.txt
 
-# Remove generated files whose types no longer exist.
+# Remove generated files of types that no longer exist.
 rm -rf pkg/client pkg/apis/ray/v1/zz_generated.deepcopy.go
 
 echo "generating deepcopy"

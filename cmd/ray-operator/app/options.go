@@ -24,7 +24,7 @@ type Options struct {
 	// configuration. $KUBECONFIG and ~/.kube/config are not read, so that the operator never
 	// runs against a cluster by accident.
 	Kubeconfig string
-	// Namespaces are the namespaces whose Rays are reconciled. Empty means all.
+	// Namespaces are the namespaces to watch for Rays. Empty means all.
 	Namespaces []string
 	// Workers is the number of Rays that are synced concurrently.
 	Workers int

@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// describedDepth is the number of levels below a Pod template whose fields have a description:
+// describedDepth is the number of levels below a Pod template with descriptions of fields:
 // template > spec > containers > (item) image.
 const describedDepth = 4
 
