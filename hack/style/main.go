@@ -82,9 +82,9 @@ func trackedFiles(ctx context.Context, root string) ([]string, error) {
 func isChecked(name string) bool {
 	for _, dir := range []string{
 		"vendor/",
-		"pkg/client/",       // generated
-		"manifests/crd/",    // generated, with descriptions by Kubernetes
-		"hack/style/", // contains the terms
+		"pkg/client/",    // generated
+		"manifests/crd/", // generated, with descriptions by Kubernetes
+		"hack/style/",    // contains the terms
 	} {
 		if strings.HasPrefix(name, dir) {
 			return false

@@ -140,7 +140,7 @@ func TestIsChecked(t *testing.T) {
 		"pkg/resources/testdata/x.yaml":            false,
 		"docs/dashboard.svg":                       false,
 		"hack/tools/go.mod":                        false,
-		"hack/style/rules.go":                false,
+		"hack/style/rules.go":                      false,
 	} {
 		if got := isChecked(name); got != want {
 			t.Errorf("isChecked(%q) = %t, want %t", name, got, want)
