@@ -36,13 +36,13 @@ func TestValidation(t *testing.T) {
 			"metadata.name: Invalid value: must be a DNS-1035 label",
 		}},
 		{"two heads", []string{"replicas: 1", "replicas: 2"}, []string{
-			"spec.head.replicas: Invalid value: must be 0 or 1: two heads behind one Service are two clusters",
+			"spec.head.replicas: Invalid value: 2: must be 0 or 1: two heads behind one Service are two clusters",
 		}},
 		{"negative number of heads", []string{"replicas: 1", "replicas: -1"}, []string{
-			"spec.head.replicas: Invalid value: must be 0 or 1",
+			"spec.head.replicas: Invalid value: -1: must be 0 or 1",
 		}},
 		{"negative number of workers", []string{"replicas: 3", "replicas: -3"}, []string{
-			"spec.worker.replicas: Invalid value: must not be negative",
+			"spec.worker.replicas: Invalid value: -3: must not be negative",
 		}},
 		{"number of workers that is a string", []string{"replicas: 3", "replicas: many"}, []string{
 			`spec.worker.replicas: Invalid value: "string"`,
