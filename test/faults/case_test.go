@@ -18,39 +18,38 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
-// faultCase is one run of a workload in which something goes wrong.
+// faultCase is a run of a workload with faults.
 type faultCase struct {
 	name     string
 	workload *workload
 	faults   []proxy.Fault
-	// then is what happens when the workload has begun, before its goal is awaited. Without it
-	// the operator sees the present at any time.
-	then func(context.Context, *scene, goal) error
+	// then runs once the workload has started, before its goal is awaited. It is nil if the
+	// operator's view is never stale.
+	then func(context.Context, *setup, goal) error
 	env  []string
-	// prepare adds to the scene before the Ray is made.
-	prepare   func(*testing.T, *scene)
+	// prepare adds to the setup before the Ray is created.
+	prepare   func(*testing.T, *setup)
 	allowance oracle.Allowance
-	// patience is how long the Ray may take, if that is not as long as most do.
-	patience time.Duration
-	// always says that the fixed tenth has the case.
+	// timeout replaces -step-timeout if it is longer.
+	timeout time.Duration
+	// always includes the case in the fixed tenth.
 	always bool
 }
 
-// testCase is a case of any family. Whatever it does, it does in a namespace where nobody
-// else does anything.
+// testCase is a case of any family. It has a namespace of its own, or a Ray in a shared one.
 type testCase struct {
 	name string
-	// always says that the fixed tenth has the case.
+	// always includes the case in the fixed tenth.
 	always bool
-	// long says that the case takes minutes, so that it had better begin early.
+	// long cases take minutes, so they start first.
 	long bool
 	run  func(*testing.T)
 }
 
-// inTenth tells whether the fixed tenth of all cases has this one.
+// inTenth reports whether the case is in the fixed tenth of all cases.
 func (c *testCase) inTenth() bool { return c.always || hash(c.name)%10 == 0 }
 
-// selected tells whether the flags ask for the case.
+// selected reports whether the flags select the case.
 func (c *testCase) selected() bool {
 	return (*only == "" || c.name == *only) && (!*tenth || c.inTenth()) && regexp.MustCompile(*matching).MatchString(c.name)
 }
@@ -63,14 +62,11 @@ func hash(text string) uint64 {
 
 func TestFaults(t *testing.T) {
 	if *kubeconfig == "" {
-		t.Skip("needs a cluster: run make test-faults")
+		t.Skip("requires a cluster: run make test-faults")
 	}
-	t.Cleanup(func() {
-		malformed.close(t)
-		fields.close(t)
-	})
+	t.Cleanup(func() { malformed.close(t) })
 	cases := allCases()
-	// The order decides which cases meet on the machine.
+	// The order decides which cases run at the same time.
 	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 	slices.SortStableFunc(cases, func(a, b testCase) int {
 		switch {
@@ -84,28 +80,28 @@ func TestFaults(t *testing.T) {
 	})
 	cases = slices.DeleteFunc(cases, func(c testCase) bool { return !c.selected() })
 	if len(cases) == 0 {
-		t.Fatalf("there is no case %q", *only)
+		t.Fatalf("no case is selected: -case is %q, -cases is %q", *only, *matching)
 	}
 	progress := &progress{total: len(cases), start: time.Now()}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			defer progress.add(t)
-			defer sayHowToRepeat(t, c.name)
+			defer logRepeatCommand(t, c.name)
 			c.run(t)
 		})
 	}
 }
 
-// sayHowToRepeat tells of a case that has failed, wherever that was, how it is run again.
-func sayHowToRepeat(t *testing.T, name string) {
+// logRepeatCommand logs how to repeat a failed case.
+func logRepeatCommand(t *testing.T, name string) {
 	t.Helper()
 	if t.Failed() {
-		t.Logf("repeat it with SEED=%d CASE=%s", *seed, name)
+		t.Logf("to repeat this case: make test-faults SEED=%d CASE=%s", *seed, name)
 	}
 }
 
-// progress tells how far the suite has come.
+// progress reports the progress of the suite.
 type progress struct {
 	total int
 	start time.Time
@@ -114,10 +110,10 @@ type progress struct {
 	done, failed int
 }
 
-// progressEvery is how many cases there are from one line to the next.
+// progressEvery is the number of cases per line of progress.
 const progressEvery = 50
 
-// add counts a case that has ended.
+// add counts a finished case.
 func (p *progress) add(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,17 +130,19 @@ func (p *progress) add(t *testing.T) {
 // allCases returns the cases of all families.
 func allCases() []testCase {
 	var all []testCase
-	for _, family := range [][]faultCase{undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), rivalCases(), takenNameCases(), rejectionCases(), foreignWriterCases()} {
+	for _, family := range [][]faultCase{
+		undisturbedCases(), crashCases(), errorCases(), staleCases(), rewindCases(), doubleCases(), bothActiveCases(),
+		alreadyExistsCases(), rejectionCases(), externalWriterCases(),
+	} {
 		for i := range family {
 			c := &family[i]
-			all = append(all, testCase{name: c.name, always: c.always, long: c.patience > 0, run: c.run})
+			all = append(all, testCase{name: c.name, always: c.always, long: c.timeout > 0, run: c.run})
 		}
 	}
-	all = append(all, malformedCases()...)
-	return append(all, fieldsCases()...)
+	return append(all, malformedCases()...)
 }
 
-// undisturbedCases are the workloads without any fault. All others are compared with them.
+// undisturbedCases are the workloads without faults.
 func undisturbedCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -153,9 +151,9 @@ func undisturbedCases() []faultCase {
 	return cases
 }
 
-// run runs a case and judges its history.
+// run runs a case and checks its history.
 func (c *faultCase) run(t *testing.T) {
-	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.workload.allow(c.allowance, len(c.faults)), ObservedHealth: c.then == nil}
+	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.workload.allow(c.allowance, c.faults), ObservedHealth: c.then == nil}
 	if c.workload.to != nil {
 		want.Fresh = fresh(t, c.workload.to)
 	}
@@ -164,21 +162,21 @@ func (c *faultCase) run(t *testing.T) {
 		base = fresh(t, c.workload.from)
 	}
 
-	s := newScene(t, c.env...)
+	s := newSetup(t, c.env...)
 	if c.prepare != nil {
 		c.prepare(t, s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), max(c.patience, *patience))
+	ctx, cancel := context.WithTimeout(t.Context(), max(c.timeout, *stepTimeout))
 	defer cancel()
 	if c.workload.from != nil {
 		if err := createRay(ctx, s.namespace, c.workload.from); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.await(ctx, like(base)); err != nil {
+		if err := s.await(ctx, equalTo(base)); err != nil {
 			t.Fatalf("before any fault: %v", err)
 		}
-		// A sync that is still to come would heal what the operator fails to do in time.
-		if err := s.rest(ctx); err != nil {
+		// A pending sync would hide that the operator misses a change.
+		if err := s.awaitSteadyState(ctx); err != nil {
 			t.Fatalf("before any fault: %v", err)
 		}
 	}
@@ -201,19 +199,19 @@ func (c *faultCase) run(t *testing.T) {
 	}
 	h := s.finish(ctx, t, c.goal(want.Fresh))
 	for _, fault := range s.operator.proxy.Pending() {
-		t.Errorf("%s: there was no write %d for it to hit", fault, fault.Write)
+		t.Errorf("fault %q was not injected: there was no write %d", fault, fault.Write)
 	}
 	for _, violation := range oracle.Check(h, want) {
 		t.Error(violation)
 	}
-	t.Logf("it wrote\n%s", transcript(h))
+	t.Logf("history:\n%s", transcript(h))
 }
 
-// goal returns what is to be reached.
+// goal returns the goal of the workload.
 func (c *faultCase) goal(fresh *history.State) goal {
 	switch {
 	case fresh != nil:
-		return like(fresh)
+		return equalTo(fresh)
 	case c.workload.orphans:
 		return orphaned
 	default:
@@ -221,7 +219,7 @@ func (c *faultCase) goal(fresh *history.State) goal {
 	}
 }
 
-// transcript returns all writes of a history and what there was in the end, for a human to read.
+// transcript returns the writes and the end state of a history for humans.
 func transcript(h *history.History) string {
 	var text strings.Builder
 	for i := range h.Writes {
@@ -229,15 +227,15 @@ func transcript(h *history.History) string {
 	}
 	for i := range h.End.Deployments {
 		d := &h.End.Deployments[i]
-		fmt.Fprintf(&text, "in the end %s (UID %s) has generation %d, and %+v\n", d.Name, d.UID, d.Generation, d.Status)
+		fmt.Fprintf(&text, "end: %s (UID %s), generation %d, status %+v\n", d.Name, d.UID, d.Generation, d.Status)
 	}
 	for line := range strings.Lines(h.Log) {
-		if strings.HasPrefix(line, "ray-operator: ") { // why it ended
+		if strings.HasPrefix(line, "ray-operator: ") { // why the process exited
 			text.WriteString(line)
 		}
 	}
 	for _, size := range h.Sizes {
-		fmt.Fprintf(&text, "in the end %d goroutines, %d KiB of heap\n", size.Goroutines, size.HeapBytes>>10)
+		fmt.Fprintf(&text, "end: %d goroutines, %d KiB of heap\n", size.Goroutines, size.HeapBytes>>10)
 	}
 	return text.String()
 }

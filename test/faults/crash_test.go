@@ -10,8 +10,8 @@ import (
 
 var crashPhases = []proxy.Phase{proxy.BeforeCommit, proxy.AfterCommit, proxy.AfterResponse}
 
-// crashCases kill the operator at every write of every workload, in every phase. Where the
-// writes are many, it is killed again at every later write. A crash excuses nothing.
+// crashCases kill the operator at every write of every workload, in every phase. For the workloads
+// in crashTwice the operator is killed again at every later write. A crash has no allowance.
 func crashCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -25,7 +25,7 @@ func crashCases() []faultCase {
 					faults:   []proxy.Fault{first},
 					always:   w.name == "create" || w.name == "image",
 				})
-				if twice.Has(w.name) {
+				if crashTwice.Has(w.name) {
 					cases = append(cases, secondCrashes(w, first)...)
 				}
 			}
@@ -34,20 +34,20 @@ func crashCases() []faultCase {
 	return cases
 }
 
-// twice are the workloads in which the operator is killed twice: create, recreate, and all
+// crashTwice has the workloads in which the operator is killed twice: create, recreate, and all
 // kinds of updates.
-var twice = sets.New("create", "recreate", "image", "ports", "labels-and-env", "scale-up", "scale-down", "scale-to-zero", "worker-added")
+var crashTwice = sets.New("create", "recreate", "image", "ports", "labels-and-env", "scale-up", "scale-down", "scale-to-zero", "worker-added")
 
-// secondCrashes kill the operator at a first write and then at every later one that is
-// certain to come.
+// secondCrashes kill the operator at a first write and again at every later write that is
+// guaranteed to happen.
 func secondCrashes(w *workload, first proxy.Fault) []faultCase {
 	last := len(w.writes)
 	if first.Write < len(w.writes)-1 || first.Write == len(w.writes)-1 && first.Phase == proxy.BeforeCommit {
-		// No status was written yet. When it is, all Pods may run, and then it is the last.
+		// No status was written yet. When it is, all Pods may already be available: then it is the last.
 		last--
 	}
 	if first.Phase == proxy.BeforeCommit {
-		last++ // what was kept from the server comes once more
+		last++ // the write that did not reach the server is sent again
 	}
 	var cases []faultCase
 	for write := first.Write + 1; write <= last; write++ {

@@ -1,13 +1,12 @@
-// Package faults proves that no single fault leaves a Ray wrong. It runs the shipped
-// operator against a real API server through a proxy that makes one thing go wrong, at
-// every place where it can, and judges the history of each run afterwards.
+// Package faults is the fault-injection suite. It runs the shipped operator against a real API
+// server through a proxy that injects one fault, at every point where it can occur, and checks the
+// history of each run afterwards.
 //
-//	history   what is known of a run
-//	proxy     what goes wrong in it
-//	oracle    what has to hold in it, whatever went wrong
-//	schema    every leaf of a Ray's schema, and values for it
+//	history   what is recorded of a run
+//	proxy     injects faults
+//	oracle    checks a history, whatever the fault was
 //
-// The tests of this package are the cases. Each has a namespace, an operator and a proxy of
-// its own, so that they run side by side. Those of the family fields share theirs, those of
-// malformed too, and have Rays of their own. hack/faults.sh starts the cluster.
+// The tests of this package are the cases. Each case has its own namespace, operator and proxy, so
+// that cases run in parallel. The cases of the family malformed share a namespace and an operator,
+// and have a Ray each. hack/faults.sh starts the cluster.
 package faults

@@ -18,44 +18,44 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
-// contested are the workloads over which two operators meet.
-var contested = map[string]bool{"create": true, "image": true, "ports": true, "worker-removed": true, "recreate": true}
+// failoverWorkloads are the workloads during which the leader loses its lease.
+var failoverWorkloads = map[string]bool{"create": true, "image": true, "ports": true, "worker-removed": true, "recreate": true}
 
-// separations are how the operator that leads loses its lease without knowing it.
-var separations = []struct {
+// leaseLosses are the ways in which the leader loses its lease without noticing.
+var leaseLosses = []struct {
 	name string
-	// lose happens when a write of the leader is on its way.
-	lose func(*scene)
-	// wait waits until the leader must not act any more.
-	wait func(context.Context, *scene, goal) error
-	// wake lets the leader go on.
-	wake func(*scene) error
+	// lose runs while a write of the leader is in flight.
+	lose func(*setup)
+	// wait returns once the leader is no longer allowed to write.
+	wait func(context.Context, *setup, goal) error
+	// resume lets the leader continue.
+	resume func(*setup) error
 }{
 	{
-		name: "paused",
-		lose: func(s *scene) { _ = s.operator.signal(syscall.SIGSTOP) }, // if it failed, nobody would take over
-		wait: awaitSuccess,
-		wake: func(s *scene) error { return s.operator.signal(syscall.SIGCONT) },
+		name:   "paused",
+		lose:   func(s *setup) { _ = s.operator.signal(syscall.SIGSTOP) }, // if this fails, awaitFailover does
+		wait:   awaitFailover,
+		resume: func(s *setup) error { return s.operator.signal(syscall.SIGCONT) },
 	},
 	{
 		name: "lease-unreachable",
-		lose: func(s *scene) { s.operator.proxy.Break(history.Leases, true) },
-		wait: awaitSuccess,
-		wake: func(s *scene) error {
+		lose: func(s *setup) { s.operator.proxy.Break(history.Leases, true) },
+		wait: awaitFailover,
+		resume: func(s *setup) error {
 			s.operator.proxy.Break(history.Leases, false)
 			return nil
 		},
 	},
 	{
-		// Nobody leads then, and nothing happens until somebody does.
+		// There is no leader until leases are available again.
 		name: "leases-down",
-		lose: func(s *scene) {
+		lose: func(s *setup) {
 			for _, operator := range s.operators() {
 				operator.proxy.Break(history.Leases, true)
 			}
 		},
-		wait: func(ctx context.Context, s *scene, _ goal) error { return s.operator.awaitEnd(ctx) },
-		wake: func(s *scene) error {
+		wait: func(ctx context.Context, s *setup, _ goal) error { return s.operator.awaitExit(ctx) },
+		resume: func(s *setup) error {
 			for _, operator := range s.operators() {
 				operator.proxy.Break(history.Leases, false)
 			}
@@ -64,58 +64,58 @@ var separations = []struct {
 	},
 }
 
-// awaitSuccess waits until the successor of a leader leads, and has done all that it has to. Its
-// first write can come long after the last of its predecessor.
-func awaitSuccess(ctx context.Context, s *scene, goal goal) error {
+// awaitFailover waits until the standby leads and has reached the goal. Its first write can be long
+// after the last write of its predecessor.
+func awaitFailover(ctx context.Context, s *setup, goal goal) error {
 	if err := s.awaitLeader(ctx, s.leader); err != nil {
 		return err
 	}
 	return s.await(ctx, goal)
 }
 
-// awaitEnd waits until a process of the operator has ended by itself.
-func (o *operator) awaitEnd(ctx context.Context) error {
+// awaitExit waits until a process of the operator has exited on its own.
+func (o *operator) awaitExit(ctx context.Context) error {
 	return eventually(ctx, func() error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if !slices.ContainsFunc(o.processes, func(p history.Process) bool { return !p.Killed }) {
-			return errors.New("the operator does not give up")
+			return errors.New("the operator has not exited")
 		}
 		return nil
 	})
 }
 
-// doubleCases run two operators, of which one leads. At each of its writes the leader
-// loses its lease, while the write is still on its way, and the other takes over, if it can
-// have the lease. Then the write arrives.
+// doubleCases run two operators with leader election. At each of its writes the leader loses its
+// lease while the write is in flight, and the standby takes over if it can acquire the lease. Then
+// the write arrives.
 func doubleCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
 		w := &workloads[i]
-		for write := 1; contested[w.name] && write <= len(w.writes); write++ {
-			for _, separation := range separations {
+		for write := 1; failoverWorkloads[w.name] && write <= len(w.writes); write++ {
+			for _, loss := range leaseLosses {
 				for _, phase := range errorPhases {
 					cases = append(cases, faultCase{
-						name:     fmt.Sprintf("double/%s/write-%d/%s/%s", w.name, write, separation.name, phase),
+						name:     fmt.Sprintf("double/%s/write-%d/%s/%s", w.name, write, loss.name, phase),
 						workload: w,
 						faults:   []proxy.Fault{{Write: write, Kind: proxy.Stall, Phase: phase}},
-						prepare: func(t *testing.T, s *scene) {
+						prepare: func(t *testing.T, s *setup) {
 							s.addStandby(t)
-							s.operator.stalled = func() { separation.lose(s) }
+							s.operator.stalled = func() { loss.lose(s) }
 						},
-						then: func(ctx context.Context, s *scene, goal goal) error {
+						then: func(ctx context.Context, s *setup, goal goal) error {
 							if err := s.awaitHeld(ctx); err != nil {
 								return err
 							}
-							if err := separation.wait(ctx, s, goal); err != nil {
+							if err := loss.wait(ctx, s, goal); err != nil {
 								return err
 							}
 							s.operator.proxy.Resume()
-							return separation.wake(s)
+							return loss.resume(s)
 						},
-						// The write that arrives late is refused, and with it perhaps one more: a
-						// process that was woken may write once before it looks at its lease.
-						allowance: oracle.Allowance{LostEvents: true, LostLease: true, Refused: 2},
+						// The late write is rejected. So may be one more: a resumed process can write once
+						// before it checks its lease.
+						allowance: oracle.Allowance{LostEvents: true, LostLease: true, Rejected: 2},
 					})
 				}
 			}
@@ -124,30 +124,30 @@ func doubleCases() []faultCase {
 	return cases
 }
 
-// rivalCases run every workload under two operators that both act, as two without a lease do. The
-// second one is as fast as the first, or its view of a resource lags until the first has finished.
-func rivalCases() []faultCase {
+// bothActiveCases run every workload under two operators without leader election. The caches of the
+// second are up to date, or the cache of one resource is stale until the first has reached the goal.
+func bothActiveCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
 		w := &workloads[i]
-		name := fmt.Sprintf("double/%s/both-act/", w.name)
-		// What both do is done once, and refused once. Who is refused tries it again until it sees why.
-		allowance := oracle.Allowance{Refused: staleRefusals}
-		cases = append(cases, faultCase{name: name + "side-by-side", workload: w, prepare: func(t *testing.T, s *scene) { s.addRival(t) }, allowance: allowance})
+		name := fmt.Sprintf("double/%s/both-active/", w.name)
+		// Of two equal writes one is rejected. Its sender retries until its cache shows the other.
+		allowance := oracle.Allowance{Rejected: staleRejections}
+		cases = append(cases, faultCase{name: name + "in-sync", workload: w, prepare: func(t *testing.T, s *setup) { s.addActive(t) }, allowance: allowance})
 		for _, resource := range []string{history.Rays, history.Services, history.Deployments} {
-			// A status is of what its writer sees of the children.
-			allowance.TwoViews = resource != history.Rays
+			// A status reports the children that its writer sees.
+			allowance.DivergentViews = resource != history.Rays
 			cases = append(cases, faultCase{
-				name: name + "behind-in-" + resource, workload: w, allowance: allowance,
-				prepare: func(t *testing.T, s *scene) {
-					s.addRival(t)
+				name: name + "stale-" + resource, workload: w, allowance: allowance,
+				prepare: func(t *testing.T, s *setup) {
+					s.addActive(t)
 					s.standbyFaults = []proxy.Fault{{Kind: proxy.Hold, Resource: resource}}
 				},
-				then: func(ctx context.Context, s *scene, goal goal) error {
+				then: func(ctx context.Context, s *setup, goal goal) error {
 					if err := s.await(ctx, goal); err != nil {
 						return err
 					}
-					// They may not rest before: each tells what it sees.
+					// There may be no steady state before: each reports what it sees.
 					s.standby.proxy.Release(resource)
 					return nil
 				},
@@ -157,10 +157,10 @@ func rivalCases() []faultCase {
 	return cases
 }
 
-// addRival adds a second operator to a scene, which knows nothing of the first.
-func (s *scene) addRival(t *testing.T) {
+// addActive adds a second operator without leader election to a setup.
+func (s *setup) addActive(t *testing.T) {
 	t.Helper()
-	s.standby = newOperatorOf(t, "rival", s.namespace)
+	s.standby = newOperatorOf(t, "second", s.namespace)
 	if err := s.standby.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -171,14 +171,14 @@ func (s *scene) addRival(t *testing.T) {
 		return nil
 	})
 	if err == nil {
-		err = s.quiet(t.Context(), holdQuiet)
+		err = s.awaitIdle(t.Context(), heldIdle)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// leaseArgs make operators agree on who acts, and that fast.
+// leaseArgs enable leader election with short durations.
 func leaseArgs(namespace string) []string {
 	return []string{
 		"--leader-elect", "--leader-elect-resource-namespace=" + namespace,
@@ -186,8 +186,8 @@ func leaseArgs(namespace string) []string {
 	}
 }
 
-// addStandby makes the operator of a scene one that leads, and adds one that stands by.
-func (s *scene) addStandby(t *testing.T) {
+// addStandby restarts the operator of a setup with leader election, and adds a standby.
+func (s *setup) addStandby(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
 	if err := allowLease(ctx, s.namespace); err != nil {
@@ -208,7 +208,7 @@ func (s *scene) addStandby(t *testing.T) {
 	}
 }
 
-// allowLease gives operators the right to a lease in a namespace, as they have it in their own.
+// allowLease authorizes operators to use a lease in a namespace, as the shipped Role does in theirs.
 func allowLease(ctx context.Context, namespace string) error {
 	shipped, err := kube.RbacV1().Roles("ray-system").Get(ctx, "ray-operator-leader-election", metav1.GetOptions{})
 	if err != nil {
@@ -227,7 +227,7 @@ func allowLease(ctx context.Context, namespace string) error {
 	if _, err = kube.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	// The API server learns of its own rules by a watch.
+	// The API server's authorizer watches its rules, so they apply with a delay.
 	asOperator, err := kubernetes.NewForConfig(operatorConfig)
 	if err != nil {
 		return err
@@ -241,18 +241,18 @@ func allowLease(ctx context.Context, namespace string) error {
 	})
 }
 
-// leaseName is the name of the lease that operators compete for.
+// leaseName is the name of the operators' lease.
 const leaseName = "ray-operator"
 
-// awaitLeader waits until an operator leads that is not the one that led before, and notes which.
-func (s *scene) awaitLeader(ctx context.Context, before string) error {
+// awaitLeader waits until an operator leads that is not the previous leader, and records it.
+func (s *setup) awaitLeader(ctx context.Context, previous string) error {
 	return eventually(ctx, func() error {
 		lease, err := kube.CoordinationV1().Leases(s.namespace).Get(ctx, leaseName, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		holder := lease.Spec.HolderIdentity
-		if holder == nil || *holder == "" || *holder == before {
+		if holder == nil || *holder == "" || *holder == previous {
 			return errors.New("no other operator leads")
 		}
 		s.leader = *holder
@@ -260,9 +260,9 @@ func (s *scene) awaitLeader(ctx context.Context, before string) error {
 	})
 }
 
-// eventually waits until check returns no error, for a while.
+// eventually polls until check returns nil, at most for -step-timeout.
 func eventually(ctx context.Context, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, *patience)
+	ctx, cancel := context.WithTimeout(ctx, *stepTimeout)
 	defer cancel()
-	return await(ctx, check)
+	return poll(ctx, check)
 }

@@ -18,8 +18,7 @@ var (
 	errorPhases = []proxy.Phase{proxy.BeforeCommit, proxy.AfterCommit}
 )
 
-// errorCases fail every write of every workload with every error, before the server has
-// done it and after that.
+// errorCases fail every write of every workload with every error, before and after the commit.
 func errorCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -44,18 +43,17 @@ func errorCases() []faultCase {
 	return cases
 }
 
-// errorAllowance returns what an error excuses. An error is a problem that is told in the
-// status and in one event, and from which the Ray then recovers; the conflict of an update
-// is none. Where the operator waits for others, any write may be a create. If the
-// write was done nevertheless, the operator cannot know it to be a success of its own, and
-// may try it again, once.
+// errorAllowance returns the allowance for an error. An error is a problem that is reported in the
+// status and in one event, and from which the Ray recovers; the conflict of an update is not. If
+// the operator is blocked by other controllers, any write may be a create. If the write was
+// committed, the operator does not know that, and may retry it once.
 func errorAllowance(w *workload, write, code int, phase proxy.Phase) oracle.Allowance {
 	var allowance oracle.Allowance
-	if code != http.StatusConflict || strings.HasPrefix(w.writes[write-1], "create") || w.waits {
-		allowance.Problems, allowance.Warnings, allowance.Recoveries = 1, 1, 1
+	if code != http.StatusConflict || strings.HasPrefix(w.writes[write-1], "create") || w.blocked {
+		allowance.ProblemStatuses, allowance.WarningEvents, allowance.Recoveries = 1, 1, 1
 	}
 	if phase == proxy.AfterCommit {
-		allowance.Refused = 1
+		allowance.Rejected = 1
 	}
 	return allowance
 }

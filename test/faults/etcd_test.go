@@ -23,10 +23,10 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// etcd is the store behind the API server, by its JSON gateway.
+// etcd is a client of the API server's etcd. It uses the JSON gateway.
 type etcd struct{ url string }
 
-// findEtcd finds the etcd of a cluster of hack/cluster.
+// findEtcd returns the etcd of a cluster that hack/cluster started.
 func findEtcd(dir, name string) (*etcd, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "clusters", name, "kwok.yaml"))
 	if err != nil {
@@ -52,22 +52,22 @@ func (e *etcd) post(ctx context.Context, path string, request any) (*http.Respon
 	return http.DefaultClient.Do(sent)
 }
 
-// call sends a request and reads the answer.
-func (e *etcd) call(ctx context.Context, path string, request, answer any) error {
-	response, err := e.post(ctx, path, request)
+// call sends a request and decodes the response.
+func (e *etcd) call(ctx context.Context, path string, request, response any) error {
+	received, err := e.post(ctx, path, request)
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	defer received.Body.Close()
+	if received.StatusCode != http.StatusOK {
 		var failure struct{ Message string }
-		_ = json.NewDecoder(response.Body).Decode(&failure) // the path and the code say enough
-		return fmt.Errorf("etcd: %s: %s: %s", path, response.Status, failure.Message)
+		_ = json.NewDecoder(received.Body).Decode(&failure) // the path and the code are sufficient
+		return fmt.Errorf("etcd: %s: %s: %s", path, received.Status, failure.Message)
 	}
-	return json.NewDecoder(response.Body).Decode(answer)
+	return json.NewDecoder(received.Body).Decode(response)
 }
 
-// storeStatus is how much is in the store.
+// storeStatus is the status of etcd.
 type storeStatus struct {
 	Header struct {
 		Member   string `json:"member_id"`
@@ -82,7 +82,7 @@ func (e *etcd) status(ctx context.Context) (*storeStatus, error) {
 	return status, e.call(ctx, "/v3/maintenance/status", struct{}{}, status)
 }
 
-// compact forgets all revisions but the newest.
+// compact removes all revisions except the newest.
 func (e *etcd) compact(ctx context.Context) error {
 	status, err := e.status(ctx)
 	if err != nil {
@@ -92,21 +92,21 @@ func (e *etcd) compact(ctx context.Context) error {
 	return e.call(ctx, "/v3/kv/compaction", request, &struct{}{})
 }
 
-// errFull is that etcd accepts no more.
+// errFull means that etcd rejected a write because it is full.
 var errFull = errors.New("etcd is full")
 
-// commitInterval is at most how long etcd takes to count in its size what it has accepted: twice
-// its --backend-batch-interval.
+// commitInterval is the maximum delay until etcd's size includes a write: twice its
+// --backend-batch-interval.
 const commitInterval = 200 * time.Millisecond
 
-// fillUntil writes until the store has a size. It returns errFull if the store is full before.
+// fillUntil writes until etcd has a size. It returns errFull if etcd is full before that.
 func (e *etcd) fillUntil(ctx context.Context, size int64) error {
 	for {
 		status, err := e.status(ctx)
 		if err != nil || status.Size >= size {
 			return err
 		}
-		// Half of what is missing does not overshoot, though not all of it may be counted yet.
+		// Half of the difference does not overshoot, although the size may lag.
 		for range max(1, (size-status.Size)/ballast/2) {
 			if err := e.write(ctx); err != nil {
 				return err
@@ -116,7 +116,7 @@ func (e *etcd) fillUntil(ctx context.Context, size int64) error {
 	}
 }
 
-// fill writes until the store takes no more.
+// fill writes until etcd is full.
 func (e *etcd) fill(ctx context.Context) error {
 	for {
 		err := e.write(ctx)
@@ -129,9 +129,9 @@ func (e *etcd) fill(ctx context.Context) error {
 	}
 }
 
-const ballast = 1 << 20 // bytes; a request may have half as much again
+const ballast = 1 << 20 // bytes; a request is limited to 1.5 MiB
 
-// write stores ballast. It returns errFull if there is no room.
+// write stores ballast. It returns errFull if etcd is full.
 func (e *etcd) write(ctx context.Context) error {
 	err := e.call(ctx, "/v3/kv/put", map[string]any{"key": []byte("/ballast"), "value": make([]byte, ballast)}, &struct{}{})
 	if err != nil && strings.Contains(err.Error(), "database space exceeded") {
@@ -140,7 +140,7 @@ func (e *etcd) write(ctx context.Context) error {
 	return err
 }
 
-// free makes room again as an administrator does, and lifts the alarm.
+// free compacts and defragments etcd as an administrator would, and disarms the alarm.
 func (e *etcd) free(ctx context.Context) error {
 	if err := e.compact(ctx); err != nil {
 		return err
@@ -152,11 +152,11 @@ func (e *etcd) free(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lift := map[string]any{"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": status.Header.Member}
-	return e.call(ctx, "/v3/maintenance/alarm", lift, &struct{}{})
+	disarm := map[string]any{"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": status.Header.Member}
+	return e.call(ctx, "/v3/maintenance/alarm", disarm, &struct{}{})
 }
 
-// stored is where the API server keeps the objects of a resource, and how to read them.
+// stored has the key prefix and the decoder of the objects of a resource in etcd.
 var stored = map[string]struct {
 	prefix  string
 	decoder runtime.Decoder
@@ -166,9 +166,8 @@ var stored = map[string]struct {
 	history.Deployments: {"/registry/deployments/", kubescheme.Codecs.UniversalDeserializer()},
 }
 
-// record records what happens in a namespace from now on, until the test ends. Unlike the
-// watches of the API server those of etcd are resumed where they broke off, whoever was
-// killed meanwhile. So the history has no gap.
+// record records every version of the objects in a namespace until the test ends. Unlike a watch
+// of the API server, a watch of etcd can be resumed after an outage, so the history has no gap.
 func (e *etcd) record(t *testing.T, namespace string) *recorder {
 	t.Helper()
 	status, err := e.status(t.Context())
@@ -188,7 +187,7 @@ func (e *etcd) record(t *testing.T, namespace string) *recorder {
 	return r
 }
 
-// storeEvents is one message of a watch.
+// storeEvents is a message of a watch.
 type storeEvents struct {
 	Result struct {
 		Canceled     bool
@@ -208,12 +207,11 @@ type keyValue struct {
 	Value    []byte
 }
 
-// follow records from a revision on, and returns from which one to go on when the watch
-// has broken off.
+// follow records from a revision on. When the watch ends, it returns the revision to resume from.
 func (e *etcd) follow(ctx context.Context, r *recorder, resource, namespace string, from int64) int64 {
 	prefix := stored[resource].prefix + namespace
 	response, err := e.post(ctx, "/v3/watch", map[string]any{"create_request": map[string]any{
-		"key": []byte(prefix + "/"), "range_end": []byte(prefix + "0"), // the character after the slash
+		"key": []byte(prefix + "/"), "range_end": []byte(prefix + "0"), // the character after '/'
 		"start_revision": strconv.FormatInt(from, 10), "prev_kv": true,
 	}})
 	if err != nil {
@@ -241,7 +239,7 @@ func (e *etcd) follow(ctx context.Context, r *recorder, resource, namespace stri
 	}
 }
 
-// version returns what a watch of the API server would show.
+// version returns the version that a watch of the API server would return.
 func (e *storeEvent) version(resource string) (history.Version, error) {
 	version := history.Version{Resource: resource, Deleted: e.Type == "DELETE"}
 	value := e.KV.Value
@@ -250,11 +248,11 @@ func (e *storeEvent) version(resource string) (history.Version, error) {
 	}
 	decoded, _, err := stored[resource].decoder.Decode(value, nil, nil)
 	if err != nil {
-		return version, fmt.Errorf("reading one of %s from etcd: %w", resource, err)
+		return version, fmt.Errorf("decoding an object of %s from etcd: %w", resource, err)
 	}
 	object, ok := decoded.(metav1.Object)
 	if !ok {
-		return version, fmt.Errorf("one of %s in etcd is a %T", resource, decoded)
+		return version, fmt.Errorf("an object of %s in etcd is a %T", resource, decoded)
 	}
 	object.SetResourceVersion(strconv.FormatInt(e.KV.Revision, 10))
 	version.Object = object

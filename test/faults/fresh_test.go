@@ -12,20 +12,20 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// freshState is the state of a Ray that is deployed the first time that it is asked for.
+// freshState is the state of a Ray that is deployed when it is first requested.
 type freshState struct {
 	once  sync.Once
 	state *history.State
 	err   error
 }
 
-// freshStates are by spec.
+// freshStates are keyed by spec.
 var (
 	freshMu     sync.Mutex
 	freshStates = map[string]*freshState{}
 )
 
-// fresh returns the state after a Ray with a spec was created, and nothing else happened.
+// fresh returns the state after an undisturbed deployment of a Ray.
 func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
 	t.Helper()
 	key, err := json.Marshal(spec)
@@ -35,30 +35,30 @@ func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
 	freshMu.Lock()
 	f, found := freshStates[string(key)]
 	if !found {
-		f = &freshState{err: errors.New("another case has ended while it made one")}
+		f = &freshState{err: errors.New("the case that deployed it has failed")}
 		freshStates[string(key)] = f
 	}
 	freshMu.Unlock()
 	f.once.Do(func() { f.state, f.err = deployFresh(t, spec) })
 	if f.err != nil {
-		t.Fatalf("a fresh deployment: %v", f.err)
+		t.Fatalf("fresh deployment: %v", f.err)
 	}
 	return f.state
 }
 
 func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	ctx, cancel := context.WithTimeout(t.Context(), *stepTimeout)
 	defer cancel()
-	s := newScene(t)
+	s := newSetup(t)
 	if err := createRay(ctx, s.namespace, spec); err != nil {
 		return nil, err
 	}
-	// A defect that shows also where nothing was made to go wrong has to have an oracle's name, too.
+	// A mutant that fails even without faults must be attributed to an oracle, too.
 	if err := s.await(ctx, healthy); err != nil {
 		return nil, violation(oracle.EndState, err)
 	}
-	if err := s.rest(ctx); err != nil {
-		return nil, violation(oracle.Rest, err)
+	if err := s.awaitSteadyState(ctx); err != nil {
+		return nil, violation(oracle.SteadyState, err)
 	}
 	return readState(ctx, s.namespace)
 }
@@ -67,10 +67,10 @@ func violation(name oracle.Name, err error) error {
 	return errors.New(oracle.Violation{Oracle: name, Text: err.Error()}.String())
 }
 
-// healthy is the goal that a Ray says that all is well.
+// healthy is the goal that there is one Ray, and that it is healthy.
 func healthy(state *history.State) error {
 	if len(state.Rays) != 1 || !oracle.Healthy(&state.Rays[0]) {
-		return errors.New("there is no healthy Ray")
+		return errors.New("the Ray is not healthy")
 	}
 	return nil
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// goal returns what is missing from a state, or nil.
+// goal returns why a state is not the desired one, or nil if it is.
 type goal func(*history.State) error
 
-// like is the goal that all is as in another state.
-func like(fresh *history.State) goal {
+// equalTo is the goal that the state equals that of a fresh deployment.
+func equalTo(fresh *history.State) goal {
 	return func(state *history.State) error {
 		if diff := oracle.Diff(state, fresh); diff != "" {
 			return errors.New(diff)
@@ -21,7 +21,7 @@ func like(fresh *history.State) goal {
 	}
 }
 
-// gone is the goal that nothing is left.
+// gone is the goal that no objects are left.
 func gone(state *history.State) error {
 	if left := len(state.Rays) + len(state.Services) + len(state.Deployments); left > 0 {
 		return fmt.Errorf("%d objects are left", left)
@@ -29,14 +29,14 @@ func gone(state *history.State) error {
 	return nil
 }
 
-// orphaned is the goal that the Ray is gone and all its children are left, without an owner.
+// orphaned is the goal that the Ray is gone and its children are left without an owner.
 func orphaned(state *history.State) error {
 	if len(state.Rays) > 0 || len(state.Services) != 1 || len(state.Deployments) != 2 {
-		return fmt.Errorf("there are %d Rays, %d Services and %d Deployments", len(state.Rays), len(state.Services), len(state.Deployments))
+		return fmt.Errorf("there are %d Rays, %d Services and %d Deployments, want 0, 1 and 2", len(state.Rays), len(state.Services), len(state.Deployments))
 	}
 	for i := range state.Deployments {
 		if len(state.Deployments[i].OwnerReferences) > 0 {
-			return fmt.Errorf("%s has an owner", state.Deployments[i].Name)
+			return fmt.Errorf("Deployment %q has an owner", state.Deployments[i].Name)
 		}
 	}
 	return nil

@@ -22,215 +22,214 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// store is the etcd of the cluster, if TestInfrastructure may break it.
+// store is the etcd of the cluster. It is nil unless TestInfrastructure may stop its components.
 var store *etcd
 
-// lead is how long before a component goes the first user may act.
-const lead = 300 * time.Millisecond
+// leadTime is how long before an outage the first workload may start.
+const leadTime = 300 * time.Millisecond
 
-// TestInfrastructure takes away what the operator stands on, while all workloads are under
-// way side by side. It needs a cluster to itself.
+// TestInfrastructure stops components of the control plane while all workloads run in parallel. It
+// needs a cluster of its own.
 func TestInfrastructure(t *testing.T) {
 	if store == nil {
-		t.Skip("needs a cluster that it may break: run hack/faults.sh")
+		t.Skip("requires -outage-cluster: run hack/faults.sh")
 	}
 	tool := filepath.Join(t.TempDir(), "cluster")
 	build := exec.CommandContext(t.Context(), "go", "build", "-C", filepath.Join(*root, "hack", "cluster"), "-o", tool, ".")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("building hack/cluster: %v: %s", err, out)
 	}
 	selected := false
 	for i := range outages {
-		st := &stage{outage: &outages[i], tool: tool, begun: make(chan struct{}), over: make(chan struct{})}
+		g := &outageGroup{outage: &outages[i], tool: tool, started: make(chan struct{}), over: make(chan struct{})}
 		for j := range workloads {
-			p := &play{name: "infrastructure/" + st.outage.name + "/" + workloads[j].name, workload: &workloads[j]}
-			c := testCase{name: p.name}
+			r := &outageCase{name: "infrastructure/" + g.outage.name + "/" + workloads[j].name, workload: &workloads[j]}
+			c := testCase{name: r.name}
 			if c.selected() {
-				st.plays = append(st.plays, p)
+				g.cases = append(g.cases, r)
 			}
 		}
-		if len(st.plays) > 0 {
+		if len(g.cases) > 0 {
 			selected = true
-			st.run(t)
+			g.run(t)
 		}
 	}
 	if !selected {
-		t.Fatalf("there is no case %q", *only)
+		t.Fatalf("no case is selected: -case is %q, -cases is %q", *only, *matching)
 	}
 }
 
-// stage is where all workloads meet one outage.
-type stage struct {
+// outageGroup runs all workloads during one outage.
+type outageGroup struct {
 	outage *outage
-	// tool is the program of hack/cluster.
+	// tool is the binary of hack/cluster.
 	tool   string
 	random *rand.Rand
-	plays  []*play
+	cases  []*outageCase
 
-	// ready and acted count the plays that are not at that point yet.
-	ready, acted sync.WaitGroup
-	// begun is closed when users may act, over when all components are back.
-	begun, over chan struct{}
-	// err is why the outage could not be brought about. It is set before it is over.
+	// ready counts the cases that are not ready for the outage, done those with a running workload.
+	ready, done sync.WaitGroup
+	// started is closed when workloads may start, over when all components are available again.
+	started, over chan struct{}
+	// err is why the outage failed. It is set before over is closed.
 	err error
 }
 
-// play is one workload on a stage.
-type play struct {
+// outageCase is one workload during an outage.
+type outageCase struct {
 	name     string
 	workload *workload
-	scene    *scene
-	// delay is how long after the others the user acts.
+	setup    *setup
+	// delay is how long after the first possible time the workload starts.
 	delay time.Duration
-	// problems are what was found during the outage.
+	// problems were found during the outage.
 	problems []string
 }
 
-// run runs the plays as tests, all at the same time.
-func (st *stage) run(t *testing.T) {
+// run runs the cases as parallel subtests.
+func (g *outageGroup) run(t *testing.T) {
 	parallel, err := strconv.Atoi(flag.Lookup("test.parallel").Value.String())
-	if err != nil || parallel < len(st.plays) {
-		t.Fatalf("needs -parallel %d, since the workloads wait for each other", len(st.plays))
+	if err != nil || parallel < len(g.cases) {
+		t.Fatalf("the workloads wait for each other: set -parallel to at least %d", len(g.cases))
 	}
-	st.random = randomOf(st.outage.name)
-	st.ready.Add(len(st.plays))
-	st.acted.Add(len(st.plays))
-	t.Run("infrastructure/"+st.outage.name, func(t *testing.T) { // It ends when all plays have ended.
-		for _, p := range st.plays {
-			p.delay = time.Duration(randomOf(p.name).Int64N(int64(lead)))
-			t.Run(p.workload.name, func(t *testing.T) {
+	g.random = newRandom(g.outage.name)
+	g.ready.Add(len(g.cases))
+	g.done.Add(len(g.cases))
+	t.Run("infrastructure/"+g.outage.name, func(t *testing.T) { // It ends when all its cases have ended.
+		for _, c := range g.cases {
+			c.delay = time.Duration(newRandom(c.name).Int64N(int64(leadTime)))
+			t.Run(c.workload.name, func(t *testing.T) {
 				t.Parallel()
-				st.perform(t, p)
+				g.runCase(t, c)
 			})
 		}
-		// The plays go on when this function has returned.
+		// The cases continue when this function has returned.
 		go func() {
-			defer close(st.over)
-			st.ready.Wait()
-			st.err = st.outage.strike(t.Context(), st)
-			st.begin() // also if it has failed before
+			defer close(g.over)
+			g.ready.Wait()
+			g.err = g.outage.run(t.Context(), g)
+			g.start() // in case the outage failed before
 		}()
 	})
 }
 
-// randomOf returns random numbers that follow from the seed and a name alone, so that they are the
-// same whatever else is run.
-func randomOf(name string) *rand.Rand { return rand.New(rand.NewPCG(*seed, hash(name))) }
+// newRandom returns random numbers that depend only on the seed and a name, not on other cases.
+func newRandom(name string) *rand.Rand { return rand.New(rand.NewPCG(*seed, hash(name))) }
 
-// begin lets the users act. It may be called again.
-func (st *stage) begin() {
+// start lets the workloads start. It may be called more than once.
+func (g *outageGroup) start() {
 	select {
-	case <-st.begun:
+	case <-g.started:
 	default:
-		close(st.begun)
+		close(g.started)
 	}
 }
 
 // cluster runs a command of hack/cluster on the cluster.
-func (st *stage) cluster(ctx context.Context, command string, components ...string) error {
+func (g *outageGroup) cluster(ctx context.Context, command string, components ...string) error {
 	dir, err := filepath.Abs(filepath.Dir(*kubeconfig))
 	if err != nil {
 		return err
 	}
-	run := exec.CommandContext(ctx, st.tool, append([]string{command, "--name", *breakable, "--dir", dir}, components...)...)
+	run := exec.CommandContext(ctx, g.tool, append([]string{command, "--name", *outageCluster, "--dir", dir}, components...)...)
 	run.Dir = filepath.Join(*root, "hack", "cluster")
 	if out, err := run.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w: %s", command, components, err, out)
+		return fmt.Errorf("hack/cluster %s %v: %w: %s", command, components, err, out)
 	}
 	return nil
 }
 
-// perform brings a Ray to where the workload begins, acts when all others do, and judges
-// what came of it once all components are back.
-func (st *stage) perform(t *testing.T, p *play) {
-	ready, acted := sync.OnceFunc(st.ready.Done), sync.OnceFunc(st.acted.Done)
-	defer sayHowToRepeat(t, p.name)
-	defer acted() // also if it fails before
+// runCase prepares the Ray, runs the workload together with all others, and checks the history once
+// all components are available again.
+func (g *outageGroup) runCase(t *testing.T, c *outageCase) {
+	ready, done := sync.OnceFunc(g.ready.Done), sync.OnceFunc(g.done.Done)
+	defer logRepeatCommand(t, c.name)
+	defer done() // in case it fails before
 	defer ready()
-	w := p.workload
-	want := &oracle.Expectation{Writes: w.writes, Allowance: w.allow(st.outage.allowance, 0), ObservedHealth: true}
+	w := c.workload
+	want := &oracle.Expectation{Writes: w.writes, Allowance: w.allow(g.outage.allowance, nil), ObservedHealth: true}
 	if w.to != nil {
 		want.Fresh = fresh(t, w.to)
 	}
-	p.begin(t)
+	c.prepare(t)
 	ready()
-	<-st.begun
-	time.Sleep(p.delay)
-	if err := p.insist(t.Context()); err != nil {
+	<-g.started
+	time.Sleep(c.delay)
+	if err := c.runWorkload(t.Context()); err != nil {
 		t.Error(err)
 	}
-	acted()
-	<-st.over
-	if st.err != nil {
-		t.Fatalf("the outage: %v", st.err)
+	done()
+	<-g.over
+	if g.err != nil {
+		t.Fatalf("outage: %v", g.err)
 	}
 
-	// The operator has this long from when all components are back.
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	// The timeout of the operator starts when all components are available again.
+	ctx, cancel := context.WithTimeout(t.Context(), *stepTimeout)
 	defer cancel()
-	back := time.Now()
-	goal := observed((&faultCase{workload: w}).goal(want.Fresh))
-	h := p.scene.finish(ctx, t, goal)
+	recovered := time.Now()
+	goal := complete((&faultCase{workload: w}).goal(want.Fresh))
+	h := c.setup.finish(ctx, t, goal)
 	select {
-	case <-p.scene.operator.crashed:
-		t.Error("the operator ended by itself")
+	case <-c.setup.operator.crashed:
+		t.Error("the operator exited on its own")
 	default:
 	}
-	for _, problem := range p.problems {
+	for _, problem := range c.problems {
 		t.Error(problem)
 	}
 	for _, violation := range oracle.Check(h, want) {
 		t.Error(violation)
 	}
 	if !h.Converged.IsZero() {
-		t.Logf("it was as wanted %.1f s after all components were back", h.Converged.Sub(back).Seconds())
+		t.Logf("the goal was reached %.1f s after all components were available again", h.Converged.Sub(recovered).Seconds())
 	}
-	t.Logf("it wrote\n%s", transcript(h))
+	t.Logf("history:\n%s", transcript(h))
 }
 
-// observed is a goal, and that the Deployment controller has done its work too. It may be
-// late: then a Ray can look as wanted for as long as nobody has looked at its Deployments.
-func observed(goal goal) goal {
+// complete is a goal that also requires the Deployment controller to be done. Until it has observed
+// the Deployments, a Ray can appear to have reached the goal.
+func complete(goal goal) goal {
 	return func(state *history.State) error {
 		for i := range state.Deployments {
 			deployment := &state.Deployments[i]
 			if metav1.GetControllerOf(deployment) != nil && !oracle.Complete(deployment) {
-				return fmt.Errorf("the Deployment %s is not complete", deployment.Name)
+				return fmt.Errorf("Deployment %q is not complete", deployment.Name)
 			}
 		}
 		return goal(state)
 	}
 }
 
-// begin makes the scene, with the Ray as it is before.
-func (p *play) begin(t *testing.T) {
+// prepare creates the setup, with the Ray that the workload changes.
+func (c *outageCase) prepare(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	ctx, cancel := context.WithTimeout(t.Context(), *stepTimeout)
 	defer cancel()
-	p.scene = newScene(t)
-	if p.workload.from != nil {
-		base := fresh(t, p.workload.from)
-		if err := createRay(ctx, p.scene.namespace, p.workload.from); err != nil {
+	c.setup = newSetup(t)
+	if c.workload.from != nil {
+		base := fresh(t, c.workload.from)
+		if err := createRay(ctx, c.setup.namespace, c.workload.from); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.scene.await(ctx, like(base)); err != nil {
+		if err := c.setup.await(ctx, equalTo(base)); err != nil {
 			t.Fatalf("before the outage: %v", err)
 		}
 	}
-	if err := p.scene.arm(ctx, nil); err != nil {
+	if err := c.setup.arm(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// ofChildren are the workloads that do something to a child. To do it twice is not the same
-// as to do it once, since the operator may have answered in between.
-var ofChildren = map[string]bool{"child-deleted": true, "child-edited": true, "service-edited": true}
+// changesChild has the workloads that change a child. They are not repeated once they have taken
+// effect, since the operator may have reverted the change in the meantime.
+var changesChild = map[string]bool{"child-deleted": true, "child-edited": true, "service-edited": true}
 
-// insist acts until the API server has taken it: it may be away.
-func (p *play) insist(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*(*patience))
+// runWorkload repeats the steps of the workload until the API server has accepted them.
+func (c *outageCase) runWorkload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*(*stepTimeout))
 	defer cancel()
-	w := p.workload
+	w := c.workload
 	steps := []func(context.Context, string) error{w.do}
 	if w.name == "recreate" {
 		steps = []func(context.Context, string) error{
@@ -238,20 +237,20 @@ func (p *play) insist(ctx context.Context) error {
 			func(ctx context.Context, namespace string) error { return createRay(ctx, namespace, w.to) },
 		}
 	}
-	before := p.scene.recorder.length()
+	before := c.setup.recorder.length()
 	for _, step := range steps {
 		for {
-			err := step(ctx, p.scene.namespace)
-			// It may have been done before, and the answer was lost.
+			err := step(ctx, c.setup.namespace)
+			// It may have been committed before, and its response was lost.
 			if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 				break
 			}
 			select {
 			case <-time.After(200 * time.Millisecond):
 			case <-ctx.Done():
-				return fmt.Errorf("the user could not act: %w", err)
+				return fmt.Errorf("workload %q: %w", w.name, err)
 			}
-			if ofChildren[w.name] && p.scene.recorder.childChanged(before) {
+			if changesChild[w.name] && c.setup.recorder.childChanged(before) {
 				break
 			}
 		}
@@ -259,15 +258,14 @@ func (p *play) insist(ctx context.Context) error {
 	return nil
 }
 
-// length returns how many versions there are.
+// length returns the number of versions.
 func (r *recorder) length() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.versions)
 }
 
-// childChanged tells whether, after so many versions, anybody has changed the spec of a
-// child or deleted one.
+// childChanged reports whether a child was deleted, or its spec changed, after a number of versions.
 func (r *recorder) childChanged(after int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -275,7 +273,7 @@ func (r *recorder) childChanged(after int) bool {
 	for i := range r.versions {
 		object, deleted := r.versions[i].Object, r.versions[i].Deleted
 		isChild := r.versions[i].Resource != history.Rays
-		// A Service has no generation, and nobody but the operator and the user writes it.
+		// A Service has no generation. Only the operator and the workload write it.
 		if isChild && i >= after && (deleted || object.GetGeneration() == 0 || object.GetGeneration() > generations[object.GetUID()]) {
 			return true
 		}
@@ -284,8 +282,7 @@ func (r *recorder) childChanged(after int) bool {
 	return false
 }
 
-// unobserved returns a Deployment that nobody has looked at, by the UID of the Ray that it
-// belongs to.
+// unobserved returns the Deployments with a generation that is not observed, by the UID of their Ray.
 func unobserved(state *history.State) map[types.UID]*appsv1.Deployment {
 	found := map[types.UID]*appsv1.Deployment{}
 	for i := range state.Deployments {
@@ -298,24 +295,23 @@ func unobserved(state *history.State) map[types.UID]*appsv1.Deployment {
 	return found
 }
 
-// awaitUnobserved waits until the operator has done what it can while nobody looks at
-// Deployments.
-func (p *play) awaitUnobserved(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, *patience)
+// awaitUnobserved waits until the operator is idle while the Deployment controller is down.
+func (c *outageCase) awaitUnobserved(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, *stepTimeout)
 	defer cancel()
-	err := p.scene.await(ctx, func(state *history.State) error {
-		if p.changesDeployments() && len(unobserved(state)) == 0 {
-			return errors.New("nobody should look at Deployments, and there is none that nobody has looked at")
+	err := c.setup.await(ctx, func(state *history.State) error {
+		if c.changesDeployments() && len(unobserved(state)) == 0 {
+			return errors.New("the Deployment controller is down, but all Deployments are observed")
 		}
 		return nil
 	})
-	return errors.Join(err, p.scene.quiet(ctx, 2*holdQuiet))
+	return errors.Join(err, c.setup.awaitIdle(ctx, 2*heldIdle))
 }
 
-// falseHealth returns which Rays claim to be well while nobody has looked at a Deployment
-// of theirs. One that nobody but others has changed may do so: no Pod of it has changed yet.
-func (p *play) falseHealth(ctx context.Context) ([]string, error) {
-	state, err := readState(ctx, p.scene.namespace)
+// falseHealth returns the Rays that are healthy although a Deployment is not observed. A Ray may be
+// healthy if only another client has changed the Deployment: none of its Pods have changed yet.
+func (c *outageCase) falseHealth(ctx context.Context) ([]string, error) {
+	state, err := readState(ctx, c.setup.namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +323,7 @@ func (p *play) falseHealth(ctx context.Context) ([]string, error) {
 		if deployment == nil || !oracle.Healthy(ray) || ray.Generation == 1 && deployment.Status.ObservedGeneration > 0 {
 			continue
 		}
-		problems = append(problems, "the Ray claims to be healthy, and nobody has looked at its Deployment "+deployment.Name)
+		problems = append(problems, fmt.Sprintf("the Ray is healthy, but its Deployment %q is not observed", deployment.Name))
 	}
 	return problems, nil
 }

@@ -18,37 +18,37 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// Where things are, as hack/faults.sh says, and which cases to run.
+// Flags that hack/faults.sh and hack/mutants.sh set.
 //
-// A Ray takes seconds on an idle machine. But all that the Deployment controller has to try again
-// shares ten tries a second, and many cases make it try again: so one may wait for a minute.
+// On an idle machine a Ray takes seconds. However, the Deployment controller limits all its retries
+// to ten per second, and many cases cause retries, so that a Ray can be delayed by a minute.
 var (
-	root       = flag.String("root", "../..", "root of the repository")
-	binary     = flag.String("operator", "../../bin/ray-operator", "the operator to run")
-	raceBinary = flag.String("race-operator", "", "the operator built with the race detector, for some of the cases; empty means none")
-	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of the cluster, as its administrator")
-	auditLog   = flag.String("audit-log", "", "audit log of the cluster; empty means that nobody compares it with the proxies")
-	seed       = flag.Uint64("seed", 1, "the order of the cases follows from it")
-	only       = flag.String("case", "", "run this case only")
-	matching   = flag.String("cases", "", "run the cases whose name matches this regular expression only")
-	patience   = flag.Duration("patience", 3*time.Minute, "how long a Ray may take to be as wanted")
-	breakable  = flag.String("breakable", "", "name of the cluster of hack/cluster, if its components may be killed; its kubeconfig is in its directory")
-	tenth      = flag.Bool("tenth", false, "run a fixed tenth of the cases")
+	root          = flag.String("root", "../..", "root of the repository")
+	binary        = flag.String("operator", "../../bin/ray-operator", "binary of the operator")
+	raceBinary    = flag.String("race-operator", "", "binary of the operator with the race detector, for some of the cases; not used if empty")
+	kubeconfig    = flag.String("kubeconfig", "", "kubeconfig of the cluster's administrator")
+	auditLog      = flag.String("audit-log", "", "audit log of the cluster, to compare with the proxies; not compared if empty")
+	seed          = flag.Uint64("seed", 1, "seed of the order of the cases and of random delays")
+	only          = flag.String("case", "", "run only this case")
+	matching      = flag.String("cases", "", "run only the cases with names that match this regular expression")
+	stepTimeout   = flag.Duration("step-timeout", 3*time.Minute, "timeout of a step of a case, such as reaching the end state")
+	outageCluster = flag.String("outage-cluster", "", "run TestInfrastructure on the cluster of hack/cluster with this name, and stop its components; the kubeconfig must be in its directory")
+	tenth         = flag.Bool("tenth", false, "run a fixed tenth of the cases")
 )
 
-// The cluster, as its administrator, and as operators reach it.
+// Clients of the administrator, and the configuration of the operators.
 var (
 	kube           kubernetes.Interface
 	rays           versioned.Interface
 	operatorConfig *rest.Config
 )
 
-// auditStart is where the audit log of the suite begins.
+// auditStart is the start of the suite in the audit log.
 var auditStart audit.Mark
 
-// quietWindow is how long an operator that has finished must not write. It is longer than
-// it puts off telling progress.
-const quietWindow = 2200 * time.Millisecond
+// idleWindow is how long an operator must make no requests to be in a steady state. It is longer
+// than the operator delays a status update.
+const idleWindow = 2200 * time.Millisecond
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// setUp installs what an administrator would, and makes the clients.
+// setUp installs the CRD and the RBAC manifests, and creates the clients.
 func setUp() error {
 	if *auditLog != "" {
 		var err error
@@ -93,25 +93,25 @@ func setUp() error {
 		return err
 	}
 
-	if *breakable != "" {
-		if store, err = findEtcd(filepath.Dir(*kubeconfig), *breakable); err != nil {
+	if *outageCluster != "" {
+		if store, err = findEtcd(filepath.Dir(*kubeconfig), *outageCluster); err != nil {
 			return fmt.Errorf("finding etcd: %w", err)
 		}
 	}
 
-	// The operators have the rights that they ship with.
+	// The operators have the shipped permissions.
 	command := exec.Command(filepath.Join(*root, "hack", "operator-kubeconfig.sh"), kubectl)
 	command.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
 	data, err := command.Output()
 	if err != nil {
-		return fmt.Errorf("making a kubeconfig for the operator: %w", err)
+		return fmt.Errorf("creating a kubeconfig for the operator: %w", err)
 	}
 	operatorConfig, err = clientcmd.RESTConfigFromKubeConfig(data)
 	if err != nil {
 		return err
 	}
 	malformed := malformedCases()
-	if *breakable == "" && slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
+	if *outageCluster == "" && slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
 		return storeMalformed()
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,25 +18,29 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
+	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// malformedCount is how many malformed Rays there are.
+// malformedCount is the number of malformed Rays.
 const malformedCount = 500
 
-// malformedScene is where the cases of the family take place: a namespace in which every
-// malformed Ray was stored under a looser schema, and the only operator that keeps it.
-type malformedScene struct {
+// validRay is the name of a valid Ray in the same namespace.
+const validRay = "valid"
+
+// malformedSetup is the namespace of the family, in which all malformed Rays were stored under a
+// schema without validation, and its only operator.
+type malformedSetup struct {
 	sharedOperator
 
-	// neighbour is held while somebody changes the correct Ray.
-	neighbour sync.Mutex
-	turn      int
+	// validMu is held while a case changes the valid Ray.
+	validMu sync.Mutex
+	changes int
 }
 
-var malformed = malformedScene{sharedOperator: sharedOperator{family: "malformed"}}
+var malformed = malformedSetup{sharedOperator: sharedOperator{family: "malformed"}}
 
-// malformedCases have one malformed Ray each. The others must not suffer from it, it must
-// say what is wrong with it, and once it is put right it must be as if nothing had been.
+// malformedCases have one malformed Ray each. It must report its error, must not affect other Rays,
+// and must be reconciled once it is corrected.
 func malformedCases() []testCase {
 	var cases []testCase
 	for i := range malformedCount {
@@ -45,14 +50,13 @@ func malformedCases() []testCase {
 	return cases
 }
 
-// malformedRay is a Ray that the schema would not let pass, or only a part of the API
-// server would.
+// malformedRay is a Ray that the schema rejects, or that Kubernetes rejects in a Deployment.
 type malformedRay struct {
 	name    string
 	content map[string]any
 }
 
-// storedRay is a Ray as the server has it, in which nothing need be what it should be.
+// storedRay is a stored Ray. Its spec and status may have any type.
 type storedRay struct {
 	Metadata metav1.ObjectMeta `json:"metadata"`
 	Spec     json.RawMessage   `json:"spec"`
@@ -62,55 +66,55 @@ type storedRay struct {
 // run runs the case of one Ray.
 func (m *malformedRay) run(t *testing.T) {
 	malformed.open(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2**patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*(*stepTimeout))
 	defer cancel()
 
-	if err := await(ctx, func() error { return m.checkVerdict(ctx) }); err != nil {
-		t.Fatalf("malformed: %v", err)
+	if err := poll(ctx, func() error { return m.checkReported(ctx) }); err != nil {
+		t.Fatalf("while it is malformed: %v", err)
 	}
-	if err := checkNeighbour(ctx); err != nil {
-		t.Fatalf("the correct Ray beside it: %v", err)
+	if err := checkValidRay(ctx); err != nil {
+		t.Fatalf("the valid Ray: %v", err)
 	}
-	time.Sleep(quietWindow) // in which nothing more may be written
+	time.Sleep(idleWindow) // for more writes, which checkWrites would find
 	m.checkWrites(t)
 
-	good, err := json.Marshal(healedSpec)
+	good, err := json.Marshal(validSpec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	patch := fmt.Appendf(nil, `[{"op":"add","path":"/spec","value":%s}]`, good)
 	_, err = raw(ctx, "PATCH", m.name, patch)
 	switch {
-	case apierrors.IsInvalid(err) && m.statusIsRefused():
-		// The API server takes neither a spec beside this status, nor a status beside this
+	case apierrors.IsInvalid(err) && m.statusIsRejected():
+		// The API server rejects any spec because of this status, and any status because of this
 		// spec. Such a Ray can only be deleted.
 	case err != nil:
-		t.Fatalf("correcting it: %v", err)
+		t.Fatalf("correcting the spec: %v", err)
 	default:
-		if err := await(ctx, func() error { return checkHealthy(ctx, m.name) }); err != nil {
-			t.Fatalf("corrected: %v", err)
+		if err := poll(ctx, func() error { return checkHealthy(ctx, m.name) }); err != nil {
+			t.Fatalf("after correcting the spec: %v", err)
 		}
 	}
 	if _, err := raw(ctx, "DELETE", m.name, nil); err != nil {
-		t.Fatalf("deleting it: %v", err)
+		t.Fatalf("deleting the Ray: %v", err)
 	}
-	if err := await(ctx, func() error { return checkGone(ctx, m.name) }); err != nil {
-		t.Fatalf("deleted: %v", err)
+	if err := poll(ctx, func() error { return checkGone(ctx, m.name) }); err != nil {
+		t.Fatalf("after deleting the Ray: %v", err)
 	}
 	select {
-	case <-malformed.ended:
-		t.Fatal("the operator has ended by itself")
+	case <-malformed.exited:
+		t.Fatal("the operator exited on its own")
 	default:
 	}
 }
 
-// checkVerdict checks that all is as it has to be while the Ray is malformed:
+// checkReported checks the children and the status while the Ray is malformed:
 //
-//   - A spec that the types cannot hold has no children, and one Warning event. Health says
-//     the same, unless the API server refuses any status, since rules of the schema fail.
-//   - Of any other, those children exist that Kubernetes accepts, and Health is True only
-//     if it accepts them all.
-func (m *malformedRay) checkVerdict(ctx context.Context) error {
+//   - A Ray with a spec that cannot be decoded has no children, and one Warning event. Health has the
+//     same message, unless the API server rejects any status because rules of the schema fail.
+//   - Any other Ray has the children that Kubernetes accepts, and Health is True only if it accepts
+//     all of them.
+func (m *malformedRay) checkReported(ctx context.Context) error {
 	ray, err := read(ctx, m.name)
 	if err != nil {
 		return err
@@ -123,16 +127,18 @@ func (m *malformedRay) checkVerdict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	health, generation := healthOf(ray)
+	health, generation, err := healthOf(ray)
 	switch {
+	case err != nil:
+		return err
 	case health == nil || generation != ray.Metadata.Generation:
-		return fmt.Errorf("nothing is said of generation %d", ray.Metadata.Generation)
+		return fmt.Errorf("generation %d is not observed", ray.Metadata.Generation)
 	case health.Status == corev1.ConditionTrue && !accepted:
-		return errors.New("it is healthy without all its children")
-	case health.Status != corev1.ConditionTrue && accepted && health.Reason != "ReplicasMissing":
-		return fmt.Errorf("all children are valid, but Health is %v", health)
+		return errors.New("it is healthy, but children are missing")
+	case health.Status != corev1.ConditionTrue && accepted && health.Reason != "RolloutIncomplete":
+		return fmt.Errorf("Kubernetes accepts all children, but Health is %+v", health)
 	case health.Status == corev1.ConditionUnknown, health.Status == corev1.ConditionFalse && (health.Reason == "" || health.Message == ""):
-		return fmt.Errorf("Health is %v", health)
+		return fmt.Errorf("Health is %+v", health)
 	}
 	return nil
 }
@@ -140,31 +146,34 @@ func (m *malformedRay) checkVerdict(ctx context.Context) error {
 func (m *malformedRay) checkUnreadable(ctx context.Context, ray *storedRay) error {
 	for _, name := range []string{m.name + "-head", m.name + "-worker"} {
 		if _, err := kube.AppsV1().Deployments(malformed.namespace).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the Deployment %s: %w", name, errors.Join(err, errors.New("it should not exist")))
+			return errors.Join(fmt.Errorf("Deployment %q must not exist", name), err)
 		}
 	}
 	if _, err := kube.CoreV1().Services(malformed.namespace).Get(ctx, m.name+"-head", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		return errors.Join(err, errors.New("the Service should not exist"))
+		return errors.Join(fmt.Errorf("Service %q must not exist", m.name+"-head"), err)
 	}
 	events, err := kube.CoreV1().Events(malformed.namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + m.name})
 	if err != nil {
 		return err
 	}
 	if len(events.Items) != 1 || events.Items[0].Reason != "Unreadable" || events.Items[0].Count != 1 {
-		return fmt.Errorf("events are %v", events.Items)
+		return fmt.Errorf("the events are %v, want one with reason Unreadable", events.Items)
 	}
-	if m.statusIsRefused() {
+	if m.statusIsRejected() {
 		return nil
 	}
-	health, generation := healthOf(ray)
+	health, generation, err := healthOf(ray)
+	if err != nil {
+		return err
+	}
 	if health == nil || health.Status != corev1.ConditionFalse || health.Reason != "Unreadable" || health.Message != events.Items[0].Message || generation != ray.Metadata.Generation {
-		return fmt.Errorf("Health is %v, of generation %d", health, generation)
+		return fmt.Errorf("Health is %+v, for generation %d", health, generation)
 	}
 	return nil
 }
 
-// statusIsRefused tells whether the API server has refused the Ray's status as invalid.
-func (m *malformedRay) statusIsRefused() bool {
+// statusIsRejected reports whether the API server has rejected the Ray's status as invalid.
+func (m *malformedRay) statusIsRejected() bool {
 	for _, write := range malformed.operator.proxy.Writes() {
 		if write.What() == "update rays/status/"+m.name && write.Code == 422 {
 			return true
@@ -173,34 +182,33 @@ func (m *malformedRay) statusIsRefused() bool {
 	return false
 }
 
-// refusalTime is how long the operator waits at least before it sends a status once more that
-// the API server has refused as invalid.
-const refusalTime = 5 * time.Minute
+// rejectedInterval is the minimum interval between two statuses that the API server rejects as invalid.
+const rejectedInterval = 5 * time.Minute
 
-// checkWrites checks that no more was written than it takes.
+// checkWrites limits the status writes.
 func (m *malformedRay) checkWrites(t *testing.T) {
 	t.Helper()
 	count := 0
-	var refused time.Time
+	var rejected time.Time
 	for _, write := range malformed.operator.proxy.Writes() {
 		switch {
 		case write.What() != "update rays/status/"+m.name:
 		case write.Code != 422:
 			count++
-		case !refused.IsZero() && write.At.Sub(refused) < refusalTime-time.Second:
-			t.Errorf("its status was refused twice within %s", write.At.Sub(refused))
+		case !rejected.IsZero() && write.At.Sub(rejected) < rejectedInterval-time.Second:
+			t.Errorf("the status was rejected twice within %s", write.At.Sub(rejected))
 		default:
-			refused = write.At
+			rejected = write.At
 		}
 	}
-	// One more may tell progress.
+	// The first status, the end state, and one between them.
 	if count > 3 {
-		t.Errorf("its status was written %d times", count)
+		t.Errorf("the status was written %d times, want at most 3", count)
 	}
 }
 
-// checkChildren checks that those children of a Ray exist that Kubernetes accepts, and
-// tells whether it accepts all of them.
+// checkChildren checks that the children exist that Kubernetes accepts, and reports whether it
+// accepts all of them.
 func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	accepted := true
@@ -209,7 +217,7 @@ func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 		case apierrors.IsAlreadyExists(err):
 			return nil
 		case err == nil:
-			return errors.New("a child is missing that Kubernetes accepts")
+			return errors.New("Kubernetes accepts a child, but it does not exist")
 		default:
 			accepted = false
 			return nil
@@ -219,11 +227,8 @@ func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 	if err := check(err); err != nil {
 		return false, err
 	}
-	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
-		if resources.Group(ray, role) == nil {
-			continue
-		}
-		_, err := kube.AppsV1().Deployments(ray.Namespace).Create(ctx, resources.NewDeployment(ray, role), dry)
+	for _, group := range resources.Groups(ray) {
+		_, err := kube.AppsV1().Deployments(ray.Namespace).Create(ctx, resources.NewDeployment(ray, group), dry)
 		if err := check(err); err != nil {
 			return false, err
 		}
@@ -231,19 +236,18 @@ func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 	return accepted, nil
 }
 
-// checkNeighbour changes the correct Ray and waits until that is done, unless another case
-// does so just now.
-func checkNeighbour(ctx context.Context) error {
-	if !malformed.neighbour.TryLock() {
+// checkValidRay changes the valid Ray and waits until it is healthy, unless another case is doing so.
+func checkValidRay(ctx context.Context) error {
+	if !malformed.validMu.TryLock() {
 		return nil
 	}
-	defer malformed.neighbour.Unlock()
-	malformed.turn++
-	patch := fmt.Appendf(nil, `[{"op":"add","path":"/spec/head/template/metadata","value":{"labels":{"turn":"%d"}}}]`, malformed.turn%2)
-	if _, err := raw(ctx, "PATCH", "neighbour", patch); err != nil {
+	defer malformed.validMu.Unlock()
+	malformed.changes++
+	patch := fmt.Appendf(nil, `[{"op":"add","path":"/spec/head/template/metadata","value":{"labels":{"change":"%d"}}}]`, malformed.changes%2)
+	if _, err := raw(ctx, "PATCH", validRay, patch); err != nil {
 		return err
 	}
-	return await(ctx, func() error { return checkHealthy(ctx, "neighbour") })
+	return poll(ctx, func() error { return checkHealthy(ctx, validRay) })
 }
 
 func checkHealthy(ctx context.Context, name string) error {
@@ -251,9 +255,12 @@ func checkHealthy(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	health, generation := healthOf(ray)
+	health, generation, err := healthOf(ray)
+	if err != nil {
+		return err
+	}
 	if health == nil || health.Status != corev1.ConditionTrue || generation != ray.Metadata.Generation {
-		return fmt.Errorf("Health is %v of generation %d, want True of %d", health, generation, ray.Metadata.Generation)
+		return fmt.Errorf("Health is %+v for generation %d, want True for %d", health, generation, ray.Metadata.Generation)
 	}
 	return nil
 }
@@ -263,24 +270,28 @@ func checkGone(ctx context.Context, name string) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return errors.Join(err, errors.New("it is still there"))
+	return errors.Join(fmt.Errorf("Ray %q must not exist", name), err)
 }
 
-// healthOf returns the condition Health of a Ray, nil if it has none, and the generation that it is about.
-func healthOf(ray *storedRay) (*rayv1.RayCondition, int64) {
+// healthOf returns the condition Health of a Ray, nil if it has none, and its observed generation.
+// The error is that Ready differs from Health.
+func healthOf(ray *storedRay) (*rayv1.RayCondition, int64, error) {
 	var status rayv1.RayStatus
 	if json.Unmarshal(ray.Status, &status) != nil {
-		return nil, 0
+		return nil, 0, nil
 	}
-	for i := range status.Conditions {
-		if status.Conditions[i].Type == rayv1.RayHealth {
-			return &status.Conditions[i], status.ObservedGeneration
-		}
+	i := slices.IndexFunc(status.Conditions, func(c rayv1.RayCondition) bool { return c.Type == rayv1.RayHealth })
+	if i < 0 {
+		return nil, 0, nil
 	}
-	return nil, 0
+	// A status that was stored with the Ray has no Ready until the operator updates it.
+	if status.ObservedGeneration == ray.Metadata.Generation && !oracle.ReadyEqualsHealth(&status) {
+		return nil, 0, fmt.Errorf("Ready differs from Health: %+v", status.Conditions)
+	}
+	return &status.Conditions[i], status.ObservedGeneration, nil
 }
 
-// read reads a Ray without a client that would have to understand it.
+// read reads a Ray without decoding its spec and status.
 func read(ctx context.Context, name string) (*storedRay, error) {
 	data, err := raw(ctx, "GET", name, nil)
 	if err != nil {
@@ -290,7 +301,7 @@ func read(ctx context.Context, name string) (*storedRay, error) {
 	return ray, json.Unmarshal(data, ray)
 }
 
-// raw makes a request for a malformed Ray, as bytes.
+// raw sends a request for a Ray and returns the response as bytes.
 func raw(ctx context.Context, verb, name string, body []byte) ([]byte, error) {
 	request := rays.RayV1().RESTClient().Verb(verb).Namespace(malformed.namespace).Resource("rays").Name(name)
 	if body != nil {
@@ -299,13 +310,13 @@ func raw(ctx context.Context, verb, name string, body []byte) ([]byte, error) {
 	return request.Do(ctx).Raw()
 }
 
-// await waits until check returns no error.
-func await(ctx context.Context, check func() error) error {
+// poll polls until check returns nil.
+func poll(ctx context.Context, check func() error) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(context.Context) (bool, error) {
 		err := check()
 		if ctx.Err() == nil {
-			last = err // and not that there is no more time
+			last = err // do not replace it by the timeout
 		}
 		return err == nil, nil
 	})

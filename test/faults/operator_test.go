@@ -20,7 +20,8 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
-// operator is an operator behind a proxy. It outlives its processes.
+// operator is an operator that connects through a proxy. It may have several processes, one after
+// the other.
 type operator struct {
 	proxy  *proxy.Proxy
 	binary string
@@ -32,16 +33,16 @@ type operator struct {
 	command   *exec.Cmd
 	exited    chan struct{}
 	processes []history.Process
-	// started is when the process was started, and began how long the log was then.
-	started time.Time
-	began   int64
-	// crashed gets a value whenever the process was killed by the proxy, or has ended by itself.
+	// started is when the process was started, and logStart the size of the log at that time.
+	started  time.Time
+	logStart int64
+	// crashed receives a value when the proxy has killed the process, or it has exited on its own.
 	crashed chan struct{}
-	// stalled is called when the proxy keeps a write on its way.
+	// stalled is called when the proxy stalls a write.
 	stalled func()
 }
 
-// newOperator returns an operator that keeps the Rays of a namespace, with its files in dir.
+// newOperator returns an operator for the Rays of a namespace, with its files in dir.
 func newOperator(name, namespace, dir string, args ...string) (*operator, error) {
 	// A test may have operators in several namespaces.
 	file := filepath.Join(dir, name+"-"+namespace)
@@ -57,7 +58,7 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	if err != nil {
 		return nil, err
 	}
-	enter(namespace, o.proxy)
+	registerProxy(namespace, o.proxy)
 	kubeconfig := file + ".kubeconfig"
 	o.args = append([]string{
 		"--kubeconfig", kubeconfig, "--namespace", namespace, "--health-bind-address=127.0.0.1:0",
@@ -70,11 +71,11 @@ func newOperator(name, namespace, dir string, args ...string) (*operator, error)
 	}, kubeconfig)
 }
 
-// mutationDetector makes informers keep a copy of each object that they have had, and compare.
+// mutationDetector makes informers panic if a cached object was changed.
 const mutationDetector = "KUBE_CACHE_MUTATION_DETECTOR=true"
 
-// newOperatorOf returns an operator for a test. Those of every fifth test look in themselves
-// for data races, and for changes of what their caches hold.
+// newOperatorOf returns an operator for a test. In every fifth test it runs with the race detector
+// and the mutation detector.
 func newOperatorOf(t *testing.T, name, namespace string, args ...string) *operator {
 	t.Helper()
 	o, err := newOperator(name, namespace, t.ArtifactDir(), args...)
@@ -101,7 +102,7 @@ func (o *operator) start() error {
 	defer log.Close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.began, err = log.Seek(0, io.SeekEnd); err != nil {
+	if o.logStart, err = log.Seek(0, io.SeekEnd); err != nil {
 		return err
 	}
 	command := exec.CommandContext(context.Background(), o.binary, o.args...)
@@ -113,29 +114,29 @@ func (o *operator) start() error {
 	}
 	exited := make(chan struct{})
 	go func() {
-		_ = command.Wait() // how it ended is for those to say who ended it
+		_ = command.Wait() // end and handleExit read the exit code
 		close(exited)
-		o.revive(command)
+		o.handleExit(command)
 	}()
 	o.command, o.exited = command, exited
 	return nil
 }
 
-// revive starts an operator anew whose process ended by itself, as kubelet would.
-func (o *operator) revive(ended *exec.Cmd) {
+// handleExit reports a process that has exited on its own as a crash, so that it is restarted.
+func (o *operator) handleExit(exited *exec.Cmd) {
 	o.mu.Lock()
-	byItself := o.command == ended
-	if byItself {
+	unexpected := o.command == exited
+	if unexpected {
 		o.command = nil
-		o.processes = append(o.processes, history.Process{ByItself: true, ExitCode: ended.ProcessState.ExitCode(), LastWords: o.lastWords()})
+		o.processes = append(o.processes, history.Process{Unexpected: true, ExitCode: exited.ProcessState.ExitCode(), ExitMessage: o.exitMessage()})
 	}
 	o.mu.Unlock()
-	if byItself {
+	if unexpected {
 		o.crashed <- struct{}{}
 	}
 }
 
-// restartAfterCrashes starts the operator anew whenever it has ended.
+// restartAfterCrashes restarts the operator after each crash, as the kubelet does.
 func (o *operator) restartAfterCrashes(t *testing.T, finished <-chan struct{}) {
 	for {
 		select {
@@ -155,67 +156,67 @@ func (o *operator) kill() { o.end(syscall.SIGKILL) }
 // stop ends the process as a rollout would.
 func (o *operator) stop() { o.end(syscall.SIGTERM) }
 
-// end sends the process a signal and waits until it is no more.
+// end sends a signal to the process and waits for its exit.
 func (o *operator) end(signal syscall.Signal) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.command == nil {
 		return
 	}
-	_ = o.command.Process.Signal(signal) // it may have ended by itself, as the exit code tells
+	_ = o.command.Process.Signal(signal) // it may have exited on its own, which the exit code shows
 	select {
 	case <-o.exited:
-	case <-time.After(*patience):
+	case <-time.After(*stepTimeout):
 		_ = o.command.Process.Kill()
 		<-o.exited
 	}
 	state := o.command.ProcessState
 	status, ok := state.Sys().(syscall.WaitStatus)
-	// One that has just been started dies of any signal, since it does not handle them yet. It
-	// does before its first words.
-	killed := ok && status.Signaled() && status.Signal() == signal && (signal == syscall.SIGKILL || o.silent())
-	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode(), LastWords: o.lastWords()})
+	// Any signal kills a process that has just been started and does not handle signals yet. At
+	// that time it has not logged anything.
+	killed := ok && status.Signaled() && status.Signal() == signal && (signal == syscall.SIGKILL || o.logIsEmpty())
+	o.processes = append(o.processes, history.Process{Killed: killed, ExitCode: state.ExitCode(), ExitMessage: o.exitMessage()})
 	o.command = nil
 }
 
-// silent tells whether the process has said nothing since it was started.
-func (o *operator) silent() bool {
+// logIsEmpty reports whether the process has not logged anything.
+func (o *operator) logIsEmpty() bool {
 	log, err := os.Stat(o.log)
-	return err == nil && log.Size() == o.began
+	return err == nil && log.Size() == o.logStart
 }
 
-// lastWords returns what the process that has just ended said about why.
-func (o *operator) lastWords() string {
+// exitMessage returns the error that the process printed when it exited, if any.
+func (o *operator) exitMessage() string {
 	log, err := os.ReadFile(o.log)
 	if err != nil {
 		return err.Error()
 	}
 	const prefix = "\nray-operator: "
-	log = log[min(o.began, int64(len(log))):]
-	begin := bytes.LastIndex(log, []byte(prefix))
-	if begin < 0 {
+	log = log[min(o.logStart, int64(len(log))):]
+	index := bytes.LastIndex(log, []byte(prefix))
+	if index < 0 {
 		return ""
 	}
-	words, _, _ := bytes.Cut(log[begin+len(prefix):], []byte("\n"))
-	return string(words)
+	message, _, _ := bytes.Cut(log[index+len(prefix):], []byte("\n"))
+	return string(message)
 }
 
-// signal sends the process a signal that does not end it.
+// signal sends a signal to the process that does not end it.
 func (o *operator) signal(signal syscall.Signal) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.command == nil {
-		return fmt.Errorf("sending %v: the operator does not run", signal)
+		return fmt.Errorf("sending %v: the operator is not running", signal)
 	}
 	return o.command.Process.Signal(signal)
 }
 
-// close ends the process and its proxy, and adds what is known of them to a history.
+// close stops the process and its proxy, and adds their records to a history.
 func (o *operator) close(h *history.History) error {
 	o.stop()
 	o.proxy.Close()
 	for _, write := range o.proxy.Writes() {
-		write.ProcessEnded = write.At.Before(o.started)
+		write.ProcessExited = write.At.Before(o.started)
 		h.Writes = append(h.Writes, write)
 	}
 	h.Processes = append(h.Processes, o.processes...)

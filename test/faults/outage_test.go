@@ -12,135 +12,134 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// outage is one way in which what the operator stands on goes away, and comes back.
+// outage is an outage of components of the control plane.
 type outage struct {
 	name string
-	// strike brings it about, lets the users act, and returns when all is back.
-	strike    func(context.Context, *stage) error
+	// run starts the outage, starts the workloads, and returns once all components are available.
+	run       func(context.Context, *outageGroup) error
 	allowance oracle.Allowance
 }
 
 var outages = []outage{
-	{name: "apiserver-killed", strike: killing("kube-apiserver"), allowance: outageAllowance},
-	{name: "etcd-killed", strike: killing("etcd"), allowance: outageAllowance},
-	{name: "both-killed", strike: killing("etcd", "kube-apiserver"), allowance: outageAllowance},
-	{name: "apiserver-paused", strike: pausing, allowance: outageAllowance},
-	{name: "compacted", strike: compacting, allowance: outageAllowance},
-	{name: "etcd-full", strike: filling, allowance: outageAllowance},
-	{name: "controllers-away", strike: withoutControllers, allowance: outageAllowance},
+	{name: "apiserver-killed", run: kill("kube-apiserver"), allowance: outageAllowance},
+	{name: "etcd-killed", run: kill("etcd"), allowance: outageAllowance},
+	{name: "both-killed", run: kill("etcd", "kube-apiserver"), allowance: outageAllowance},
+	{name: "apiserver-paused", run: pauseAPIServer, allowance: outageAllowance},
+	{name: "etcd-compacted", run: compactEtcd, allowance: outageAllowance},
+	{name: "etcd-full", run: fillEtcd, allowance: outageAllowance},
+	{name: "controllers-down", run: stopControllers, allowance: outageAllowance},
 }
 
-// outageAllowance is what an outage excuses. Each Ray is tried again at intervals that
-// double from 5 ms on: eleven times in the ten seconds that an outage lasts at most. In each
-// try the server may refuse every write. What it refuses is a problem that is told in the
-// status and in an event, if these get through, and from which the Ray then recovers.
-var outageAllowance = oracle.Allowance{LostEvents: true, Unanswered: true, Refused: 11 * 4, Problems: 4, Warnings: 4, Recoveries: 2}
+// outageAllowance is the allowance for an outage. Each Ray is retried at intervals that double from
+// 5 ms: eleven times in the ten seconds of the longest outage. In each retry the server may reject
+// every write. A rejected write is a problem that is reported in the status and in an event, if these
+// reach the server, and from which the Ray recovers.
+var outageAllowance = oracle.Allowance{LostEvents: true, Unanswered: true, Rejected: 11 * 4, ProblemStatuses: 4, WarningEvents: 4, Recoveries: 2}
 
-// away returns how long a component is away.
-func (st *stage) away() time.Duration {
-	return 2*time.Second + time.Duration(st.random.Int64N(int64(3*time.Second)))
+// downtime returns how long a component is down.
+func (g *outageGroup) downtime() time.Duration {
+	return 2*time.Second + time.Duration(g.random.Int64N(int64(3*time.Second)))
 }
 
-// killing kills components, all of them before any is started again.
-func killing(components ...string) func(context.Context, *stage) error {
-	return func(ctx context.Context, st *stage) error {
-		st.begin()
-		time.Sleep(lead)
-		err := st.cluster(ctx, "kill", components...)
-		time.Sleep(st.away())
-		return errors.Join(err, st.restore(ctx))
+// kill kills components, all of them before any is started again.
+func kill(components ...string) func(context.Context, *outageGroup) error {
+	return func(ctx context.Context, g *outageGroup) error {
+		g.start()
+		time.Sleep(leadTime)
+		err := g.cluster(ctx, "kill", components...)
+		time.Sleep(g.downtime())
+		return errors.Join(err, g.restore(ctx))
 	}
 }
 
-// restore starts what was killed. The controllers start anew: for how long they wait before
-// they try to reach an API server again is not the operator's affair.
-func (st *stage) restore(ctx context.Context) error {
+// restore starts the killed components. It restarts the controllers, since their backoff for an
+// unreachable API server is not under test.
+func (g *outageGroup) restore(ctx context.Context) error {
 	return errors.Join(
-		st.cluster(ctx, "kill", "kube-controller-manager", "kube-scheduler", "kwok-controller"),
-		st.cluster(ctx, "start"))
+		g.cluster(ctx, "kill", "kube-controller-manager", "kube-scheduler", "kwok-controller"),
+		g.cluster(ctx, "start"))
 }
 
-// pausing lets requests hang, longer than any component waits for an answer to a probe.
-func pausing(ctx context.Context, st *stage) error {
-	st.begin()
-	time.Sleep(lead)
-	err := st.cluster(ctx, "pause", "kube-apiserver")
-	time.Sleep(5*time.Second + st.away())
-	return errors.Join(err, st.cluster(ctx, "resume", "kube-apiserver"), st.restore(ctx))
+// pauseAPIServer pauses the API server for longer than the timeout of any probe, so that requests hang.
+func pauseAPIServer(ctx context.Context, g *outageGroup) error {
+	g.start()
+	time.Sleep(leadTime)
+	err := g.cluster(ctx, "pause", "kube-apiserver")
+	time.Sleep(5*time.Second + g.downtime())
+	return errors.Join(err, g.cluster(ctx, "resume", "kube-apiserver"), g.restore(ctx))
 }
 
-// compacting makes all that happened, while the operators saw nothing of it, be forgotten
-// by etcd and by the API server. So no watch can be resumed: the operators have to find out
-// from the state alone.
-func compacting(ctx context.Context, st *stage) error {
-	err := st.signal(syscall.SIGSTOP)
-	st.begin()
-	st.acted.Wait()
+// compactEtcd pauses the operators, and removes the history of the workloads from etcd and the API
+// server. No watch can be resumed, so the operators must reconcile from the current state.
+func compactEtcd(ctx context.Context, g *outageGroup) error {
+	err := g.signal(syscall.SIGSTOP)
+	g.start()
+	g.done.Wait()
 	return errors.Join(err,
-		st.cluster(ctx, "kill", "kube-apiserver"),
+		g.cluster(ctx, "kill", "kube-apiserver"),
 		store.compact(ctx),
-		st.restore(ctx),
-		st.signal(syscall.SIGCONT))
+		g.restore(ctx),
+		g.signal(syscall.SIGCONT))
 }
 
-// filling makes etcd take no more writes, until it has room again.
-func filling(ctx context.Context, st *stage) error {
-	err := fillAround(ctx, st.begin)
+// fillEtcd fills etcd, so that it rejects writes, and frees it again.
+func fillEtcd(ctx context.Context, g *outageGroup) error {
+	err := fillDuring(ctx, g.start)
 	if err == nil {
-		time.Sleep(st.away())
+		time.Sleep(g.downtime())
 	}
-	return errors.Join(err, store.free(ctx), st.restore(ctx))
+	return errors.Join(err, store.free(ctx), g.restore(ctx))
 }
 
-// fillAround fills etcd, and lets the users act when little room is left.
-func fillAround(ctx context.Context, begin func()) error {
+// fillDuring fills etcd, and starts the workloads when it is almost full.
+func fillDuring(ctx context.Context, start func()) error {
 	status, err := store.status(ctx)
 	if err != nil {
 		return err
 	}
-	const nearly = 8 << 20
-	if err := store.fillUntil(ctx, status.Quota-nearly); err != nil {
-		return fmt.Errorf("before the users act: %w", err)
+	const remaining = 8 << 20
+	if err := store.fillUntil(ctx, status.Quota-remaining); err != nil {
+		return fmt.Errorf("before the workloads: %w", err)
 	}
-	begin()
-	time.Sleep(lead / 2)
+	start()
+	time.Sleep(leadTime / 2)
 	return store.fill(ctx)
 }
 
-// withoutControllers lets users act while nobody looks at Deployments, and looks what the
-// Rays say of themselves meanwhile.
-func withoutControllers(ctx context.Context, st *stage) error {
-	if err := st.cluster(ctx, "kill", "kube-controller-manager"); err != nil {
+// stopControllers runs the workloads while the Deployment controller is down, and checks the status
+// of the Rays before it is started again.
+func stopControllers(ctx context.Context, g *outageGroup) error {
+	if err := g.cluster(ctx, "kill", "kube-controller-manager"); err != nil {
 		return err
 	}
-	st.begin()
-	st.acted.Wait()
+	g.start()
+	g.done.Wait()
 	var failures []error
-	for _, p := range st.plays {
-		err := p.awaitUnobserved(ctx)
+	for _, c := range g.cases {
+		err := c.awaitUnobserved(ctx)
 		if err == nil {
-			p.problems, err = p.falseHealth(ctx)
+			c.problems, err = c.falseHealth(ctx)
 		}
 		failures = append(failures, err)
 	}
-	return errors.Join(append(failures, st.cluster(ctx, "start"))...)
+	return errors.Join(append(failures, g.cluster(ctx, "start"))...)
 }
 
 // signal sends a signal to all operators.
-func (st *stage) signal(signal syscall.Signal) error {
+func (g *outageGroup) signal(signal syscall.Signal) error {
 	var failures []error
-	for _, p := range st.plays {
-		if p.scene != nil {
-			failures = append(failures, p.scene.operator.signal(signal))
+	for _, c := range g.cases {
+		if c.setup != nil {
+			failures = append(failures, c.setup.operator.signal(signal))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// changesDeployments tells whether there is something for the Deployment controller to do.
-// There is not where the operator has to wait for the garbage collector, which is away too.
-func (p *play) changesDeployments() bool {
-	return !p.workload.waits && slices.ContainsFunc(p.workload.writes, func(what string) bool {
+// changesDeployments reports whether the workload changes a Deployment while the controllers are
+// down. It does not if the operator is blocked by the garbage collector, which is down, too.
+func (c *outageCase) changesDeployments() bool {
+	return !c.workload.blocked && slices.ContainsFunc(c.workload.writes, func(what string) bool {
 		return strings.HasPrefix(what, "create deployments/") || strings.HasPrefix(what, "update deployments/")
 	})
 }

@@ -13,16 +13,17 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// recorder watches a namespace beside the operator, and keeps every version of what is in it.
+// recorder watches a namespace independently of the operator, and records every version of its
+// objects.
 type recorder struct {
 	mu       sync.Mutex
 	versions []history.Version
 	err      error
-	// changed has a value when there is a new version.
+	// changed receives a value when there is a new version.
 	changed chan struct{}
 }
 
-// record records what happens in a namespace from now on, until the test ends.
+// record records every version of the objects in a namespace until the test ends.
 func record(t *testing.T, namespace string) *recorder {
 	t.Helper()
 	if store != nil {
@@ -37,7 +38,7 @@ func record(t *testing.T, namespace string) *recorder {
 		history.Deployments: kube.AppsV1().Deployments(namespace),
 	}
 	for resource, source := range sources {
-		// The namespace is new, so there is nothing that a watch could have missed.
+		// The namespace is new, so no object is older than the watch.
 		stream, err := source.Watch(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatalf("watching %s: %v", resource, err)
@@ -53,7 +54,7 @@ func (r *recorder) follow(ctx context.Context, resource string, stream watch.Int
 		if object, ok := event.Object.(metav1.Object); ok {
 			r.add(history.Version{Resource: resource, Deleted: event.Type == watch.Deleted, Object: object})
 		} else {
-			r.fail(fmt.Errorf("the watch of %s ended with %v", resource, event.Object))
+			r.fail(fmt.Errorf("the watch of %s ended: %v", resource, event.Object))
 		}
 	}
 	if ctx.Err() == nil {
@@ -61,7 +62,7 @@ func (r *recorder) follow(ctx context.Context, resource string, stream watch.Int
 	}
 }
 
-// add adds a version, and tells whoever waits for one.
+// add adds a version and signals it.
 func (r *recorder) add(version history.Version) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,7 +73,7 @@ func (r *recorder) add(version history.Version) {
 	}
 }
 
-// fail notes why the history is not to be relied on.
+// fail records why the history is incomplete.
 func (r *recorder) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +93,7 @@ func (r *recorder) history() ([]history.Version, error) {
 	return slices.Clone(r.versions), r.err
 }
 
-// readState reads from the server what a namespace holds.
+// readState reads the objects of a namespace from the API server.
 func readState(ctx context.Context, namespace string) (*history.State, error) {
 	rays, err := rays.RayV1().Rays(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -20,8 +20,8 @@ var (
 	heapInUse      = regexp.MustCompile(`# HeapInuse = ([0-9]+)`)
 )
 
-// measure measures all operators. One of them may just have been started anew.
-func (s *scene) measure(ctx context.Context) ([]history.Size, error) {
+// measure measures all operators. One of them may have just been restarted.
+func (s *setup) measure(ctx context.Context) ([]history.Size, error) {
 	var sizes []history.Size
 	for _, operator := range s.operators() {
 		err := eventually(ctx, func() error {
@@ -38,7 +38,7 @@ func (s *scene) measure(ctx context.Context) ([]history.Size, error) {
 	return sizes, nil
 }
 
-// measure asks a process how big it is.
+// measure returns the size of the operator's process.
 func (o *operator) measure(ctx context.Context) (history.Size, error) {
 	log, err := os.ReadFile(o.log)
 	if err != nil {
@@ -46,7 +46,7 @@ func (o *operator) measure(ctx context.Context) (history.Size, error) {
 	}
 	addresses := servingAddress.FindAllSubmatch(log, -1)
 	if len(addresses) == 0 {
-		return history.Size{}, errors.New("it does not serve profiles yet")
+		return history.Size{}, errors.New("the operator does not serve profiles yet")
 	}
 	profiles := "http://" + string(addresses[len(addresses)-1][1]) + "/debug/pprof/"
 	goroutines, err := readNumber(ctx, profiles+"goroutine?debug=1", goroutineTotal)
@@ -54,14 +54,14 @@ func (o *operator) measure(ctx context.Context) (history.Size, error) {
 		return history.Size{}, err
 	}
 	if slices.Contains(o.env, mutationDetector) {
-		// Its copies are most of the heap.
+		// The copies of the mutation detector are most of the heap.
 		return history.Size{Goroutines: int(goroutines)}, nil
 	}
 	heap, err := readNumber(ctx, profiles+"heap?debug=1&gc=1", heapInUse)
 	return history.Size{Goroutines: int(goroutines), HeapBytes: heap}, err
 }
 
-// readNumber reads a page, and from it the number that a pattern finds.
+// readNumber reads a page and returns the number that a pattern matches.
 func readNumber(ctx context.Context, url string, pattern *regexp.Regexp) (int64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -78,7 +78,7 @@ func readNumber(ctx context.Context, url string, pattern *regexp.Regexp) (int64,
 	}
 	match := pattern.FindSubmatch(page)
 	if match == nil {
-		return 0, fmt.Errorf("%s has nothing like %s: %s", url, pattern, response.Status)
+		return 0, fmt.Errorf("GET %s: %s: no match for %q", url, response.Status, pattern)
 	}
 	return strconv.ParseInt(string(match[1]), 10, 64)
 }

@@ -11,28 +11,27 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
-// holdQuiet is how long an operator whose view is held must not have made a request, to be
-// taken for one that waits.
-const holdQuiet = 500 * time.Millisecond
+// heldIdle is how long an operator with a stale cache must make no requests to count as idle.
+const heldIdle = 500 * time.Millisecond
 
-// withoutWatchList makes informers begin with a list, as those of older clients do. That
-// may be answered with a state that is past; the beginning of a watch may not.
+// withoutWatchList makes informers start with a list, as older clients do. Unlike the start of a
+// watch, the response to a list may be stale.
 var withoutWatchList = []string{"KUBE_FEATURE_WatchListClient=false"}
 
-// endings are how a time of blindness ends.
+// endings are the ways in which a cache stops being stale.
 var endings = []struct {
 	name string
-	then func(context.Context, *scene, string) error
+	then func(context.Context, *setup, string) error
 	env  []string
 }{
 	{name: "catch-up", then: catchUp},
 	{name: "expire", then: expire},
 	{name: "expire-list", then: expire, env: withoutWatchList},
-	{name: "restart", then: restartBlind, env: withoutWatchList},
+	{name: "restart", then: restartStale, env: withoutWatchList},
 }
 
-// staleCases hold the watch of every resource from every write of every workload on, and
-// from before the first.
+// staleCases hold the watch of every resource, starting at every write of every workload and before
+// the first.
 func staleCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -46,7 +45,7 @@ func staleCases() []faultCase {
 						faults:    []proxy.Fault{{Write: write, Kind: proxy.Hold, Resource: resource}},
 						then:      afterHold(resource, ending.then),
 						env:       ending.env,
-						allowance: oracle.Allowance{Refused: staleRefusals},
+						allowance: oracle.Allowance{Rejected: staleRejections},
 					})
 				}
 			}
@@ -55,10 +54,9 @@ func staleCases() []faultCase {
 	return cases
 }
 
-// rewindCases kill the operator at every write of every workload, once the server has done
-// it, and show its successor one resource as it was before the workload began. So the
-// successor meets children that were made for a Ray, or a generation of it, that it cannot
-// see yet.
+// rewindCases kill the operator at every write of every workload, after the commit, and show the
+// next process one resource as it was before the workload. So that process finds children of a Ray,
+// or of a generation of it, that its cache does not have yet.
 func rewindCases() []faultCase {
 	var cases []faultCase
 	for i := range workloads {
@@ -71,8 +69,8 @@ func rewindCases() []faultCase {
 					faults:   []proxy.Fault{{Write: write, Kind: proxy.Rewind, Phase: proxy.AfterCommit, Resource: resource}},
 					then:     afterHold(resource, catchUp),
 					env:      withoutWatchList,
-					// Until it has caught up, the successor's status is that of a past state.
-					allowance: oracle.Allowance{Refused: staleRefusals, Recoveries: 1},
+					// Until its cache has caught up, the status of the next process is stale.
+					allowance: oracle.Allowance{Rejected: staleRejections, Recoveries: 1},
 				})
 			}
 		}
@@ -80,65 +78,65 @@ func rewindCases() []faultCase {
 	return cases
 }
 
-// staleRefusals is how many writes the server may refuse because they are based on a past state.
-// They are tried again at intervals that double, from 5 ms on: eight times in the second that a
+// staleRejections is the number of writes that the server may reject because they are based on a
+// stale cache. They are retried at intervals that double from 5 ms: eight times in the second that a
 // hold lasts, for each of three children.
-const staleRefusals = 24
+const staleRejections = 24
 
-// catchUp lets the watch go on.
-func catchUp(_ context.Context, s *scene, resource string) error {
+// catchUp resumes the watch.
+func catchUp(_ context.Context, s *setup, resource string) error {
 	s.operator.proxy.Release(resource)
 	return nil
 }
 
-// expire ends the watch, so that what happened meanwhile is never seen.
-func expire(_ context.Context, s *scene, resource string) error {
+// expire ends the watch, so that the operator never receives the events since the hold.
+func expire(_ context.Context, s *setup, resource string) error {
 	s.operator.proxy.Expire(resource)
 	return nil
 }
 
-// restartBlind starts the operator anew at the state where it was held, and lets it go on
-// once it has done what it can.
-func restartBlind(ctx context.Context, s *scene, resource string) error {
+// restartStale restarts the operator with the stale state, and resumes the watch once it is idle.
+func restartStale(ctx context.Context, s *setup, resource string) error {
 	s.operator.proxy.Kill()
-	if err := s.quiet(ctx, 2*holdQuiet); err != nil {
+	if err := s.awaitIdle(ctx, 2*heldIdle); err != nil {
 		return err
 	}
 	s.operator.proxy.Release(resource)
 	return nil
 }
 
-// awaitHold waits until a watch or a write is held and the operator has done what it can.
-func (s *scene) awaitHold(ctx context.Context) error {
+// awaitHeldAndIdle waits until a watch or a write is held and the operator is idle.
+func (s *setup) awaitHeldAndIdle(ctx context.Context) error {
 	if err := s.awaitHeld(ctx); err != nil {
 		return err
 	}
-	return s.quiet(ctx, holdQuiet)
+	return s.awaitIdle(ctx, heldIdle)
 }
 
 // awaitHeld waits until a watch or a write is held.
-func (s *scene) awaitHeld(ctx context.Context) error {
-	tick := time.NewTicker(overlooked)
+func (s *setup) awaitHeld(ctx context.Context) error {
+	tick := time.NewTicker(unobservedAge)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.operator.proxy.Held():
 			return nil
 		case <-tick.C:
-			// The write may be one that tells what the Deployment controller has done.
+			// The write may depend on the Deployment controller.
 			if state, err := readState(ctx, s.namespace); err == nil {
-				remind(ctx, state.Deployments)
+				touchUnobserved(ctx, state.Deployments)
 			}
 		case <-ctx.Done():
-			return errors.New("nothing was held")
+			return errors.New("no watch or write was held")
 		}
 	}
 }
 
-// afterHold does something to a resource whose watch is held.
-func afterHold(resource string, then func(context.Context, *scene, string) error) func(context.Context, *scene, goal) error {
-	return func(ctx context.Context, s *scene, _ goal) error {
-		if err := s.awaitHold(ctx); err != nil {
+// afterHold returns a step that waits until the watch of a resource is held and the operator is
+// idle, and then calls a function.
+func afterHold(resource string, then func(context.Context, *setup, string) error) func(context.Context, *setup, goal) error {
+	return func(ctx context.Context, s *setup, _ goal) error {
+		if err := s.awaitHeldAndIdle(ctx); err != nil {
 			return err
 		}
 		return then(ctx, s, resource)

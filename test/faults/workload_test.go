@@ -12,32 +12,33 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
+	"github.com/kubeflow/ray-operator/test/faults/proxy"
 )
 
-// rayName is the name of every case's Ray.
+// rayName is the name of the Ray of a case.
 const rayName = "sample"
 
-// workload is something that users do to a Ray, while the operator is disturbed.
+// workload is a change by users, during which faults are injected.
 type workload struct {
 	name string
-	// from is what there is before, nil for nothing; to is what shall be in the end, nil
-	// if the Ray is deleted.
+	// from is the spec before, nil if there is no Ray. to is the spec at the end, nil if the Ray is
+	// deleted.
 	from, to *rayv1.RaySpec
-	// act does it, in a namespace. If it is nil, the Ray is created, or its spec replaced.
-	act func(ctx context.Context, namespace string) error
-	// writes are what an undisturbed operator writes, in this order. More writes of the
-	// status may follow the first: they tell progress, if Pods are slow.
+	// step makes the change in a namespace. If it is nil, the Ray is created or its spec replaced.
+	step func(ctx context.Context, namespace string) error
+	// writes are the writes of an undisturbed operator, in order. The first status may be followed
+	// by more than one, if Pods are slow.
 	writes []string
-	// recoveries is how often a Ray gets healthy again without a new generation.
+	// recoveries is how often Health becomes True again without a new generation.
 	recoveries int
-	// waits says that the operator has to wait for somebody else, so that the order of its
-	// writes is not certain.
-	waits bool
-	// orphans says that children without an owner are left in the end.
+	// blocked means that the operator has to wait for other controllers, so that the order of its
+	// writes may vary.
+	blocked bool
+	// orphans means that children without an owner remain.
 	orphans bool
 }
 
-// The writes of which all workloads are made.
+// The writes of all workloads.
 const (
 	createService = "create services/sample-head"
 	updateService = "update services/sample-head"
@@ -49,7 +50,6 @@ const (
 	updateStatus  = "update rays/status/sample"
 )
 
-// workloads are all workloads.
 var workloads = []workload{
 	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
 	{name: "scale-up", from: newSpec(), to: newSpec(workers(4)), writes: []string{updateWorker, updateStatus, updateStatus}},
@@ -60,42 +60,50 @@ var workloads = []workload{
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: []string{updateHead, updateWorker, updateStatus, updateStatus}},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
 	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
-	{name: "delete-background", from: newSpec(), act: deleteRay(metav1.DeletePropagationBackground)},
-	{name: "delete-foreground", from: newSpec(), act: deleteRay(metav1.DeletePropagationForeground)},
-	{name: "delete-orphan", from: newSpec(), act: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
-	{name: "recreate", from: newSpec(), to: newSpec(), act: recreateRay, waits: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
-	{name: "child-deleted", from: newSpec(), to: newSpec(), act: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
-	{name: "child-edited", from: newSpec(), to: newSpec(), act: editDeployment, recoveries: 1, writes: []string{updateWorker}},
-	{name: "service-edited", from: newSpec(), to: newSpec(), act: editService, writes: []string{updateService}},
+	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
+	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
+	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
+	{name: "recreate", from: newSpec(), to: newSpec(), step: recreateRay, blocked: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "child-deleted", from: newSpec(), to: newSpec(), step: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
+	{name: "child-edited", from: newSpec(), to: newSpec(), step: editDeployment, recoveries: 1, writes: []string{updateWorker}},
+	{name: "service-edited", from: newSpec(), to: newSpec(), step: editService, writes: []string{updateService}},
 }
 
-// allow adds to what faults excuse what the workload does. Where the operator waits for others, it
-// tries the name of each child once and tells that it waits for it, until a status says so to the
-// next process: one more for each fault.
-func (w *workload) allow(allowance oracle.Allowance, faults int) oracle.Allowance {
+// allow returns the allowance of the faults plus that of the workload. If the operator is blocked,
+// it tries to create each child once, and reports each once. After a fault it may repeat that, and
+// report again what another error has replaced.
+func (w *workload) allow(allowance oracle.Allowance, faults []proxy.Fault) oracle.Allowance {
 	allowance.Recoveries += w.recoveries
-	if w.waits {
-		each := len(children) * (1 + faults)
-		allowance.Refused += each
-		allowance.Waits += each
-		allowance.Problems += each
+	if w.blocked {
+		each := len(children)
+		allowance.NormalEvents += each
+		for _, fault := range faults {
+			if fault.Kind == proxy.Fail {
+				allowance.NormalEvents += each
+			}
+		}
+		each *= 1 + len(faults)
+		allowance.Rejected += each
+		allowance.ProblemStatuses += each
 	}
 	return allowance
 }
 
-// newSpec returns the spec of a Ray with a head and two workers, with changes.
+// newSpec returns the spec of a Ray with a head and two workers, and applies changes to it.
 func newSpec(changes ...func(*rayv1.RaySpec)) *rayv1.RaySpec {
-	group := func(replicas int32, container string, ports ...corev1.ContainerPort) rayv1.GroupSpec {
-		return rayv1.GroupSpec{Replicas: &replicas, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
-			// Pods that are to go are gone at once.
+	template := func(container string, ports ...corev1.ContainerPort) corev1.PodTemplateSpec {
+		return corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			// Pods terminate at once.
 			TerminationGracePeriodSeconds: new(int64(0)),
 			Containers:                    []corev1.Container{{Name: container, Image: "rayproject/ray:1", Ports: ports}},
-		}}}
+		}}
 	}
-	worker := group(2, "worker")
 	spec := &rayv1.RaySpec{
-		Head:   group(1, "head", corev1.ContainerPort{ContainerPort: 6379, Protocol: corev1.ProtocolTCP}),
-		Worker: &worker,
+		Head: rayv1.HeadSpec{
+			Replicas: new(int32(1)),
+			Template: template("head", corev1.ContainerPort{ContainerPort: 6379, Protocol: corev1.ProtocolTCP}),
+		},
+		Worker: &rayv1.WorkerSpec{Replicas: new(int32(2)), Template: template("worker")},
 	}
 	for _, change := range changes {
 		change(spec)
@@ -132,11 +140,11 @@ func labelsAndEnv(spec *rayv1.RaySpec) {
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }
 
-// do does what a workload is about.
+// do runs the workload.
 func (w *workload) do(ctx context.Context, namespace string) error {
 	switch {
-	case w.act != nil:
-		return w.act(ctx, namespace)
+	case w.step != nil:
+		return w.step(ctx, namespace)
 	case w.from == nil:
 		return createRay(ctx, namespace, w.to)
 	default:
@@ -166,7 +174,7 @@ func deleteRay(policy metav1.DeletionPropagation) func(context.Context, string) 
 	}
 }
 
-// recreateRay deletes a Ray and makes it anew before its children are gone.
+// recreateRay deletes a Ray and creates it again before its children are gone.
 func recreateRay(ctx context.Context, namespace string) error {
 	if err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace); err != nil {
 		return err
@@ -190,7 +198,7 @@ func editService(ctx context.Context, namespace string) error {
 	return err
 }
 
-// deleteAll removes a Ray and waits for nothing.
+// deleteAll deletes the Ray, or its orphans, without waiting.
 func deleteAll(ctx context.Context, namespace string) error {
 	err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace)
 	if apierrors.IsNotFound(err) {

@@ -1,6 +1,6 @@
-// Package history holds what is known of one run of the operator: every version of the
-// objects in its namespace, every request that it made to change something, and how all
-// was in the end. It only has data, so that oracles judge a run after it is over.
+// Package history has the types of the record of one run of the operator: every version of the
+// objects in its namespace, every write by the operator, and the end state. The oracles check it after
+// the run.
 package history
 
 import (
@@ -15,7 +15,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// The resources as histories name them.
+// The names of resources in a history.
 const (
 	Rays        = "rays"
 	RayStatus   = "rays/status"
@@ -25,48 +25,47 @@ const (
 	Leases      = "leases"
 )
 
-// Version is one version of an object, as a watch beside the operator saw it.
+// Version is one version of an object, from a watch that is independent of the operator.
 type Version struct {
 	Resource string
 	Deleted  bool
-	// Object is a *rayv1.Ray, *corev1.Service or *appsv1.Deployment. If Deleted, it is the
-	// last state.
+	// Object is a *rayv1.Ray, *corev1.Service or *appsv1.Deployment. If Deleted, it is the last state.
 	Object metav1.Object
 }
 
-// Write is one request of an operator to change something.
+// Write is one write request by an operator.
 type Write struct {
-	// Number counts the writes of its kind of resource (children and status, events,
-	// leases) from when the faults were armed; it is 0 before.
+	// Number is the number of the write among those of its kind (children and status, events,
+	// leases) since the faults were armed. It is 0 before that.
 	Number   int
 	At       time.Time
 	Verb     string
 	Resource string
 	Name     string
-	// Sent is the object that was sent, nil for a deletion.
+	// Sent is the object in the request, nil for a deletion.
 	Sent metav1.Object
-	// Target is the UID that the write insists on, if it does.
+	// Target is the UID precondition of the write, if any.
 	Target types.UID
-	// Fault says what was done to the write, if anything was.
+	// Fault is the fault that was injected, if any.
 	Fault string
-	// Code is what the server answered, 0 if it has not seen the write. It may differ from
-	// what the operator was told.
+	// Code is the status code of the server's response, 0 if the write did not reach it. The operator
+	// may have received another one.
 	Code int
-	// Result is the object that the server answered with.
+	// Result is the object in the server's response.
 	Result metav1.Object
-	// Concealed says that the operator was told something else than the server's answer.
+	// Concealed means that the operator did not receive the server's response.
 	Concealed bool
-	// ProcessEnded says that the process which made it ended before the run did.
-	ProcessEnded bool
+	// ProcessExited means that the process that sent it exited before the end of the run.
+	ProcessExited bool
 }
 
-// Committed tells whether the server did what the operator asked.
+// Committed reports whether the server committed the write.
 func (w *Write) Committed() bool { return w.Code >= 200 && w.Code < 300 }
 
-// What names what a write is about, such as "update deployments/sample-head".
+// What returns the verb and the object of the write, such as "update deployments/sample-head".
 func (w *Write) What() string { return fmt.Sprintf("%s %s/%s", w.Verb, w.Resource, w.Name) }
 
-// String is for messages of failure.
+// String returns the write as failures print it.
 func (w *Write) String() string {
 	text := fmt.Sprintf("write %d %s: %d", w.Number, w.What(), w.Code)
 	if w.Fault != "" {
@@ -75,7 +74,7 @@ func (w *Write) String() string {
 	return text
 }
 
-// State is what a namespace holds at one time.
+// State has the objects of a namespace at one time.
 type State struct {
 	Rays        []rayv1.Ray
 	Services    []corev1.Service
@@ -83,34 +82,34 @@ type State struct {
 	Events      []corev1.Event
 }
 
-// Process is how an operator's process ended.
+// Process describes the exit of a process of an operator.
 type Process struct {
-	// Killed says that the run killed it.
+	// Killed means that the test killed it.
 	Killed bool
-	// ByItself says that nobody had told it to end.
-	ByItself bool
-	ExitCode int
-	// LastWords is why it ended, if it said so.
-	LastWords string
+	// Unexpected means that it exited without a signal of the test.
+	Unexpected bool
+	ExitCode   int
+	// ExitMessage is the error that it printed, if any.
+	ExitMessage string
 }
 
-// Size is how big an operator's process was when it had nothing left to do.
+// Size is the size of an operator's process in the steady state.
 type Size struct {
 	Goroutines int
-	// HeapBytes is what its heap took after a garbage collection.
+	// HeapBytes is the size of the heap after a garbage collection.
 	HeapBytes int64
 }
 
-// History is all that is known of a run.
+// History is the record of a run.
 type History struct {
 	Versions []Version
 	Writes   []Write
-	// Converged is when the Ray was first as wanted, with its status.
+	// Converged is when the goal was reached, including the status.
 	Converged time.Time
 	End       State
-	// Log is what the operators have logged.
+	// Log is the log of the operators.
 	Log       string
 	Processes []Process
-	// Sizes has the processes that ran in the end.
+	// Sizes has the processes that were running at the end.
 	Sizes []Size
 }

@@ -16,19 +16,19 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkCounts compares what was written with an undisturbed run. Writes to children are
-// equal to the last one, in every run. How many writes a status takes depends on how fast
-// Pods come, so each has to have a reason of its own.
+// checkCounts compares the writes and events with those of an undisturbed run. The number of writes
+// to children is the same in every run. The number of status writes depends on how fast Pods become
+// available, so each status write must have a reason.
 func checkCounts(h *history.History, want *Expectation) []string {
 	problems := checkChildWrites(h, want)
-	problems = append(problems, checkRefused(h, want)...)
+	problems = append(problems, checkRejected(h, want)...)
 	problems = append(problems, checkStatusWrites(h)...)
 	problems = append(problems, checkSuccessEvents(h, want)...)
-	problems = append(problems, checkWarnings(h, want)...)
-	if !want.Allowance.TwoViews {
-		problems = append(problems, checkProblems(h, want)...)
+	problems = append(problems, checkWarningEvents(h, want)...)
+	if !want.Allowance.DivergentViews {
+		problems = append(problems, checkProblemStatuses(h, want)...)
 		problems = append(problems, checkRecoveries(h, want)...)
-		problems = append(problems, checkWaits(h, want)...)
+		problems = append(problems, checkNormalEvents(h, want)...)
 	}
 	return problems
 }
@@ -46,20 +46,20 @@ func checkChildWrites(h *history.History, want *Expectation) []string {
 		}
 	}
 	if want.Allowance.Unanswered {
-		forgiveUnanswered(h, surplus)
+		addUnanswered(h, surplus)
 	}
 	var problems []string
 	for _, what := range slices.Sorted(maps.Keys(surplus)) {
 		count := surplus[what]
-		if undone := 0 < count && count <= want.Allowance.Undone[what]; count != 0 && !undone {
-			problems = append(problems, fmt.Sprintf("%s was done %+d times, compared with an undisturbed run", what, count))
+		if allowed := 0 < count && count <= want.Allowance.Reverts[what]; count != 0 && !allowed {
+			problems = append(problems, fmt.Sprintf("%s: %+d compared with an undisturbed run", what, count))
 		}
 	}
 	return problems
 }
 
-// forgiveUnanswered counts writes as done that may have been, where one is missing.
-func forgiveUnanswered(h *history.History, surplus map[string]int) {
+// addUnanswered counts an unanswered write as committed if a write is missing.
+func addUnanswered(h *history.History, surplus map[string]int) {
 	for i := range h.Writes {
 		write := &h.Writes[i]
 		if unanswered := write.Code == 0 || write.Code >= 500; unanswered && surplus[write.What()] < 0 {
@@ -68,100 +68,102 @@ func forgiveUnanswered(h *history.History, surplus map[string]int) {
 	}
 }
 
-// checkRefused limits the writes that the server refuses: the operator should know better,
-// and must not try the same thing in a loop.
-func checkRefused(h *history.History, want *Expectation) []string {
-	var refused []string
-	behind := 0
+// checkRejected limits the writes that the server rejects, so that the operator does not retry in a
+// loop.
+func checkRejected(h *history.History, want *Expectation) []string {
+	var rejected []string
+	stale := 0
 	for i := range h.Writes {
 		write := &h.Writes[i]
-		// Code 0 is a write that the server did not see, so it is the fault's.
+		// Code 0 means that a fault kept the write from the server.
 		if write.Number == 0 || write.Code < 300 || write.Resource == history.Leases {
 			continue
 		}
-		refused = append(refused, write.String())
+		rejected = append(rejected, write.String())
 		if write.Verb != "create" && (write.Code == http.StatusConflict || write.Code == http.StatusNotFound) {
-			behind++
+			stale++
 		}
 	}
-	if allowed := min(behind, conflicts) + want.Allowance.Refused; len(refused) > allowed {
-		return []string{fmt.Sprintf("the server refused %d writes, allowed are %d: %s", len(refused), allowed, strings.Join(refused, ", "))}
+	if allowed := min(stale, maxConflicts) + want.Allowance.Rejected; len(rejected) > allowed {
+		return []string{fmt.Sprintf("the server rejected %d writes, want at most %d: %s", len(rejected), allowed, strings.Join(rejected, ", "))}
 	}
 	return nil
 }
 
-// conflicts is how many updates and deletions may be behind in any run: the Deployment controller
-// writes the status of Deployments at the same time, and may be faster. Until the operator sees
-// that, it tries again at intervals that double, from 5 ms on: eight times in a second, which is
-// as long as a busy machine may take.
-const conflicts = 8
+// maxConflicts is the number of updates and deletions that may be based on a stale state in any run:
+// the Deployment controller writes the status of Deployments at the same time. Until its cache has
+// caught up, the operator retries at intervals that double from 5 ms: eight times in a second, the
+// maximum on a busy machine.
+const maxConflicts = 8
 
-// minProgressInterval is the least time between two statuses that only tell progress, as their
-// times have it.
-const minProgressInterval = 2 * time.Second
+// minStatusInterval is the minimum interval between two statuses, unless the second has to be written
+// at once. It applies to lastReconcileTime.
+const minStatusInterval = 2 * time.Second
 
-// checkStatusWrites wants a reason for every status that was written.
+// checkStatusWrites requires a reason for every status write.
 func checkStatusWrites(h *history.History) []string {
 	var problems []string
-	for _, step := range steps(h, history.Rays, byUID) {
-		if step.before == nil || step.after.Deleted {
+	for _, change := range changes(h, history.Rays, byUID) {
+		if change.before == nil || change.after.Deleted {
 			continue
 		}
-		before, after := rayOf(step.before), rayOf(step.after)
+		before, after := rayOf(change.before), rayOf(change.after)
 		if equality.Semantic.DeepEqual(before.Status, after.Status) {
 			continue
 		}
 		old, now := before.Status.DeepCopy(), after.Status.DeepCopy()
 		old.LastReconcileTime, now.LastReconcileTime = nil, nil
 		if equality.Semantic.DeepEqual(old, now) {
-			problems = append(problems, describe(step.after)+" differs from the version before in lastReconcileTime alone")
+			problems = append(problems, describe(change.after)+" differs from the previous version only in lastReconcileTime")
 		}
 		since, last := after.Status.LastReconcileTime, before.Status.LastReconcileTime
-		if last != nil && onlyProgress(old, now) && since.Sub(last.Time) < minProgressInterval {
-			problems = append(problems, describe(step.after)+" tells progress too soon after the version before")
+		if last != nil && rateLimited(old, now) && since.Sub(last.Time) < minStatusInterval {
+			problems = append(problems, describe(change.after)+" was written too soon after the previous version")
 		}
 	}
 	for i := range h.Writes {
 		write := &h.Writes[i]
 		if write.Committed() && write.Verb == "update" && write.Result != nil && write.Sent != nil && write.Result.GetResourceVersion() == write.Sent.GetResourceVersion() {
-			problems = append(problems, write.String()+" changed nothing")
+			problems = append(problems, write.String()+": the update changed nothing")
 		}
 	}
 	return problems
 }
 
-// progress are the reasons of Health that are no trouble.
-var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "ReplicasMissing"}
+// progress has the reasons of Health that are not a problem.
+var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "RolloutIncomplete"}
 
-// onlyProgress tells whether a status is no news that must be told at once: no new
-// generation, no other health, and no trouble.
-func onlyProgress(old, now *rayv1.RayStatus) bool {
+// replicaFailure is the only problem with a rate-limited status: it is not the operator's own.
+const replicaFailure = "ReplicaFailure"
+
+// rateLimited reports whether a status has no change that is written at once: a new generation,
+// Health turning True or not True, or a problem of the operator's own.
+func rateLimited(old, now *rayv1.RayStatus) bool {
 	before, after := health(old), health(now)
 	return before != nil && after != nil &&
 		old.ObservedGeneration == now.ObservedGeneration &&
 		(before.Status == corev1.ConditionTrue) == (after.Status == corev1.ConditionTrue) &&
-		slices.Contains(progress, after.Reason)
+		(slices.Contains(progress, after.Reason) || after.Reason == replicaFailure)
 }
 
-// checkProblems limits the statuses that tell of a problem: they are told at once, whatever was
-// told before. One that tells of the same one as the status before may tell progress beside it, if
-// it comes as late as that may.
-func checkProblems(h *history.History, want *Expectation) []string {
-	told := map[string]int{}
-	for _, step := range steps(h, history.Rays, byUID) {
-		after := rayOf(step.after)
+// checkProblemStatuses limits the statuses that report a problem, which may be written at once. A
+// status with the same problem as the previous one is not counted if it respects the interval.
+func checkProblemStatuses(h *history.History, want *Expectation) []string {
+	reported := map[string]int{}
+	for _, change := range changes(h, history.Rays, byUID) {
+		after := rayOf(change.after)
 		now := health(&after.Status)
-		if step.before == nil || step.after.Deleted || now == nil || slices.Contains(progress, now.Reason) {
+		if change.before == nil || change.after.Deleted || now == nil || slices.Contains(progress, now.Reason) {
 			continue
 		}
-		before := rayOf(step.before)
+		before := rayOf(change.before)
 		last, old := before.Status.LastReconcileTime, health(&before.Status)
-		beside := old != nil && old.Reason == now.Reason && after.Status.LastReconcileTime.Sub(last.Time) >= minProgressInterval
-		if !beside && !equality.Semantic.DeepEqual(before.Status, after.Status) {
-			told[now.Reason+": "+now.Message]++
+		same := old != nil && old.Reason == now.Reason && after.Status.LastReconcileTime.Sub(last.Time) >= minStatusInterval
+		if !same && !equality.Semantic.DeepEqual(before.Status, after.Status) {
+			reported[now.Reason+": "+now.Message]++
 		}
 	}
-	return checkLimit("statuses of problems", told, want.Allowance.Problems)
+	return checkLimit("statuses that report a problem", reported, want.Allowance.ProblemStatuses)
 }
 
 func health(status *rayv1.RayStatus) *rayv1.RayCondition {
@@ -173,32 +175,31 @@ func health(status *rayv1.RayStatus) *rayv1.RayCondition {
 	return nil
 }
 
-// checkRecoveries counts how often Health became True in one generation: a Ray that is
-// healthy stays so, unless somebody changes something.
+// checkRecoveries limits how often Health becomes True in one generation: a healthy Ray stays healthy
+// unless something changes.
 func checkRecoveries(h *history.History, want *Expectation) []string {
 	times := map[string]int{}
-	for _, step := range steps(h, history.Rays, byUID) {
-		ray := rayOf(step.after)
-		if step.after.Deleted || !Healthy(ray) || step.before != nil && Healthy(rayOf(step.before)) {
+	for _, change := range changes(h, history.Rays, byUID) {
+		ray := rayOf(change.after)
+		if change.after.Deleted || !Healthy(ray) || change.before != nil && Healthy(rayOf(change.before)) {
 			continue
 		}
-		times[fmt.Sprintf("%s (UID %s) in generation %d", ray.Name, ray.UID, ray.Generation)]++
+		times[fmt.Sprintf("Ray %q (UID %s) in generation %d", ray.Name, ray.UID, ray.Generation)]++
 	}
 	var problems []string
 	for _, ray := range slices.Sorted(maps.Keys(times)) {
 		if count := times[ray]; count > 1+want.Allowance.Recoveries {
-			problems = append(problems, fmt.Sprintf("Ray %s became healthy %d times", ray, count))
+			problems = append(problems, fmt.Sprintf("%s became healthy %d times, want at most %d", ray, count, 1+want.Allowance.Recoveries))
 		}
 	}
 	return problems
 }
 
-// success matches the message of the event after a write.
+// success matches the message of the event for a write.
 var success = regexp.MustCompile(`^Successfully (create|update|delete) the (service|deployment) ([a-z0-9-]+)`)
 
-// checkSuccessEvents wants one event for every write to a child, and none without one. The event
-// may be missing if the operator was not told that the write was done, or if its process has ended:
-// events wait in memory for being sent.
+// checkSuccessEvents requires one event for every write to a child, and no others. An event may be
+// missing if a fault hid the result of the write, or if the process exited before it sent the event.
 func checkSuccessEvents(h *history.History, want *Expectation) []string {
 	surplus, mayMiss := map[string]int{}, map[string]int{}
 	for i := range h.End.Events {
@@ -209,42 +210,46 @@ func checkSuccessEvents(h *history.History, want *Expectation) []string {
 	}
 	for _, write := range childWrites(h) {
 		surplus[write.What()]--
-		if want.Allowance.LostEvents || write.Concealed || write.ProcessEnded {
+		if want.Allowance.LostEvents || write.Concealed || write.ProcessExited {
 			mayMiss[write.What()]++
 		}
 	}
 	var problems []string
 	for _, what := range slices.Sorted(maps.Keys(surplus)) {
 		if count := surplus[what]; count > 0 || -count > mayMiss[what] {
-			problems = append(problems, fmt.Sprintf("%s has %+d events, compared with the writes that were done", what, count))
+			problems = append(problems, fmt.Sprintf("%s: %+d events compared with the writes", what, count))
 		}
 	}
 	return problems
 }
 
-func checkWarnings(h *history.History, want *Expectation) []string {
-	return checkLimit("warnings", otherEvents(h, corev1.EventTypeWarning), want.Allowance.Warnings)
+func checkWarningEvents(h *history.History, want *Expectation) []string {
+	return checkLimit("events of type Warning", problemEvents(h, corev1.EventTypeWarning), want.Allowance.WarningEvents*processes(h))
 }
 
-// checkWaits limits the events that are no warnings and tell of no write either.
-func checkWaits(h *history.History, want *Expectation) []string {
-	return checkLimit("events that the Ray waits", otherEvents(h, corev1.EventTypeNormal), want.Allowance.Waits)
+// checkNormalEvents limits the Normal events that report a problem.
+func checkNormalEvents(h *history.History, want *Expectation) []string {
+	return checkLimit("events of type Normal that report a problem", problemEvents(h, corev1.EventTypeNormal), want.Allowance.NormalEvents*processes(h))
 }
 
-// otherEvents counts the events of Rays that are of a type, Normal or Warning as client-go has them,
-// and tell of no write, by their messages.
-func otherEvents(h *history.History, kind string) map[string]int {
+// processes returns the number of processes of the operators. Which problems were reported in events
+// is kept in memory, so each process may report a problem once.
+func processes(h *history.History) int { return max(1, len(h.Processes)) }
+
+// problemEvents counts the events about Rays that do not report a write, by message. The type is that
+// of the event: Normal or Warning.
+func problemEvents(h *history.History, eventType string) map[string]int {
 	counts := map[string]int{}
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
-		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && event.Type == kind && !success.MatchString(event.Message) {
+		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && event.Type == eventType && !success.MatchString(event.Message) {
 			counts[event.Message] += int(event.Count)
 		}
 	}
 	return counts
 }
 
-// checkLimit wants that there is no more of something than allowed.
+// checkLimit limits the sum of the counts.
 func checkLimit(what string, counts map[string]int, allowed int) []string {
 	total := 0
 	var each []string
@@ -255,5 +260,5 @@ func checkLimit(what string, counts map[string]int, allowed int) []string {
 	if total <= allowed {
 		return nil
 	}
-	return []string{fmt.Sprintf("there are %d %s, allowed are %d: %s", total, what, allowed, strings.Join(each, "; "))}
+	return []string{fmt.Sprintf("%d %s, want at most %d: %s", total, what, allowed, strings.Join(each, "; "))}
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkDeletions wants the operator to delete only what an undisturbed run deletes, whether
-// or not it succeeds, and the children of a Ray to stay as long as the Ray does.
+// checkDeletions requires that the operator tries to delete only what an undisturbed run deletes, and
+// that the children of a Ray exist as long as the Ray does.
 func checkDeletions(h *history.History, want *Expectation) []string {
 	var problems []string
 	for i := range h.Writes {
 		write := &h.Writes[i]
 		if write.Verb == "delete" && write.Resource != history.Leases && !slices.Contains(want.Writes, write.What()) {
-			problems = append(problems, write.String()+" was not asked for")
+			problems = append(problems, write.String()+": unexpected deletion")
 		}
 	}
 	ends := rayEnds(h)
@@ -30,17 +30,17 @@ func checkDeletions(h *history.History, want *Expectation) []string {
 		if end, ended := ends[owner.UID]; ended && end <= revision(version) {
 			continue
 		}
-		// What somebody else deletes, the operator makes anew.
+		// The operator creates again what the workload deletes.
 		what := version.Resource + "/" + version.Object.GetName()
 		if !slices.Contains(want.Writes, "delete "+what) && !slices.Contains(want.Writes, "create "+what) {
-			problems = append(problems, describe(version)+" is gone, and its Ray is not")
+			problems = append(problems, describe(version)+" was deleted, but its Ray was not")
 		}
 	}
 	return problems
 }
 
-// rayEnds returns when the deletion of each Ray began, as a revision of the store: resources
-// are watched each by itself, so the order of versions says nothing.
+// rayEnds returns the revision at which the deletion of each Ray began. The order of the versions
+// cannot be used, since each resource has its own watch.
 func rayEnds(h *history.History) map[types.UID]int64 {
 	ends := map[types.UID]int64{}
 	for i := range h.Versions {
@@ -55,7 +55,7 @@ func rayEnds(h *history.History) map[types.UID]int64 {
 	return ends
 }
 
-// revision returns when a version came to be, in the order of the store.
+// revision returns the etcd revision of a version.
 func revision(v *history.Version) int64 {
 	revision, err := strconv.ParseInt(v.Object.GetResourceVersion(), 10, 64)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,11 +16,11 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkEndState compares the end of a run, the status included, with that of a fresh
+// checkEndState compares the end state of a run, including the status, with that of a fresh
 // deployment of the same spec.
 func checkEndState(h *history.History, want *Expectation) []string {
 	if h.Converged.IsZero() {
-		return []string{"the Ray never became as wanted"}
+		return []string{"the goal was never reached"}
 	}
 	if want.Fresh == nil {
 		return nil
@@ -29,29 +28,29 @@ func checkEndState(h *history.History, want *Expectation) []string {
 	if diff := Diff(&h.End, want.Fresh); diff != "" {
 		return []string{diff}
 	}
-	if want.Allowance.OldRecords {
+	if want.Allowance.StaleRecords {
 		return nil
 	}
 	return checkRecords(h.End.Deployments)
 }
 
-// checkRecords wants each Deployment to have the generation of the operator's last write.
+// checkRecords requires that each Deployment records the generation of the operator's last write.
 func checkRecords(deployments []appsv1.Deployment) []string {
 	var problems []string
 	for i := range deployments {
 		deployment := &deployments[i]
-		if recorded := deployment.Annotations[rayv1.AnnotationGeneration]; recorded != strconv.FormatInt(deployment.Generation, 10) {
-			problems = append(problems, fmt.Sprintf("Deployment %s has the generation %d, and %s is recorded", deployment.Name, deployment.Generation, recorded))
+		if recorded := recordOf(deployment).Generation; recorded != deployment.Generation {
+			problems = append(problems, fmt.Sprintf("Deployment %q has generation %d, but records %d", deployment.Name, deployment.Generation, recorded))
 		}
 	}
 	return problems
 }
 
-// Diff returns in what a state differs from that after a fresh deployment, or "". Times,
-// UIDs, versions, and what is made of them, do not count.
+// Diff returns the difference between a state and that of a fresh deployment, or "". It ignores
+// times, UIDs, versions, and what depends on them.
 func Diff(state, fresh *history.State) string {
 	if diff := cmp.Diff(normalize(fresh), normalize(state)); diff != "" {
-		return "differs from a fresh deployment (-fresh +this):\n" + diff
+		return "the state differs from a fresh deployment (-fresh +got):\n" + diff
 	}
 	var problems []string
 	for i := range state.Rays {
@@ -60,23 +59,29 @@ func Diff(state, fresh *history.State) string {
 	return strings.Join(problems, "; ")
 }
 
-// checkCurrent checks what normalize drops: that the status is of the newest generation, and
-// that the Deployments are the Ray's.
+// checkCurrent checks what normalize removes: that the status is for the newest generation, and that
+// the Ray controls the Deployments.
 func checkCurrent(ray *rayv1.Ray, deployments []appsv1.Deployment) []string {
 	var problems []string
 	if ray.Status.ObservedGeneration != ray.Generation {
-		problems = append(problems, fmt.Sprintf("Ray %s has the generation %d, and %d is observed", ray.Name, ray.Generation, ray.Status.ObservedGeneration))
+		problems = append(problems, fmt.Sprintf("Ray %q has generation %d, but observedGeneration %d", ray.Name, ray.Generation, ray.Status.ObservedGeneration))
+	}
+	for _, condition := range ray.Status.Conditions {
+		if condition.ObservedGeneration != ray.Generation {
+			problems = append(problems, fmt.Sprintf("Ray %q has generation %d, but condition %s has observedGeneration %d",
+				ray.Name, ray.Generation, condition.Type, condition.ObservedGeneration))
+		}
 	}
 	for i := range deployments {
 		deployment := &deployments[i]
 		if !metav1.IsControlledBy(deployment, ray) {
-			problems = append(problems, fmt.Sprintf("Deployment %s does not belong to the Ray", deployment.Name))
+			problems = append(problems, fmt.Sprintf("Deployment %q is not controlled by the Ray", deployment.Name))
 		}
 	}
 	return problems
 }
 
-// normalize returns a state as JSON values, without what differs from one run to another.
+// normalize returns a state as JSON values, without what differs between equal runs.
 func normalize(state *history.State) map[string]any {
 	normal := map[string]any{}
 	for i := range state.Rays {
@@ -86,6 +91,7 @@ func normalize(state *history.State) map[string]any {
 		status.ObservedGeneration, status.StartTime, status.LastReconcileTime = 0, nil, nil
 		for i := range status.Conditions {
 			condition := &status.Conditions[i]
+			condition.ObservedGeneration = 0
 			condition.LastTransitionTime, condition.LastUpdateTime = metav1.Time{}, metav1.Time{}
 			condition.Message = replicaSetName.ReplaceAllString(condition.Message, `ReplicaSet "$1"`)
 		}
@@ -100,19 +106,18 @@ func normalize(state *history.State) map[string]any {
 	for i := range state.Deployments {
 		deployment := state.Deployments[i].DeepCopy()
 		normalizeMeta(&deployment.ObjectMeta)
-		// The Deployment controller's own account of how it got there is not the operator's.
+		// The status depends on how the Deployment controller got there.
 		deployment.Status = appsv1.DeploymentStatus{}
 		normal["Deployment "+deployment.Name] = toJSON(deployment)
 	}
 	return normal
 }
 
-// replicaSetName finds the name of a ReplicaSet in the message of a condition, which ends
-// in a hash.
+// replicaSetName matches the name of a ReplicaSet, which ends in a hash, in the message of a condition.
 var replicaSetName = regexp.MustCompile(`ReplicaSet "([a-z0-9-]+)-[a-z0-9]+"`)
 
-// records are annotations that say how often an object was changed.
-var records = []string{rayv1.AnnotationGeneration, rayv1.AnnotationRayGeneration, "deployment.kubernetes.io/revision"}
+// revisionAnnotation counts the templates of a Deployment.
+const revisionAnnotation = "deployment.kubernetes.io/revision"
 
 func normalizeMeta(meta *metav1.ObjectMeta) {
 	meta.Namespace, meta.UID, meta.ResourceVersion, meta.Generation = "", "", "", 0
@@ -120,12 +125,11 @@ func normalizeMeta(meta *metav1.ObjectMeta) {
 	for i := range meta.OwnerReferences {
 		meta.OwnerReferences[i].UID = ""
 	}
-	for _, record := range records {
-		delete(meta.Annotations, record)
-	}
+	delete(meta.Annotations, revisionAnnotation)
+	normalizeRecord(meta.Annotations)
 }
 
-// toJSON returns an object as it is on the wire, where nil and empty are the same.
+// toJSON returns the JSON value of an object, in which nil and empty are equal.
 func toJSON(object any) any {
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -138,7 +142,7 @@ func toJSON(object any) any {
 	return value
 }
 
-// Healthy tells whether a Ray says of its newest generation that all is well.
+// Healthy reports whether Health is True for the newest generation of a Ray.
 func Healthy(ray *rayv1.Ray) bool {
 	return ray.Status.ObservedGeneration == ray.Generation &&
 		slices.ContainsFunc(ray.Status.Conditions, func(c rayv1.RayCondition) bool {
@@ -146,9 +150,9 @@ func Healthy(ray *rayv1.Ray) bool {
 		})
 }
 
-// Explains tells whether a Ray says that it is not well for a reason, in words that have a
-// text in them.
-func Explains(ray *rayv1.Ray, reason, text string) bool {
+// ReportsProblem reports whether the Health of a Ray is not True, with a reason and a text in its
+// message.
+func ReportsProblem(ray *rayv1.Ray, reason, text string) bool {
 	return slices.ContainsFunc(ray.Status.Conditions, func(c rayv1.RayCondition) bool {
 		return c.Type == rayv1.RayHealth && c.Status != corev1.ConditionTrue && c.Reason == reason && strings.Contains(c.Message, text)
 	})

@@ -4,35 +4,60 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkObservedHealth wants Health to become True only after each Deployment that the Ray
-// then had was seen as wanted: its newest generation observed, and all its replicas
-// updated and available. It need not be so any more, as that may be news to the operator.
+// checkObservedHealth requires that Ready equals Health in every version, and that Health becomes
+// True only after each Deployment of the Ray was complete. The Deployment may have changed since, as
+// the operator may not have observed that.
 func checkObservedHealth(h *history.History, want *Expectation) []string {
-	if !want.ObservedHealth {
-		return nil
-	}
 	var problems []string
-	for _, step := range steps(h, history.Rays, byUID) {
-		ray := rayOf(step.after)
-		if step.after.Deleted || !Healthy(ray) || step.before != nil && Healthy(rayOf(step.before)) {
+	for i := range h.Versions {
+		version := &h.Versions[i]
+		if version.Resource == history.Rays && !ReadyEqualsHealth(&rayOf(version).Status) {
+			problems = append(problems, describe(version)+": condition Ready differs from Health")
+		}
+	}
+	if !want.ObservedHealth {
+		return problems
+	}
+	for _, change := range changes(h, history.Rays, byUID) {
+		ray := rayOf(change.after)
+		if change.after.Deleted || !Healthy(ray) || change.before != nil && Healthy(rayOf(change.before)) {
 			continue
 		}
-		for _, deployment := range unfinished(h, ray.UID, revision(step.after)) {
-			problems = append(problems, fmt.Sprintf("%s is healthy, and its Deployment %s was not", describe(step.after), deployment))
+		for _, deployment := range incomplete(h, ray.UID, revision(change.after)) {
+			problems = append(problems, fmt.Sprintf("%s is healthy, but its Deployment %q was not complete", describe(change.after), deployment))
 		}
 	}
 	return problems
 }
 
-// unfinished returns the Deployments of a Ray whose newest generation was not complete in
-// any version up to a revision.
-func unfinished(h *history.History, ray types.UID, until int64) []string {
+// ReadyEqualsHealth reports whether the conditions Ready and Health are equal in all but their type,
+// or both absent.
+func ReadyEqualsHealth(status *rayv1.RayStatus) bool {
+	var health, ready rayv1.RayCondition
+	for _, condition := range status.Conditions {
+		switch condition.Type {
+		case rayv1.RayHealth:
+			health = condition
+		case rayv1.RayReady:
+			ready = condition
+		default:
+		}
+	}
+	health.Type, ready.Type = "", ""
+	return equality.Semantic.DeepEqual(health, ready)
+}
+
+// incomplete returns the Deployments of a Ray that were not complete, in their newest generation, in any
+// version before a revision.
+func incomplete(h *history.History, ray types.UID, until int64) []string {
 	newest, complete := map[types.UID]*appsv1.Deployment{}, map[types.UID]int64{}
 	for i := range h.Versions {
 		version := &h.Versions[i]
@@ -61,9 +86,10 @@ func unfinished(h *history.History, ray types.UID, until int64) []string {
 	return names
 }
 
-// Complete tells whether the Deployment controller has done all that a Deployment asks for.
+// Complete reports whether the newest generation of a Deployment is observed, and all its replicas
+// are updated and available.
 func Complete(deployment *appsv1.Deployment) bool {
-	wanted, status := *deployment.Spec.Replicas, &deployment.Status
+	desired, status := *deployment.Spec.Replicas, &deployment.Status
 	return status.ObservedGeneration == deployment.Generation &&
-		status.Replicas == wanted && status.UpdatedReplicas == wanted && status.AvailableReplicas == wanted
+		status.Replicas == desired && status.UpdatedReplicas == desired && status.AvailableReplicas == desired
 }

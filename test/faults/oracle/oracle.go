@@ -1,5 +1,5 @@
-// Package oracle judges a run of the operator by its history. Every oracle is a pure
-// function, so it is tested on histories made by hand, good ones and bad ones.
+// Package oracle checks the history of a run of the operator. Every oracle is a pure function, and is
+// tested on valid and invalid histories.
 package oracle
 
 import (
@@ -17,80 +17,80 @@ type Name string
 
 // The oracles.
 const (
-	// EndState wants the end, status included, to be as after a fresh deployment.
+	// EndState requires the end state, including the status, to equal that of a fresh deployment.
 	EndState Name = "end-state"
-	// Counts wants exactly the writes and events that an undisturbed run has.
+	// Counts requires the writes and events of an undisturbed run, plus the allowance.
 	Counts Name = "counts"
-	// Ownership wants one child of a role per Ray, and nobody else's object written.
+	// Ownership requires one child per role and Ray, and no writes to objects that no Ray controls.
 	Ownership Name = "ownership"
-	// Order wants generations and times never to go back.
+	// Order requires that generations and times never go back.
 	Order Name = "order"
-	// Rest wants no write once all is as it should be.
-	Rest Name = "rest"
-	// Deletions wants nothing deleted but what has to go.
+	// SteadyState requires that children are not written once the goal is reached.
+	SteadyState Name = "steady-state"
+	// Deletions requires that only what the workload deletes is deleted.
 	Deletions Name = "deletions"
-	// ObservedHealth wants no Ray to be called healthy before its Deployments are.
+	// ObservedHealth requires that Ready equals Health, and that Health is True only once the
+	// Deployments are complete.
 	ObservedHealth Name = "observed-health"
-	// Processes wants no panic, no data race, and the exit codes that were asked for.
+	// Processes requires the expected exit codes, no panic, no data race, and a bounded size.
 	Processes Name = "processes"
 )
 
-// Violation is one thing that an oracle does not accept.
+// Violation is a violation of an oracle.
 type Violation struct {
 	Oracle Name
 	Text   string
 }
 
-// String is for messages of failure.
+// String returns the violation as failures print it.
 func (v Violation) String() string { return fmt.Sprintf("oracle %s: %s", v.Oracle, v.Text) }
 
-// Expectation is what a run should have done.
+// Expectation is the expected result of a run.
 type Expectation struct {
-	// Fresh is the end of a run that did nothing but create the Ray as it was in the end.
-	// It is nil where there is no such run, since the Ray was deleted.
+	// Fresh is the state after a fresh deployment of the same spec. It is nil if the Ray is deleted.
 	Fresh *history.State
-	// Writes are the writes of an undisturbed run, in the words of history.Write.What,
-	// those that only tell progress aside.
+	// Writes are the writes of an undisturbed run, as history.Write.What returns them.
 	Writes []string
-	// ObservedHealth says that the operator always sees the present, so that Health must be
-	// true of it.
+	// ObservedHealth means that the operator's view is never stale, so that a Health of True must be
+	// correct.
 	ObservedHealth bool
-	// Allowance is what the faults excuse.
+	// Allowance is the allowance for the faults.
 	Allowance Allowance
 }
 
-// Allowance is by how much a disturbed run may differ from an undisturbed one.
+// Allowance is how much a run may differ from an undisturbed one.
 type Allowance struct {
-	// LostEvents says that any event of a write may be missing: the API server was away, there were
-	// more than client-go sends, or a leader lost its lease, without which it sends none either.
+	// LostEvents means that the event of any write may be missing: the API server was down, the rate
+	// exceeded that of client-go, or a leader lost its lease and no longer sends events.
 	LostEvents bool
-	// Unanswered says that the server may have done writes of which it did not say so.
+	// Unanswered means that the server may have committed writes without answering them.
 	Unanswered bool
-	// Refused is how many writes the server may refuse, a few conflicts aside.
-	Refused int
-	// Problems is how many statuses may tell of a problem.
-	Problems int
-	// Warnings is how many warnings the events may have.
-	Warnings int
-	// Waits is how many events may tell that the Ray waits for somebody else.
-	Waits int
+	// Rejected is the number of writes that the server may reject, in addition to some conflicts.
+	Rejected int
+	// ProblemStatuses is the number of statuses that may report a problem.
+	ProblemStatuses int
+	// WarningEvents is the number of events of type Warning, per process of the operator: a new
+	// process may report a problem again.
+	WarningEvents int
+	// NormalEvents is the number of events of type Normal that report a problem, such as
+	// ChildTerminating, per process of the operator.
+	NormalEvents int
 	// Recoveries is how often Health may become True again in one generation of a Ray.
 	Recoveries int
-	// Undone is how often an update of a child may be needed that an undisturbed run lacks, by
-	// the words of history.Write.What.
-	Undone map[string]int
-	// OldRecords says that somebody else's changes, which the operator leaves as they are,
-	// have made the records of generations old.
-	OldRecords bool
-	// TwoViews says that two operators act of which one sees the past, so that each puts its own
-	// status in the place of the other's.
-	TwoViews bool
-	// LostLease says that an operator may end because its lease is another's, or because a fault
-	// keeps it from looking.
+	// Reverts is the number of additional updates of a child, by history.Write.What.
+	Reverts map[string]int
+	// StaleRecords means that changes by other clients, which the operator does not revert, have
+	// made the recorded generations stale.
+	StaleRecords bool
+	// DivergentViews means that two operators are active and one of them has a stale cache, so that
+	// each overwrites the status of the other.
+	DivergentViews bool
+	// LostLease means that an operator may exit because it has lost its lease, or because a fault
+	// prevents it from reading the lease.
 	LostLease bool
 }
 
-// Check returns everything that any oracle does not accept in a history.
+// Check returns the violations of all oracles in a history.
 func Check(h *history.History, want *Expectation) []Violation {
 	var violations []Violation
 	for _, oracle := range []struct {
@@ -101,7 +101,7 @@ func Check(h *history.History, want *Expectation) []Violation {
 		{Counts, checkCounts},
 		{Ownership, checkOwnership},
 		{Order, checkOrder},
-		{Rest, checkRest},
+		{SteadyState, checkSteadyState},
 		{Deletions, checkDeletions},
 		{ObservedHealth, checkObservedHealth},
 		{Processes, checkProcesses},
@@ -113,23 +113,23 @@ func Check(h *history.History, want *Expectation) []Violation {
 	return violations
 }
 
-// step is an object before and after one change. Before is nil for its first version.
-type step struct {
+// change is an object before and after a change. Before is nil for its first version.
+type change struct {
 	before, after *history.Version
 }
 
-// steps returns the changes of the objects of a resource, each object's in order.
-// Objects are told apart by key.
-func steps(h *history.History, resource string, key func(metav1.Object) string) []step {
+// changes returns the changes of all objects of a resource. Those of one object are in order. The
+// function key identifies an object.
+func changes(h *history.History, resource string, key func(metav1.Object) string) []change {
 	latest := map[string]*history.Version{}
-	var all []step
+	var all []change
 	for i := range h.Versions {
 		version := &h.Versions[i]
 		if version.Resource != resource {
 			continue
 		}
 		key := key(version.Object)
-		all = append(all, step{before: latest[key], after: version})
+		all = append(all, change{before: latest[key], after: version})
 		latest[key] = version
 	}
 	return all
@@ -137,12 +137,12 @@ func steps(h *history.History, resource string, key func(metav1.Object) string) 
 
 func byUID(object metav1.Object) string { return string(object.GetUID()) }
 
-// describe names an object for a message.
+// describe identifies a version in a message.
 func describe(v *history.Version) string {
 	return fmt.Sprintf("%s/%s at resourceVersion %s", v.Resource, v.Object.GetName(), v.Object.GetResourceVersion())
 }
 
-// childWrites returns the writes to children that the server has done.
+// childWrites returns the committed writes to children.
 func childWrites(h *history.History) []history.Write {
 	return slices.DeleteFunc(slices.Clone(h.Writes), func(w history.Write) bool {
 		return !w.Committed() || w.Resource != history.Services && w.Resource != history.Deployments

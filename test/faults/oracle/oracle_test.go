@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,52 +17,65 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// start is when the histories of these tests begin.
+// start is the time at which the histories of these tests start.
 var start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 
-// newRay returns a version of the Ray, whose Health got its status at a second and which
-// was written at another.
+// newRay returns a version of the Ray. Its Health changed at second since, and its status was written
+// at second written.
 func newRay(version string, generation, observed int64, health corev1.ConditionStatus, since, written int) *rayv1.Ray {
 	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "ray", ResourceVersion: version, Generation: generation}}
 	if observed == 0 {
 		return ray
 	}
-	reason := "ReplicasMissing"
+	reason := "RolloutIncomplete"
 	if health == corev1.ConditionTrue {
 		reason = "AllReplicasAvailable"
 	}
-	ray.Status = rayv1.RayStatus{
-		ObservedGeneration: observed,
-		LastReconcileTime:  new(metav1.NewTime(at(written))),
-		Conditions: []rayv1.RayCondition{{
-			Type: rayv1.RayHealth, Status: health, Reason: reason,
+	ray.Status = rayv1.RayStatus{ObservedGeneration: observed, LastReconcileTime: new(metav1.NewTime(at(written)))}
+	for _, conditionType := range []rayv1.RayConditionType{rayv1.RayHealth, rayv1.RayReady} {
+		ray.Status.Conditions = append(ray.Status.Conditions, rayv1.RayCondition{
+			Type: conditionType, Status: health, ObservedGeneration: observed, Reason: reason,
 			LastTransitionTime: metav1.NewTime(at(since)), LastUpdateTime: metav1.NewTime(at(since)),
-		}},
+		})
+	}
+	return ray
+}
+
+// newProblem returns a version of the Ray with a Health of False for a reason.
+func newProblem(version, reason string, since, written int) *rayv1.Ray {
+	ray := newRay(version, 2, 2, corev1.ConditionFalse, since, written)
+	for i := range ray.Status.Conditions {
+		ray.Status.Conditions[i].Reason = reason
 	}
 	return ray
 }
 
 // newHead returns a version of the head's Deployment, written for a generation of the Ray.
-func newHead(uid types.UID, version, rayGeneration string) *appsv1.Deployment {
+func newHead(uid types.UID, version string, rayGeneration int64) *appsv1.Deployment {
 	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
 		Name: "x-head", UID: uid, ResourceVersion: version, Generation: 1,
 		Labels:          map[string]string{rayv1.LabelRole: "head"},
-		Annotations:     map[string]string{rayv1.AnnotationRayGeneration: rayGeneration, rayv1.AnnotationGeneration: "1"},
+		Annotations:     newRecord(rayGeneration, 1, "a"),
 		OwnerReferences: []metav1.OwnerReference{{UID: "ray", Controller: new(true)}},
 	}}
 }
 
-func event(kind, message string) corev1.Event {
-	return corev1.Event{Type: kind, Message: message, Count: 1, InvolvedObject: corev1.ObjectReference{Kind: "Ray"}}
+func newRecord(rayGeneration, generation int64, rendering string) map[string]string {
+	record := fmt.Sprintf(`{"rayGeneration":%d,"generation":%d,"rendering":%q}`, rayGeneration, generation, rendering)
+	return map[string]string{rayv1.AnnotationLastApplied: record}
 }
 
-// good returns a history that no oracle objects to: a Ray is created, and then changed.
-func good() (*history.History, *Expectation) {
-	created, updated := newHead("head", "2", "1"), newHead("head", "5", "2")
-	updated.Annotations[rayv1.AnnotationGeneration], updated.Generation = "2", 2
-	sent := newHead("head", "2", "2")
+func event(eventType, message string) corev1.Event {
+	return corev1.Event{Type: eventType, Message: message, Count: 1, InvolvedObject: corev1.ObjectReference{Kind: "Ray"}}
+}
+
+// valid returns a history without violations: a Ray is created, and then changed.
+func valid() (*history.History, *Expectation) {
+	created, updated := newHead("head", "2", 1), newHead("head", "5", 2)
+	updated.Annotations, updated.Generation = newRecord(2, 2, "a"), 2
+	sent := newHead("head", "2", 2)
 	unhealthy, healthy := newRay("6", 2, 2, corev1.ConditionFalse, 1, 5), newRay("7", 2, 2, corev1.ConditionTrue, 8, 8)
 	h := &history.History{
 		Versions: []history.Version{
@@ -74,7 +88,7 @@ func good() (*history.History, *Expectation) {
 			{Resource: history.Rays, Object: healthy},
 		},
 		Writes: []history.Write{
-			{Number: 1, At: at(1), Verb: "create", Resource: history.Deployments, Name: "x-head", Sent: newHead("", "", "1"), Code: 201, Result: created},
+			{Number: 1, At: at(1), Verb: "create", Resource: history.Deployments, Name: "x-head", Sent: newHead("", "", 1), Code: 201, Result: created},
 			{Number: 2, At: at(1), Verb: "update", Resource: history.RayStatus, Name: "x", Target: "ray", Sent: newRay("1", 1, 1, corev1.ConditionFalse, 1, 1), Code: 200},
 			{Number: 3, At: at(5), Verb: "update", Resource: history.Deployments, Name: "x-head", Target: "head", Sent: sent, Code: 200, Result: updated},
 			{Number: 4, At: at(5), Verb: "update", Resource: history.RayStatus, Name: "x", Target: "ray", Sent: newRay("4", 2, 2, corev1.ConditionFalse, 1, 5), Code: 200, Result: unhealthy},
@@ -82,235 +96,281 @@ func good() (*history.History, *Expectation) {
 		},
 		Converged: at(9),
 		End: history.State{
-			Rays:        []rayv1.Ray{*healthy},
-			Deployments: []appsv1.Deployment{*updated},
+			Rays:        []rayv1.Ray{*healthy.DeepCopy()},
+			Deployments: []appsv1.Deployment{*updated.DeepCopy()},
 			Events: []corev1.Event{
 				event(corev1.EventTypeNormal, "Successfully create the deployment x-head"),
-				event(corev1.EventTypeNormal, "Successfully update the deployment x-head: template"),
+				event(corev1.EventTypeNormal, "Successfully update the deployment x-head: revert external changes to its template"),
 			},
 		},
-		Log:       "all is well\n",
-		Processes: []history.Process{{Killed: true, ExitCode: -1}, {ExitCode: 0}},
+		Log:       "Synced\n",
+		Processes: []history.Process{{ExitCode: 0}},
 	}
-	fresh := &history.State{Rays: []rayv1.Ray{*newRay("99", 1, 1, corev1.ConditionTrue, 2, 2)}, Deployments: []appsv1.Deployment{*newHead("fresh", "98", "1")}}
+	fresh := &history.State{Rays: []rayv1.Ray{*newRay("99", 1, 1, corev1.ConditionTrue, 2, 2)}, Deployments: []appsv1.Deployment{*newHead("fresh", "98", 1)}}
 	return h, &Expectation{
 		Fresh:  fresh,
 		Writes: []string{"create deployments/x-head", "update rays/status/x", "update deployments/x-head", "update rays/status/x"},
 	}
 }
 
-func TestGood(t *testing.T) {
-	if violations := Check(good()); len(violations) > 0 {
-		t.Errorf("there are violations: %v", violations)
+func addRay(h *history.History, ray *rayv1.Ray) {
+	h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: ray})
+}
+
+func TestValid(t *testing.T) {
+	if violations := Check(valid()); len(violations) > 0 {
+		t.Errorf("unexpected violations: %v", violations)
 	}
 }
 
-// bad has, per oracle, what it must object to: a change of the good history, and a part of
-// the message.
-var bad = []struct {
+// invalid has a change of the valid history for each check, with the oracle that must report it and a
+// part of the message.
+var invalid = []struct {
 	name   string
 	oracle Name
 	text   string
-	spoil  func(*history.History, *Expectation)
+	change func(*history.History, *Expectation)
 }{
-	{"never as wanted", EndState, "never became", func(h *history.History, _ *Expectation) { h.Converged = time.Time{} }},
-	{"another image in the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+	{"goal not reached", EndState, "never reached", func(h *history.History, _ *Expectation) { h.Converged = time.Time{} }},
+	{"other image at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
 		h.End.Deployments[0].Spec.Template.Spec.Containers = []corev1.Container{{Image: "old"}}
 	}},
-	{"another status in the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+	{"other status at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
 		h.End.Rays[0].Status.Head.Replicas = 2
 	}},
-	{"a child too many in the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+	{"other record at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+		h.End.Deployments[0].Annotations = newRecord(2, 2, "b")
+	}},
+	{"additional child at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
 		h.End.Services = []corev1.Service{{ObjectMeta: metav1.ObjectMeta{Name: "x-head"}}}
 	}},
-	{"an old generation observed in the end", EndState, "1 is observed", func(h *history.History, _ *Expectation) {
+	{"old observedGeneration at the end", EndState, "but observedGeneration 1", func(h *history.History, _ *Expectation) {
 		h.End.Rays[0].Status.ObservedGeneration = 1
 	}},
-	{"an old generation recorded in the end", EndState, "1 is recorded", func(h *history.History, _ *Expectation) {
-		h.End.Deployments[0].Annotations[rayv1.AnnotationGeneration] = "1"
+	{"old observedGeneration of a condition at the end", EndState, "condition Ready has observedGeneration 1", func(h *history.History, _ *Expectation) {
+		h.End.Rays[0].Status.Conditions[1].ObservedGeneration = 1
 	}},
-	{"another Ray's child in the end", EndState, "does not belong", func(h *history.History, want *Expectation) {
+	{"old generation recorded at the end", EndState, "but records 1", func(h *history.History, _ *Expectation) {
+		h.End.Deployments[0].Annotations = newRecord(2, 1, "a")
+	}},
+	{"child of another Ray at the end", EndState, "not controlled by the Ray", func(h *history.History, want *Expectation) {
 		h.End.Deployments[0].OwnerReferences = []metav1.OwnerReference{{UID: "other", Controller: new(true)}}
 		want.Fresh.Deployments[0].OwnerReferences = []metav1.OwnerReference{{Controller: new(true)}}
 	}},
 
-	{"a child written twice", Counts, "update deployments/x-head was done +1", func(h *history.History, _ *Expectation) { h.Writes = append(h.Writes, h.Writes[2]) }},
-	{"a child not written", Counts, "create deployments/x-head was done -1", func(h *history.History, _ *Expectation) { h.Writes = h.Writes[1:] }},
-	{"behind in a loop", Counts, "refused 9 writes, allowed are 8", func(h *history.History, _ *Expectation) {
-		for range conflicts + 1 {
+	{"child written twice", Counts, "update deployments/x-head: +1", func(h *history.History, _ *Expectation) { h.Writes = append(h.Writes, h.Writes[2]) }},
+	{"child not written", Counts, "create deployments/x-head: -1", func(h *history.History, _ *Expectation) { h.Writes = h.Writes[1:] }},
+	{"stale updates in a loop", Counts, "rejected 9 writes, want at most 8", func(h *history.History, _ *Expectation) {
+		for range maxConflicts + 1 {
 			h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 409})
 		}
 	}},
-	{"a name that is taken", Counts, "refused 1 writes, allowed are 0", func(h *history.History, _ *Expectation) {
+	{"create of an object that exists", Counts, "rejected 1 writes, want at most 0", func(h *history.History, _ *Expectation) {
 		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "create", Resource: history.Services, Code: 409})
 	}},
-	{"an update that is invalid", Counts, "refused 1 writes, allowed are 0", func(h *history.History, _ *Expectation) {
+	{"invalid update", Counts, "rejected 1 writes, want at most 0", func(h *history.History, _ *Expectation) {
 		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 422})
 	}},
-	{"too many goroutines", Processes, "81 goroutines", func(h *history.History, _ *Expectation) {
-		h.Sizes = []history.Size{{Goroutines: maxGoroutines + 1}}
+	{"status with only new times", Counts, "only in lastReconcileTime", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 2, corev1.ConditionTrue, 8, 12))
 	}},
-	{"a heap that grows", Processes, "at rest has", func(h *history.History, _ *Expectation) {
-		h.Sizes = []history.Size{{HeapBytes: maxHeapBytes + 1}}
-	}},
-	{"a status with new times alone", Counts, "lastReconcileTime alone", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 2, corev1.ConditionTrue, 8, 12)})
-	}},
-	{"progress told too soon", Counts, "too soon", func(h *history.History, _ *Expectation) {
+	{"progress too soon", Counts, "too soon", func(h *history.History, _ *Expectation) {
 		next := newRay("8", 2, 2, corev1.ConditionTrue, 8, 8)
 		next.Status.Head.Replicas = 1
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: next})
+		addRay(h, next)
 	}},
-	{"an update that changes nothing", Counts, "changed nothing", func(h *history.History, _ *Expectation) { h.Writes[2].Result = h.Writes[2].Sent }},
+	{"ReplicaFailure too soon", Counts, "too soon", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 2, corev1.ConditionFalse, 10, 10))
+		addRay(h, newProblem("9", "ReplicaFailure", 10, 11))
+	}},
+	{"update without a change", Counts, "changed nothing", func(h *history.History, _ *Expectation) { h.Writes[2].Result = h.Writes[2].Sent }},
 	{"healthy twice", Counts, "became healthy 2 times", func(h *history.History, _ *Expectation) {
 		for i, health := range []corev1.ConditionStatus{corev1.ConditionFalse, corev1.ConditionTrue} {
-			h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("9", 2, 2, health, 10+i, 10+i)})
+			addRay(h, newRay("9", 2, 2, health, 10+i, 10+i))
 		}
 	}},
-	{"an event too many", Counts, "create deployments/x-head has +1 events", func(h *history.History, _ *Expectation) { h.End.Events[0].Count++ }},
-	{"an event missing", Counts, "update deployments/x-head has -1 events", func(h *history.History, _ *Expectation) { h.End.Events = h.End.Events[:1] }},
-	{"a warning", Counts, "1 warnings", func(h *history.History, _ *Expectation) {
-		h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not"))
+	{"additional event", Counts, "create deployments/x-head: +1 events", func(h *history.History, _ *Expectation) { h.End.Events[0].Count++ }},
+	{"missing event", Counts, "update deployments/x-head: -1 events", func(h *history.History, _ *Expectation) { h.End.Events = h.End.Events[:1] }},
+	{"warning", Counts, "1 events of type Warning", func(h *history.History, _ *Expectation) {
+		h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not be created"))
+	}},
+	{"problem in a status", Counts, "1 statuses that report a problem", func(h *history.History, _ *Expectation) {
+		addRay(h, newProblem("8", "FailedCreate", 10, 10))
+	}},
+	{"Normal event for a problem", Counts, "1 events of type Normal", func(h *history.History, _ *Expectation) {
+		h.End.Events = append(h.End.Events, event(corev1.EventTypeNormal, "is being deleted"))
 	}},
 
-	{"a problem in a status", Counts, "1 statuses of problems", func(h *history.History, _ *Expectation) {
-		next := newRay("8", 2, 2, corev1.ConditionFalse, 10, 10)
-		next.Status.Conditions[0].Reason = "FailedCreate"
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: next})
+	{"two children of a role", Ownership, "two children of role", func(h *history.History, _ *Expectation) {
+		h.Versions = append(h.Versions, history.Version{Resource: history.Deployments, Object: newHead("second", "8", 2)})
 	}},
-	{"an event of another kind", Counts, "1 events that the Ray waits", func(h *history.History, _ *Expectation) {
-		h.End.Events = append(h.End.Events, event(corev1.EventTypeNormal, "waits"))
-	}},
-
-	{"two children of a role", Ownership, "not the only one", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Deployments, Object: newHead("second", "8", "2")})
-	}},
-	{"a child of no Ray", Ownership, "child of no Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Sent.SetOwnerReferences(nil) }},
-	{"another Ray's child", Ownership, "no Ray's child", func(h *history.History, _ *Expectation) { h.Writes[2].Name = "other-head" }},
-	{"a child by another Ray's name", Ownership, "child of no Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Name = "other-head" }},
-	{"somebody else's object", Ownership, "no Ray's child", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "foreign" }},
-	{"an object by name", Ownership, "by UID", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "" }},
-	{"an object taken over", Ownership, "whose the object is", func(h *history.History, _ *Expectation) {
+	{"created without a controller", Ownership, "created object is not a child of a Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Sent.SetOwnerReferences(nil) }},
+	{"created with the name of another Ray's child", Ownership, "created object is not a child of a Ray", func(h *history.History, _ *Expectation) { h.Writes[0].Name = "other-head" }},
+	{"update of another Ray's child", Ownership, "the object is not a child of a Ray", func(h *history.History, _ *Expectation) { h.Writes[2].Name = "other-head" }},
+	{"update of an unrelated object", Ownership, "the object is not a child of a Ray", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "unrelated" }},
+	{"update by name", Ownership, "no UID precondition", func(h *history.History, _ *Expectation) { h.Writes[2].Target = "" }},
+	{"adoption", Ownership, "changed the controller", func(h *history.History, _ *Expectation) {
 		h.Writes[2].Sent.SetOwnerReferences([]metav1.OwnerReference{{UID: "other", Controller: new(true)}})
 	}},
-	{"an update of any version", Ownership, "no resourceVersion", func(h *history.History, _ *Expectation) { h.Writes[2].Sent.SetResourceVersion("") }},
+	{"update of any version", Ownership, "no resourceVersion", func(h *history.History, _ *Expectation) { h.Writes[2].Sent.SetResourceVersion("") }},
 
-	{"a child for an older generation", Order, "generation 1 of the Ray, after it was for 2", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Deployments, Object: newHead("head", "8", "1")})
+	{"child for an older generation", Order, "for generation 1 of the Ray after generation 2", func(h *history.History, _ *Expectation) {
+		h.Versions = append(h.Versions, history.Version{Resource: history.Deployments, Object: newHead("head", "8", 1)})
 	}},
-	{"a child made anew for an older generation", Order, "generation 1 of the Ray, after it was for 2", func(h *history.History, _ *Expectation) {
+	{"child created again for an older generation", Order, "for generation 1 of the Ray after generation 2", func(h *history.History, _ *Expectation) {
 		h.Versions = append(h.Versions,
-			history.Version{Resource: history.Deployments, Object: newHead("head", "8", "2"), Deleted: true},
-			history.Version{Resource: history.Deployments, Object: newHead("second", "9", "1")})
+			history.Version{Resource: history.Deployments, Object: newHead("head", "8", 2), Deleted: true},
+			history.Version{Resource: history.Deployments, Object: newHead("second", "9", 1)})
 	}},
-	{"a generation observed that is not there", Order, "observed generation 3 of 2", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 3, corev1.ConditionTrue, 8, 12)})
+	{"future observedGeneration", Order, "observedGeneration 3, but generation 2", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 3, corev1.ConditionTrue, 8, 12))
 	}},
-	{"a generation observed again", Order, "observed generation 1 after 2", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 1, corev1.ConditionTrue, 8, 12)})
+	{"observedGeneration goes back", Order, "observedGeneration 1 after 2", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 1, corev1.ConditionTrue, 8, 12))
 	}},
-	{"a transition without a change", Order, "moved, its status did not", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 2, corev1.ConditionTrue, 12, 12)})
+	{"observedGeneration of a condition goes back", Order, "condition Ready has observedGeneration 1 after 2", func(h *history.History, _ *Expectation) {
+		next := newRay("8", 2, 2, corev1.ConditionTrue, 8, 12)
+		next.Status.Conditions[1].ObservedGeneration = 1
+		addRay(h, next)
 	}},
-	{"a change without a transition", Order, "lastTransitionTime did not", func(h *history.History, _ *Expectation) {
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: newRay("8", 2, 2, corev1.ConditionFalse, 8, 12)})
+	{"future observedGeneration of a condition", Order, "but its condition Ready has 3", func(h *history.History, _ *Expectation) {
+		next := newRay("8", 2, 2, corev1.ConditionTrue, 8, 12)
+		next.Status.Conditions[1].ObservedGeneration = 3
+		addRay(h, next)
 	}},
-	{"a child written while it is deleted", Order, "being deleted", func(h *history.History, _ *Expectation) {
+	{"transition without a change", Order, "changed, but its status did not", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 2, corev1.ConditionTrue, 12, 12))
+	}},
+	{"change without a transition", Order, "its lastTransitionTime did not", func(h *history.History, _ *Expectation) {
+		addRay(h, newRay("8", 2, 2, corev1.ConditionFalse, 8, 12))
+	}},
+	{"update during deletion", Order, "being deleted", func(h *history.History, _ *Expectation) {
 		h.Writes[2].Sent.SetDeletionTimestamp(new(metav1.NewTime(at(4))))
 	}},
 
-	{"a write at rest", Rest, "all was as wanted", func(h *history.History, _ *Expectation) { h.Writes[2].At = at(10) }},
+	{"write in the steady state", SteadyState, "in the steady state", func(h *history.History, _ *Expectation) { h.Writes[2].At = at(10) }},
 
-	{"a panic", Processes, "panic", func(h *history.History, _ *Expectation) { h.Log += "panic in sync: nil\n" }},
-	{"a data race", Processes, "DATA RACE", func(h *history.History, _ *Expectation) { h.Log += "WARNING: DATA RACE\n" }},
-	{"an exit", Processes, "exited with 1", func(h *history.History, _ *Expectation) { h.Processes[1].ExitCode = 1 }},
+	{"Ready with another status", ObservedHealth, "Ready differs", func(h *history.History, _ *Expectation) {
+		rayOf(&h.Versions[2]).Status.Conditions[1].Status = corev1.ConditionTrue
+	}},
+	{"Ready with another message", ObservedHealth, "Ready differs", func(h *history.History, _ *Expectation) {
+		rayOf(&h.Versions[2]).Status.Conditions[1].Message = "1 of 3 available"
+	}},
+	{"no Ready", ObservedHealth, "Ready differs", func(h *history.History, _ *Expectation) {
+		status := &rayOf(&h.Versions[2]).Status
+		status.Conditions = status.Conditions[:1]
+	}},
+
+	{"panic", Processes, "panic", func(h *history.History, _ *Expectation) { h.Log += "panic in sync: nil\n" }},
+	{"data race", Processes, "DATA RACE", func(h *history.History, _ *Expectation) { h.Log += "WARNING: DATA RACE\n" }},
+	{"exit code", Processes, "exited with code 1", func(h *history.History, _ *Expectation) { h.Processes[0].ExitCode = 1 }},
+	{"unexpected exit", Processes, "exited on its own", func(h *history.History, _ *Expectation) { h.Processes[0].Unexpected = true }},
+	{"too many goroutines", Processes, "81 goroutines", func(h *history.History, _ *Expectation) {
+		h.Sizes = []history.Size{{Goroutines: maxGoroutines + 1}}
+	}},
+	{"heap too large", Processes, "a heap of", func(h *history.History, _ *Expectation) {
+		h.Sizes = []history.Size{{HeapBytes: maxHeapBytes + 1}}
+	}},
 }
 
-func TestBad(t *testing.T) {
-	for _, test := range bad {
+func TestInvalid(t *testing.T) {
+	for _, test := range invalid {
 		t.Run(test.name, func(t *testing.T) {
-			h, want := good()
-			test.spoil(h, want)
+			h, want := valid()
+			test.change(h, want)
 			violations := Check(h, want)
 			if !slices.ContainsFunc(violations, func(v Violation) bool {
 				return v.Oracle == test.oracle && strings.Contains(v.Text, test.text)
 			}) {
-				t.Errorf("oracle %s does not say %q; all that is said is %v", test.oracle, test.text, violations)
+				t.Errorf("oracle %s does not report %q; all violations: %v", test.oracle, test.text, violations)
 			}
 		})
 	}
 }
 
-// TestProblems checks what may be told of problems, and how often.
+// TestProblems checks the allowances for statuses and events that report problems.
 func TestProblems(t *testing.T) {
-	h, want := good()
+	h, want := valid()
 	for i, reason := range []string{"FailedCreate", "ChildTerminating"} {
-		problem := newRay(strconv.Itoa(8+i), 2, 2, corev1.ConditionFalse, 10, 10+i)
-		problem.Status.Conditions[0].Reason = reason
-		h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: problem})
+		addRay(h, newProblem(strconv.Itoa(8+i), reason, 10, 10+i))
 	}
-	beside := newRay("10", 2, 2, corev1.ConditionFalse, 10, 13)
-	beside.Status.Conditions[0].Reason, beside.Status.Head.Replicas = "ChildTerminating", 1
-	h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: beside})
-	healed := newRay("11", 2, 2, corev1.ConditionTrue, 14, 14)
-	h.Versions = append(h.Versions, history.Version{Resource: history.Rays, Object: healed})
-	h.End.Rays[0] = *healed
-	h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not"), event(corev1.EventTypeNormal, "waits"))
+	same := newProblem("10", "ChildTerminating", 10, 13)
+	same.Status.Head.Replicas = 1
+	addRay(h, same)
+	recovered := newRay("11", 2, 2, corev1.ConditionTrue, 14, 14)
+	addRay(h, recovered)
+	h.End.Rays[0] = *recovered
+	h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not be created"), event(corev1.EventTypeNormal, "is being deleted"))
 	for _, test := range []struct {
 		name     string
 		allow    Allowance
 		problems int
 	}{
-		{"enough", Allowance{Problems: 2, Warnings: 1, Waits: 1, Recoveries: 1}, 0},
-		{"nothing", Allowance{}, 4},
-		{"one status too many", Allowance{Problems: 1, Warnings: 1, Waits: 1, Recoveries: 1}, 1},
-		{"two operators that do not agree", Allowance{TwoViews: true, Warnings: 1}, 0},
-		{"two operators, and a warning", Allowance{TwoViews: true}, 1},
+		{"sufficient", Allowance{ProblemStatuses: 2, WarningEvents: 1, NormalEvents: 1, Recoveries: 1}, 0},
+		{"none", Allowance{}, 4},
+		{"one status too many", Allowance{ProblemStatuses: 1, WarningEvents: 1, NormalEvents: 1, Recoveries: 1}, 1},
+		{"divergent views", Allowance{DivergentViews: true, WarningEvents: 1}, 0},
+		{"divergent views and a warning", Allowance{DivergentViews: true}, 1},
 	} {
 		want.Allowance = test.allow
 		if violations := Check(h, want); len(violations) != test.problems {
-			t.Errorf("%s: there must be %d violations: %v", test.name, test.problems, violations)
+			t.Errorf("%s: got %d violations, want %d: %v", test.name, len(violations), test.problems, violations)
 		}
 	}
 }
 
-// TestLostEvents checks that an event may be missing where the operator could not send it.
+// TestProblemEvents checks that each process may report a problem once.
+func TestProblemEvents(t *testing.T) {
+	h, want := valid()
+	want.Allowance = Allowance{WarningEvents: 1, NormalEvents: 1}
+	h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not be created"), event(corev1.EventTypeNormal, "is being deleted"))
+	h.End.Events[2].Count, h.End.Events[3].Count = 2, 2
+	if violations := Check(h, want); len(violations) != 2 {
+		t.Errorf("one process: got %d violations, want 2: %v", len(violations), violations)
+	}
+	h.Processes = append(h.Processes, history.Process{Killed: true, ExitCode: -1})
+	if violations := Check(h, want); len(violations) > 0 {
+		t.Errorf("two processes: unexpected violations: %v", violations)
+	}
+}
+
+// TestLostEvents checks that an event may be missing if the operator could not send it.
 func TestLostEvents(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		change   func(*history.Write)
 		problems int
 	}{
-		{"answered", func(*history.Write) {}, 1},
-		{"told an error", func(w *history.Write) { w.Concealed = true }, 0},
-		{"the process ended", func(w *history.Write) { w.ProcessEnded = true }, 0},
+		{"response received", func(*history.Write) {}, 1},
+		{"response concealed", func(w *history.Write) { w.Concealed = true }, 0},
+		{"process exited", func(w *history.Write) { w.ProcessExited = true }, 0},
 	} {
-		h, want := good()
+		h, want := valid()
 		h.End.Events = h.End.Events[1:]
 		test.change(&h.Writes[0])
 		if violations := Check(h, want); len(violations) != test.problems {
-			t.Errorf("%s: there must be %d violations: %v", test.name, test.problems, violations)
+			t.Errorf("%s: got %d violations, want %d: %v", test.name, len(violations), test.problems, violations)
 		}
 	}
 }
 
-// TestAllowances checks that what is allowed is accepted, and no more.
+// TestAllowances checks that the allowances are accepted, but no more.
 func TestAllowances(t *testing.T) {
-	h, want := good()
-	h.End.Events = []corev1.Event{event(corev1.EventTypeWarning, "could not")}
-	for range conflicts + 1 {
+	h, want := valid()
+	h.End.Events = []corev1.Event{event(corev1.EventTypeWarning, "could not be created")}
+	for range maxConflicts + 1 {
 		h.Writes = append(h.Writes, history.Write{Number: 6, Verb: "update", Resource: history.Services, Code: 409})
 	}
-	h.Processes = append(h.Processes, history.Process{ExitCode: 1, LastWords: "ray-operator: the lease was lost"})
+	h.Processes = []history.Process{{ExitCode: 1, ExitMessage: "ray-operator: the lease was lost"}}
 	h.Writes = append(h.Writes, h.Writes[2])
-	want.Allowance = Allowance{LostEvents: true, Warnings: 1, Refused: 1, LostLease: true, Undone: map[string]int{"update deployments/x-head": 1}}
+	want.Allowance = Allowance{LostEvents: true, WarningEvents: 1, Rejected: 1, LostLease: true, Reverts: map[string]int{"update deployments/x-head": 1}}
 	if violations := Check(h, want); len(violations) > 0 {
-		t.Errorf("there are violations: %v", violations)
+		t.Errorf("unexpected violations: %v", violations)
 	}
-	h.End.Events[0].Count = 2
-	h.Processes = append(h.Processes, history.Process{ExitCode: 1, LastWords: "ray-operator: context canceled"})
+	h.End.Events[0].Count = 3
+	h.Processes = append(h.Processes, history.Process{ExitCode: 1, ExitMessage: "ray-operator: context canceled"})
 	h.Writes = append(h.Writes, h.Writes[2], h.Writes[len(h.Writes)-2])
 	if violations := Check(h, want); len(violations) != 4 {
-		t.Errorf("there must be 4 violations: %v", violations)
+		t.Errorf("got %d violations, want 4: %v", len(violations), violations)
 	}
 }

@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"fmt"
-	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -10,19 +9,19 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkOrder wants that nothing older follows what is newer.
+// checkOrder requires that generations and times never go back.
 func checkOrder(h *history.History, _ *Expectation) []string {
 	problems := checkChildGenerations(h, history.Services)
 	problems = append(problems, checkChildGenerations(h, history.Deployments)...)
-	for _, step := range steps(h, history.Rays, byUID) {
-		problems = append(problems, checkObserved(step)...)
-		problems = append(problems, checkTransitions(step)...)
+	for _, change := range changes(h, history.Rays, byUID) {
+		problems = append(problems, checkObserved(change)...)
+		problems = append(problems, checkTransitions(change)...)
 	}
 	return append(problems, checkAfterDeletion(h)...)
 }
 
-// checkChildGenerations wants that a child is never written for an older generation of
-// its Ray than one before, also if it was made anew in between.
+// checkChildGenerations requires that a child is never written for an older generation of its Ray
+// than before, even if it was created again.
 func checkChildGenerations(h *history.History, resource string) []string {
 	var problems []string
 	byRayAndName := func(child metav1.Object) string {
@@ -31,73 +30,84 @@ func checkChildGenerations(h *history.History, resource string) []string {
 		}
 		return string(child.GetUID())
 	}
-	for _, step := range steps(h, resource, byRayAndName) {
-		if step.before == nil || step.after.Deleted {
+	for _, change := range changes(h, resource, byRayAndName) {
+		if change.before == nil || change.after.Deleted {
 			continue
 		}
-		before, after := rayGeneration(step.before.Object), rayGeneration(step.after.Object)
+		before, after := recordOf(change.before.Object).RayGeneration, recordOf(change.after.Object).RayGeneration
 		if after < before {
-			problems = append(problems, fmt.Sprintf("%s is for generation %d of the Ray, after it was for %d", describe(step.after), after, before))
+			problems = append(problems, fmt.Sprintf("%s was written for generation %d of the Ray after generation %d", describe(change.after), after, before))
 		}
 	}
 	return problems
 }
 
-func rayGeneration(child metav1.Object) int64 {
-	generation, err := strconv.ParseInt(child.GetAnnotations()[rayv1.AnnotationRayGeneration], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return generation
-}
-
-func checkObserved(step step) []string {
+// checkObserved requires that observed generations exist and never go back.
+func checkObserved(change change) []string {
 	var problems []string
-	after := rayOf(step.after)
+	after := rayOf(change.after)
 	if observed := after.Status.ObservedGeneration; observed > after.Generation {
-		problems = append(problems, fmt.Sprintf("%s has observed generation %d of %d", describe(step.after), observed, after.Generation))
+		problems = append(problems, fmt.Sprintf("%s has observedGeneration %d, but generation %d", describe(change.after), observed, after.Generation))
 	}
-	if step.before == nil {
+	for _, condition := range after.Status.Conditions {
+		if condition.ObservedGeneration > after.Status.ObservedGeneration {
+			problems = append(problems, fmt.Sprintf("%s has observedGeneration %d, but its condition %s has %d",
+				describe(change.after), after.Status.ObservedGeneration, condition.Type, condition.ObservedGeneration))
+		}
+	}
+	if change.before == nil {
 		return problems
 	}
-	if before := rayOf(step.before); after.Status.ObservedGeneration < before.Status.ObservedGeneration {
-		problems = append(problems, fmt.Sprintf("%s has observed generation %d after %d", describe(step.after), after.Status.ObservedGeneration, before.Status.ObservedGeneration))
+	before := rayOf(change.before)
+	if after.Status.ObservedGeneration < before.Status.ObservedGeneration {
+		problems = append(problems, fmt.Sprintf("%s has observedGeneration %d after %d", describe(change.after), after.Status.ObservedGeneration, before.Status.ObservedGeneration))
+	}
+	old := conditions(before)
+	for _, condition := range after.Status.Conditions {
+		if was := old[condition.Type].ObservedGeneration; condition.ObservedGeneration < was {
+			problems = append(problems, fmt.Sprintf("%s: condition %s has observedGeneration %d after %d", describe(change.after), condition.Type, condition.ObservedGeneration, was))
+		}
 	}
 	return problems
 }
 
-// checkTransitions wants lastTransitionTime to move exactly with its status. Where the
-// status moves twice in a second, the time is the same, but never another than that of the
-// status that was written.
-func checkTransitions(step step) []string {
-	if step.before == nil || step.after.Deleted {
+// checkTransitions requires that lastTransitionTime changes exactly when the status of a condition
+// changes. If the status changes twice in a second, the time is equal, but it is always the time of
+// a status update.
+func checkTransitions(change change) []string {
+	if change.before == nil || change.after.Deleted {
 		return nil
 	}
 	var problems []string
-	before, after := rayOf(step.before), rayOf(step.after)
-	old := map[rayv1.RayConditionType]rayv1.RayCondition{}
-	for _, condition := range before.Status.Conditions {
-		old[condition.Type] = condition
-	}
+	after := rayOf(change.after)
+	old := conditions(rayOf(change.before))
 	for _, condition := range after.Status.Conditions {
 		was, found := old[condition.Type]
 		switch {
 		case found && was.Status == condition.Status && !was.LastTransitionTime.Equal(&condition.LastTransitionTime):
-			problems = append(problems, fmt.Sprintf("%s: lastTransitionTime of %s moved, its status did not", describe(step.after), condition.Type))
+			problems = append(problems, fmt.Sprintf("%s: lastTransitionTime of condition %s changed, but its status did not", describe(change.after), condition.Type))
 		case (!found || was.Status != condition.Status) && !condition.LastTransitionTime.Equal(after.Status.LastReconcileTime):
-			problems = append(problems, fmt.Sprintf("%s: the status of %s moved, its lastTransitionTime did not", describe(step.after), condition.Type))
+			problems = append(problems, fmt.Sprintf("%s: the status of condition %s changed, but its lastTransitionTime did not", describe(change.after), condition.Type))
 		}
 	}
 	return problems
 }
 
-// checkAfterDeletion wants no update of a child whose deletion has begun. (That a Ray's
-// deletion has begun is another matter: the operator may not know it yet.)
+func conditions(ray *rayv1.Ray) map[rayv1.RayConditionType]rayv1.RayCondition {
+	byType := map[rayv1.RayConditionType]rayv1.RayCondition{}
+	for _, condition := range ray.Status.Conditions {
+		byType[condition.Type] = condition
+	}
+	return byType
+}
+
+// checkAfterDeletion requires that no child is updated once its deletion has begun. (The deletion of
+// the Ray is not checked: the operator may not have observed it.)
 func checkAfterDeletion(h *history.History) []string {
 	var problems []string
 	for _, write := range childWrites(h) {
 		if write.Sent != nil && write.Sent.GetDeletionTimestamp() != nil {
-			problems = append(problems, write.String()+" is about an object that is being deleted")
+			problems = append(problems, write.String()+": the object is being deleted")
 		}
 	}
 	return problems

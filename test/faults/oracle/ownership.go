@@ -10,27 +10,29 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// checkOwnership wants one child of a role per Ray, and no write to what is not the Ray's.
+// checkOwnership requires one child per role and Ray, and only writes to children of a Ray.
 func checkOwnership(h *history.History, _ *Expectation) []string {
-	return append(checkSingle(h), checkForeign(h)...)
+	problems := checkSingle(h)
+	problems = append(problems, checkTargets(h)...)
+	return append(problems, checkUnconditional(h)...)
 }
 
-// checkSingle wants that there are never two children of one role for a Ray.
+// checkSingle requires that a Ray never has two children of a role.
 func checkSingle(h *history.History) []string {
-	type place struct {
+	type slot struct {
 		owner    types.UID
 		resource string
 		role     string
 	}
 	var problems []string
-	children := map[place]map[types.UID]bool{}
+	children := map[slot]map[types.UID]bool{}
 	for i := range h.Versions {
 		version := &h.Versions[i]
 		owner := metav1.GetControllerOf(version.Object)
 		if version.Resource == history.Rays || owner == nil {
 			continue
 		}
-		at := place{owner.UID, version.Resource, version.Object.GetLabels()[rayv1.LabelRole]}
+		at := slot{owner.UID, version.Resource, version.Object.GetLabels()[rayv1.LabelRole]}
 		if version.Deleted {
 			delete(children[at], version.Object.GetUID())
 			continue
@@ -40,15 +42,15 @@ func checkSingle(h *history.History) []string {
 		}
 		children[at][version.Object.GetUID()] = true
 		if len(children[at]) > 1 {
-			problems = append(problems, fmt.Sprintf("%s is not the only one of role %q for Ray UID %s", describe(version), at.role, at.owner))
+			problems = append(problems, fmt.Sprintf("%s: the Ray with UID %s has two children of role %q", describe(version), at.owner, at.role))
 		}
 	}
 	return problems
 }
 
-// checkForeign wants that every write that was done hit a child of a Ray: an object that its UID
-// controls, by a name that no other Ray's children have.
-func checkForeign(h *history.History) []string {
+// checkTargets requires that the target of every committed write is a child of a Ray: an object that
+// a Ray controls by UID, with a name that derives from that Ray's.
+func checkTargets(h *history.History) []string {
 	rays := map[types.UID]string{}
 	owners := map[types.UID]types.UID{}
 	for i := range h.Versions {
@@ -67,30 +69,30 @@ func checkForeign(h *history.History) []string {
 	for _, write := range childWrites(h) {
 		if write.Verb == "create" {
 			if owner := metav1.GetControllerOf(write.Sent); owner == nil || !hasChild(owner.UID, write.Name) {
-				problems = append(problems, write.String()+" made a child of no Ray")
+				problems = append(problems, write.String()+": the created object is not a child of a Ray")
 			}
 			continue
 		}
 		switch owner, found := owners[write.Target]; {
 		case write.Target == "":
-			problems = append(problems, write.String()+" does not say by UID which object it means")
+			problems = append(problems, write.String()+": the write has no UID precondition")
 		case !found || !hasChild(owner, write.Name):
-			problems = append(problems, write.String()+" hit an object that is no Ray's child")
+			problems = append(problems, write.String()+": the object is not a child of a Ray")
 		case write.Sent != nil && (metav1.GetControllerOf(write.Sent) == nil || metav1.GetControllerOf(write.Sent).UID != owner):
-			problems = append(problems, write.String()+" changed whose the object is")
+			problems = append(problems, write.String()+": the write changed the controller of the object")
 		}
 	}
-	return append(problems, checkUnconditional(h)...)
+	return problems
 }
 
-// checkUnconditional wants that every update says which state it is based on. One that
-// does not may overwrite what it has not seen.
+// checkUnconditional requires that every update has a resourceVersion. Without one, it can overwrite
+// a state that the operator has not seen.
 func checkUnconditional(h *history.History) []string {
 	var problems []string
 	for i := range h.Writes {
 		write := &h.Writes[i]
 		if write.Verb == "update" && write.Sent != nil && write.Sent.GetResourceVersion() == "" {
-			problems = append(problems, write.String()+" has no resourceVersion")
+			problems = append(problems, write.String()+": the update has no resourceVersion")
 		}
 	}
 	return problems

@@ -1,7 +1,7 @@
-// Package proxy stands between one operator and the API server, and makes things go wrong
-// at exactly one place: it counts what the operator writes, and does to the write of a
-// given number what a Fault says. What it does is always something that a real network and
-// a real server may do; above all, it never drops a part of a history.
+// Package proxy is a proxy between one operator and the API server that injects faults. It numbers the
+// writes of the operator, and injects a Fault into the write with a given number. A fault is always
+// something that a real network and a real server can do. In particular, it never drops a part of a
+// watch.
 package proxy
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// Proxy is one operator's way to the API server.
+// Proxy is the proxy of one operator.
 type Proxy struct {
 	upstream  *url.URL
 	transport http.RoundTripper
@@ -32,31 +32,32 @@ type Proxy struct {
 	hooks Hooks
 
 	mu sync.Mutex
-	// process counts the operator's processes. Connections belong to one of them, so that
-	// nothing which a process sent before it was killed arrives after that.
+	// process is the number of the operator's process. Each connection belongs to a process, so that
+	// requests of a killed process are not forwarded.
 	process int
 	armed   bool
 	faults  []Fault
 	numbers map[string]int
 	writes  []*history.Write
-	done    map[string]int
-	active  time.Time
-	held    chan struct{}
-	resumed chan struct{}
-	broken  map[string]bool
-	// past has the resourceVersions of when the faults were armed.
+	// committed counts the committed writes by verb and resource.
+	committed map[string]int
+	active    time.Time
+	held      chan struct{}
+	resumed   chan struct{}
+	broken    map[string]bool
+	// past has the resourceVersions at the time when the faults were armed.
 	past map[string]string
 }
 
-// Hooks is what a proxy does besides what it does to requests.
+// Hooks are callbacks of a proxy.
 type Hooks struct {
-	// Crash ends the operator's process, and returns when it is no more.
+	// Crash kills the operator's process, and returns when it has exited.
 	Crash func()
 	// Stalled is called when a write is stalled.
 	Stalled func()
 }
 
-// New returns a proxy to the server of config, with its credentials.
+// New returns a proxy to the server of config that uses its credentials.
 func New(config *rest.Config, hooks Hooks) (*Proxy, error) {
 	transport, err := rest.TransportFor(config)
 	if err != nil {
@@ -77,7 +78,7 @@ func New(config *rest.Config, hooks Hooks) (*Proxy, error) {
 		hooks:     hooks,
 		gates:     map[string]*gate{history.Rays: newGate(), history.Services: newGate(), history.Deployments: newGate()},
 		numbers:   map[string]int{},
-		done:      map[string]int{},
+		committed: map[string]int{},
 		held:      make(chan struct{}),
 		resumed:   make(chan struct{}),
 		broken:    map[string]bool{},
@@ -90,20 +91,20 @@ func New(config *rest.Config, hooks Hooks) (*Proxy, error) {
 			return context.WithValue(ctx, processKey{}, p.currentProcess())
 		},
 	}
-	go p.server.Serve(listener) //nolint:errcheck // It ends when Close is called.
+	go p.server.Serve(listener) //nolint:errcheck // It returns when Close is called.
 	return p, nil
 }
 
-// processKey finds in the context of a request which process sent it.
+// processKey is the context key of the process that sent a request.
 type processKey struct{}
 
-// URL is where the operator finds the API server.
+// URL returns the URL of the proxy.
 func (p *Proxy) URL() string { return "http://" + p.listener.Addr().String() }
 
-// Close ends all connections.
+// Close closes all connections.
 func (p *Proxy) Close() { p.server.Close() }
 
-// Arm starts to count writes, and prepares the faults.
+// Arm starts numbering writes, and arms the faults.
 func (p *Proxy) Arm(ctx context.Context, faults []Fault) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,14 +126,14 @@ func (p *Proxy) Arm(ctx context.Context, faults []Fault) error {
 	return nil
 }
 
-// Pending returns the faults that have not happened yet.
+// Pending returns the faults that were not injected yet.
 func (p *Proxy) Pending() []Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.faults)
 }
 
-// Writes returns what the operator has written, or tried to.
+// Writes returns all writes of the operator, including those that failed.
 func (p *Proxy) Writes() []history.Write {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,39 +144,21 @@ func (p *Proxy) Writes() []history.Write {
 	return writes
 }
 
-// Take returns what the operator has written of what matches, and forgets it. So a proxy
-// that serves many cases does not remember all of them.
-func (p *Proxy) Take(matches func(*history.Write) bool) []history.Write {
+// Committed returns the number of committed writes by verb and resource, such as "update rays/status".
+func (p *Proxy) Committed() map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var taken []history.Write
-	p.writes = slices.DeleteFunc(p.writes, func(write *history.Write) bool {
-		// Without a code it is on its way.
-		if write.Code == 0 || !matches(write) {
-			return false
-		}
-		taken = append(taken, *write)
-		return true
-	})
-	return taken
+	return maps.Clone(p.committed)
 }
 
-// Done returns how many writes the server has done, by verb and resource, such as
-// "update rays/status".
-func (p *Proxy) Done() map[string]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.done)
-}
-
-// LastActive returns when the operator last made a request or was answered, its lease aside.
+// LastActive returns the time of the operator's last request or response, except for its lease.
 func (p *Proxy) LastActive() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.active
 }
 
-// Break lets all requests for a resource fail from now on, or lets them pass again.
+// Break makes all requests for a resource fail, or succeed again.
 func (p *Proxy) Break(resource string, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,26 +177,25 @@ func (p *Proxy) currentProcess() int {
 	return p.process
 }
 
-// alive tells whether the process that sent a request still counts.
+// alive reports whether the process that sent a request was not killed.
 func (p *Proxy) alive(r *http.Request) bool {
 	return r.Context().Value(processKey{}) == p.currentProcess()
 }
 
-// Kill ends the operator's process. Nothing that it has sent and that was not passed on
-// yet will be.
+// Kill kills the operator's process. Its requests are no longer forwarded.
 func (p *Proxy) Kill() {
 	p.retire()
 	p.hooks.Crash()
 }
 
-// retire makes the operator's process count no more.
+// retire stops forwarding the requests of the operator's process.
 func (p *Proxy) retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.process++
 }
 
-// ServeHTTP passes a request on, as far as no fault is to hit it.
+// ServeHTTP forwards a request, unless a fault affects it.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil || !p.alive(r) {
@@ -222,7 +204,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := newRequest(r, body)
 	switch {
 	case p.isBroken(request.resource):
-		answerError(w, http.StatusServiceUnavailable)
+		deliverError(w, http.StatusServiceUnavailable)
 	case request.isWatch():
 		p.touch(request)
 		p.watch(w, request)
@@ -239,7 +221,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// touch notes that the operator is active.
+// touch records that the operator is active.
 func (p *Proxy) touch(r *request) {
 	if r.resource == history.Leases {
 		return
@@ -249,20 +231,20 @@ func (p *Proxy) touch(r *request) {
 	p.active = time.Now()
 }
 
-// relay passes a request on as it is, and its answer back.
+// relay forwards a request and its response.
 func (p *Proxy) relay(w http.ResponseWriter, r *request) {
-	answer, err := p.forward(r.Context(), r)
+	response, err := p.forward(r.Context(), r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	deliver(w, answer)
+	deliver(w, response)
 }
 
-// write passes a write on, with the fault that is meant for it.
+// write forwards a write, and injects its fault, if any.
 func (p *Proxy) write(w http.ResponseWriter, r *request) {
 	record, fault := p.begin(r)
 	if fault.Kind == Hold {
-		// The server must not know the write before the watch is held.
+		// The watch must be held before the server commits the write.
 		p.mu.Lock()
 		err := p.hold(r.Context(), fault.Resource)
 		p.mu.Unlock()
@@ -273,32 +255,32 @@ func (p *Proxy) write(w http.ResponseWriter, r *request) {
 	if fault.Kind == Stall && fault.Phase == BeforeCommit {
 		p.stall()
 	} else if fault.Phase == BeforeCommit {
-		p.strike(w, fault)
+		p.inject(w, fault)
 		return
 	}
-	// A process that dies does not take back what it has sent.
-	answer, err := p.forward(context.WithoutCancel(r.Context()), r)
+	// A request that was sent is processed even if the process is killed.
+	response, err := p.forward(context.WithoutCancel(r.Context()), r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	p.end(record, answer)
+	p.end(record, response)
 	if fault.Kind == Stall && fault.Phase == AfterCommit {
 		p.stall()
 	} else if fault.Phase == AfterCommit {
-		p.strike(w, fault)
+		p.inject(w, fault)
 		return
 	}
 	if fault.Phase == AfterResponse {
-		// Before it can answer with its next write.
+		// Before the operator can send its next write.
 		p.retire()
 	}
-	deliver(w, answer)
+	deliver(w, response)
 	if fault.Phase == AfterResponse {
-		p.strike(w, fault)
+		p.inject(w, fault)
 	}
 }
 
-// begin numbers a write and finds its fault.
+// begin numbers a write and returns its fault.
 func (p *Proxy) begin(r *request) (record *history.Write, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -325,22 +307,21 @@ func (p *Proxy) begin(r *request) (record *history.Write, fault Fault) {
 	return record, fault
 }
 
-// end notes what the server answered.
-func (p *Proxy) end(record *history.Write, answer *answer) {
+// end records the server's response.
+func (p *Proxy) end(record *history.Write, response *response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	record.Code = answer.code
+	record.Code = response.code
 	if record.Committed() {
-		p.done[record.Verb+" "+record.Resource]++
+		p.committed[record.Verb+" "+record.Resource]++
 	}
-	if result, ok := decode(answer.body).(metav1.Object); ok {
+	if result, ok := decode(response.body).(metav1.Object); ok {
 		record.Result = result
 	}
 }
 
-// strike does to a write what its fault says. It does not return unless the connection
-// is still of use.
-func (p *Proxy) strike(w http.ResponseWriter, fault Fault) {
+// inject injects a fault into a write. It returns only if the connection stays open.
+func (p *Proxy) inject(w http.ResponseWriter, fault Fault) {
 	switch {
 	case fault.Kind == Crash:
 		p.Kill()
@@ -353,16 +334,16 @@ func (p *Proxy) strike(w http.ResponseWriter, fault Fault) {
 	case fault.Code == Reset:
 		reset(w)
 	default:
-		answerError(w, fault.Code)
+		deliverError(w, fault.Code)
 	}
 }
 
-// stall keeps a write until Resume is called, whatever becomes of its process.
+// stall delays a write until Resume is called, even if its process exits.
 func (p *Proxy) stall() {
 	p.hooks.Stalled()
 	close(p.held)
 	<-p.resumed
 }
 
-// Resume lets a stalled write go on.
+// Resume forwards the stalled write.
 func (p *Proxy) Resume() { close(p.resumed) }

@@ -26,8 +26,8 @@ const (
 	deployments = namespace + "deployments"
 )
 
-// upstream is what stands for the API server: it answers each write with what was sent, each
-// list with resourceVersion 7, and a watch with the lines of frames.
+// upstream is a fake API server. It responds to a write with the request's body, to a list with
+// resourceVersion 7, and to a watch with the lines of frames.
 type upstream struct {
 	frames chan string
 
@@ -60,11 +60,11 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"metadata":{"resourceVersion":"7"}}`)
 	default:
 		w.WriteHeader(http.StatusCreated)
-		w.Write(body) //nolint:errcheck // The client's test sees what is missing.
+		w.Write(body) //nolint:errcheck // The test of the client fails.
 	}
 }
 
-// requests returns the requests that have arrived, but for the proxy's own.
+// requests returns the received requests, except those of the proxy itself.
 func (u *upstream) requests() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -100,22 +100,22 @@ func newFixture(t *testing.T, faults ...Fault) *fixture {
 	return f
 }
 
-// do sends a request, and returns the status code, or 0 if there is no answer.
+// do sends a request and returns the status code, or 0 if there is no response.
 func (f *fixture) do(method, path, body string) int {
 	f.t.Helper()
-	code, _ := f.answer(method, path, body)
+	code, _ := f.doWithHeader(method, path, body)
 	return code
 }
 
-func (f *fixture) answer(method, path, body string) (int, http.Header) {
+func (f *fixture) doWithHeader(method, path, body string) (int, http.Header) {
 	f.t.Helper()
 	response, err := f.send(f.t.Context(), method, path, body)
 	if err != nil {
 		return 0, nil
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil { // so that the connection stays
-		f.t.Errorf("reading an answer: %v", err)
+	if _, err := io.Copy(io.Discard, response.Body); err != nil { // to reuse the connection
+		f.t.Errorf("reading a response: %v", err)
 	}
 	return response.StatusCode, response.Header
 }
@@ -126,20 +126,20 @@ func (f *fixture) send(ctx context.Context, method, path, body string) (*http.Re
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	request.GetBody = nil // so that the client does not try again by itself
+	request.GetBody = nil // so that the client does not retry
 	request.Header.Set("Content-Type", "application/json")
 	return f.client.Do(request)
 }
 
-// checkCrashes checks how often the proxy has killed the operator. It may do so a moment after
-// it has passed on an answer.
+// checkCrashes checks how often the proxy has killed the operator. This may happen shortly after the
+// client has received a response.
 func (f *fixture) checkCrashes(want int) {
 	f.t.Helper()
 	for end := time.Now().Add(10 * time.Second); int(f.crashes.Load()) < want && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if got := int(f.crashes.Load()); got != want {
-		f.t.Errorf("there are %d crashes, want %d", got, want)
+		f.t.Errorf("got %d crashes, want %d", got, want)
 	}
 }
 
@@ -161,16 +161,16 @@ func (f *fixture) watch(path string) <-chan string {
 	return lines
 }
 
-// expect reads a line that is on its way.
+// expect waits for a line of a watch.
 func (f *fixture) expect(lines <-chan string, want string) {
 	f.t.Helper()
 	select {
 	case line := <-lines:
 		if line != want {
-			f.t.Errorf("the watch has %q, want %q", line, want)
+			f.t.Errorf("got line %q, want %q", line, want)
 		}
 	case <-time.After(10 * time.Second):
-		f.t.Fatalf("%q does not come", want)
+		f.t.Fatalf("timed out waiting for line %q", want)
 	}
 }
 
@@ -184,52 +184,25 @@ func TestWritesAreRecorded(t *testing.T) {
 
 	var got []string
 	for _, write := range f.proxy.Writes() {
-		got = append(got, fmt.Sprintf("%v of UID %q", write.String(), write.Target))
+		got = append(got, fmt.Sprintf("%v UID %q", write.String(), write.Target))
 	}
 	want := []string{
-		`write 1 create deployments/x-head: 201 of UID "u"`,
-		`write 1 create events/e: 201 of UID ""`,
-		`write 2 update rays/status/x: 201 of UID "r"`,
-		`write 3 delete deployments/x-worker: 201 of UID "w"`,
+		`write 1 create deployments/x-head: 201 UID "u"`,
+		`write 1 create events/e: 201 UID ""`,
+		`write 2 update rays/status/x: 201 UID "r"`,
+		`write 3 delete deployments/x-worker: 201 UID "w"`,
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("the writes are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("got writes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// TestTake has three writes, of which one matches and is on its way.
-func TestTake(t *testing.T) {
-	f := newFixture(t, Fault{Write: 3, Kind: Stall, Phase: BeforeCommit})
-	f.do(http.MethodPost, deployments, deployment)
-	f.do(http.MethodPut, rayStatus, `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"x","uid":"r"}}`)
-	answered := make(chan int)
-	go func() { answered <- f.do(http.MethodPost, deployments, deployment) }()
-	<-f.proxy.Held()
-
-	take := func() (taken []int) {
-		for _, write := range f.proxy.Take(func(write *history.Write) bool { return write.Name == "x-head" }) {
-			taken = append(taken, write.Number)
-		}
-		return taken
-	}
-	if got := take(); !slices.Equal(got, []int{1}) {
-		t.Errorf("the writes %v are taken, want the first alone: the third is on its way", got)
-	}
-	f.proxy.Resume()
-	<-answered
-	if got := take(); !slices.Equal(got, []int{3}) {
-		t.Errorf("then the writes %v are taken, want the third", got)
-	}
-	if left := f.proxy.Writes(); len(left) != 1 || left[0].Name != "x" {
-		t.Errorf("what is left is %v, want the Ray's status", left)
-	}
-}
-
-// TestFaults has what a fault makes of the second write, of three.
+// TestFaults injects a fault into the second of three writes.
 func TestFaults(t *testing.T) {
 	tests := []struct {
 		fault Fault
-		// wantCode is what the client sees, wantSeen how many writes the server does.
+		// wantCode is the client's status code of that write, wantSeen the number of writes that reach
+		// the server.
 		wantCode, wantSeen, wantCrashes int
 	}{
 		{Fault{Write: 2, Kind: Crash, Phase: BeforeCommit}, 0, 2, 1},
@@ -247,68 +220,68 @@ func TestFaults(t *testing.T) {
 				f.do(http.MethodPost, deployments, deployment),
 				f.do(http.MethodPost, deployments, deployment),
 			}
-			// The next process starts after that, and has connections of its own.
+			// The next process starts after the crash and has its own connections.
 			f.checkCrashes(test.wantCrashes)
 			f.client.CloseIdleConnections()
 			codes = append(codes, f.do(http.MethodPost, deployments, deployment))
 			if want := []int{201, test.wantCode, 201}; !slices.Equal(codes, want) {
-				t.Errorf("the client sees %v, want %v", codes, want)
+				t.Errorf("got codes %v, want %v", codes, want)
 			}
 			if got := len(f.upstream.requests()); got != test.wantSeen {
-				t.Errorf("the server does %d writes, want %d", got, test.wantSeen)
+				t.Errorf("the server received %d writes, want %d", got, test.wantSeen)
 			}
 			if pending := f.proxy.Pending(); len(pending) > 0 {
-				t.Errorf("still to come: %v", pending)
+				t.Errorf("not injected: %v", pending)
 			}
 		})
 	}
 }
 
-func TestTooManyRequestsSaysWhen(t *testing.T) {
+func TestTooManyRequestsHasRetryAfter(t *testing.T) {
 	f := newFixture(t, Fault{Write: 1, Kind: Fail, Code: http.StatusTooManyRequests, Phase: BeforeCommit})
-	code, header := f.answer(http.MethodPost, deployments, deployment)
+	code, header := f.doWithHeader(http.MethodPost, deployments, deployment)
 	if code != http.StatusTooManyRequests || header.Get("Retry-After") != "1" {
-		t.Errorf("the answer is %d with Retry-After %q", code, header.Get("Retry-After"))
+		t.Errorf("got %d with Retry-After %q, want 429 with 1", code, header.Get("Retry-After"))
 	}
 }
 
-// TestProcesses has a connection of a process that was killed.
-func TestProcesses(t *testing.T) {
+// TestKilledProcess sends a request on a connection of a killed process.
+func TestKilledProcess(t *testing.T) {
 	f := newFixture(t)
 	f.do(http.MethodPost, deployments, deployment)
 	f.proxy.Kill()
 	if code := f.do(http.MethodPost, deployments, deployment); code != 0 {
-		t.Errorf("a process that is no more is answered with %d", code)
+		t.Errorf("a killed process got a response with %d", code)
 	}
 	if got := len(f.upstream.requests()); got != 1 {
-		t.Errorf("the server does %d writes, want 1", got)
+		t.Errorf("the server received %d writes, want 1", got)
 	}
 }
 
 func TestHold(t *testing.T) {
 	watch := deployments + "?watch=true&resourceVersion=5"
 	endings := map[string]func(*fixture, <-chan string){
-		"catching up has all that was kept back, in order": func(f *fixture, lines <-chan string) {
+		"release delivers all held frames in order": func(f *fixture, lines <-chan string) {
 			f.proxy.Release(history.Deployments)
 			f.expect(lines, "two")
 			f.expect(lines, "three")
 		},
-		"what has expired ends, and cannot be resumed": func(f *fixture, lines <-chan string) {
+		"expire ends the watch and rejects its resumption": func(f *fixture, lines <-chan string) {
 			f.proxy.Expire(history.Deployments)
 			if line, more := <-lines; more {
-				f.t.Errorf("the watch goes on with %q", line)
+				f.t.Errorf("got line %q, want the end of the watch", line)
 			}
 			if code := f.do(http.MethodGet, watch, ""); code != http.StatusGone {
-				f.t.Errorf("resuming is answered with %d", code)
+				f.t.Errorf("got %d for the resumption, want 410", code)
 			}
 			f.upstream.frames <- "four"
 			f.expect(f.watch(watch), "four")
 		},
-		"a list has the state at which the watch is": func(f *fixture, _ <-chan string) {
+		"a list returns the state of the held watch": func(f *fixture, _ <-chan string) {
 			f.do(http.MethodGet, deployments+"?resourceVersion=0", "")
 			requests := f.upstream.requests()
 			if last, want := requests[len(requests)-1], "GET "+deployments+"?resourceVersion=7&resourceVersionMatch=Exact"; last != want {
-				f.t.Errorf("the server is asked %q, want %q", last, want)
+				f.t.Errorf("got request %q, want %q", last, want)
 			}
 		},
 	}
@@ -324,7 +297,7 @@ func TestHold(t *testing.T) {
 			f.upstream.frames <- "three"
 			select {
 			case line := <-lines:
-				t.Errorf("%q was not kept back", line)
+				t.Errorf("line %q was not held back", line)
 			case <-time.After(100 * time.Millisecond):
 			}
 			end(f, lines)
@@ -336,15 +309,15 @@ func TestStall(t *testing.T) {
 	for phase, before := range map[Phase]int{BeforeCommit: 0, AfterCommit: 1} {
 		t.Run(string(phase), func(t *testing.T) {
 			f := newFixture(t, Fault{Write: 1, Kind: Stall, Phase: phase})
-			answered := make(chan int)
-			go func() { answered <- f.do(http.MethodPost, deployments, deployment) }()
+			responded := make(chan int)
+			go func() { responded <- f.do(http.MethodPost, deployments, deployment) }()
 			<-f.proxy.Held()
 			if got := len(f.upstream.requests()); got != before {
-				t.Errorf("the server has done %d writes, want %d", got, before)
+				t.Errorf("the server received %d writes, want %d", got, before)
 			}
 			f.proxy.Resume()
-			if code := <-answered; code != http.StatusCreated {
-				t.Errorf("the write is answered with %d", code)
+			if code := <-responded; code != http.StatusCreated {
+				t.Errorf("got %d, want 201", code)
 			}
 		})
 	}
@@ -361,7 +334,7 @@ func TestRewind(t *testing.T) {
 	f.do(http.MethodGet, rays, "")
 	want := []string{"POST " + deployments, "GET " + rays + "?resourceVersion=7&resourceVersionMatch=Exact", "GET " + rays}
 	if got := f.upstream.requests(); !slices.Equal(got, want) {
-		t.Errorf("the server is asked %q, want %q", got, want)
+		t.Errorf("got requests %q, want %q", got, want)
 	}
 }
 
@@ -370,13 +343,13 @@ func TestBreak(t *testing.T) {
 	leases := "/apis/coordination.k8s.io/v1/namespaces/a/leases"
 	f.proxy.Break(history.Leases, true)
 	if code := f.do(http.MethodPut, leases+"/l", "{}"); code != http.StatusServiceUnavailable {
-		t.Errorf("a broken resource is answered with %d", code)
+		t.Errorf("got %d for a broken resource, want 503", code)
 	}
 	f.proxy.Break(history.Leases, false)
 	if code := f.do(http.MethodPut, leases+"/l", "{}"); code != http.StatusCreated {
-		t.Errorf("a mended resource is answered with %d", code)
+		t.Errorf("got %d for a restored resource, want 201", code)
 	}
 	if active := f.proxy.LastActive(); !active.IsZero() {
-		t.Error("a lease counts as activity")
+		t.Error("a request for a lease counts as activity")
 	}
 }

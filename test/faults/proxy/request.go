@@ -14,7 +14,7 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/history"
 )
 
-// decoder reads what operators send and servers answer, as JSON or as protobuf.
+// decoder decodes requests and responses in JSON or protobuf.
 var decoder = newDecoder()
 
 func newDecoder() runtime.Decoder {
@@ -24,18 +24,18 @@ func newDecoder() runtime.Decoder {
 	return serializer.NewCodecFactory(scheme).UniversalDeserializer()
 }
 
-// request is what a request is about.
+// request is a request with its verb and object.
 type request struct {
 	*http.Request
 
-	// verb is create, update, patch or delete, or empty for a read.
+	// verb is create, update, patch or delete. It is empty for a read.
 	verb     string
 	resource string
 	name     string
 	body     []byte
 }
 
-// verbs are those that change something.
+// verbs are the verbs of writes.
 var verbs = map[string]string{
 	http.MethodPost:   "create",
 	http.MethodPut:    "update",
@@ -43,12 +43,12 @@ var verbs = map[string]string{
 	http.MethodDelete: "delete",
 }
 
-// newRequest reads from the path what a request is about. Paths are
-// /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/SUBRESOURCE, or below /apis/GROUP/VERSION.
+// newRequest parses the path of a request, which is
+// /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/SUBRESOURCE, or starts with /apis/GROUP/VERSION.
 func newRequest(r *http.Request, body []byte) *request {
 	parsed := &request{Request: r, verb: verbs[r.Method], body: body}
 	if r.URL.Query().Has("dryRun") {
-		parsed.verb = "" // it only tries whether it may
+		parsed.verb = "" // a dry run changes nothing
 	}
 	_, rest, _ := strings.Cut(r.URL.Path, "/namespaces/")
 	parts := strings.Split(rest, "/")
@@ -64,14 +64,14 @@ func newRequest(r *http.Request, body []byte) *request {
 	return parsed
 }
 
-// isWatch tells whether the request asks for a stream of changes.
+// isWatch reports whether the request is a watch.
 func (r *request) isWatch() bool {
 	watch := r.URL.Query().Get("watch")
 	return watch == "true" || watch == "1"
 }
 
-// isStart tells whether the request asks for the state as a whole, as a list or as the
-// beginning of a watch. A list of one only tries whether it may.
+// isStart reports whether the request is for the complete state, as a list or as the start of a watch.
+// A list with limit 1 only checks permissions.
 func (r *request) isStart() bool {
 	if r.verb != "" || r.name != "" || r.URL.Query().Get("limit") == "1" {
 		return false
@@ -79,13 +79,12 @@ func (r *request) isStart() bool {
 	return !r.isWatch() || r.URL.Query().Get("sendInitialEvents") == "true"
 }
 
-// isResumption tells whether the request asks for the changes since a state, which the server
-// may have forgotten.
+// isResumption reports whether the request resumes a watch. Its resourceVersion may have expired.
 func (r *request) isResumption() bool {
 	return r.isWatch() && !r.isStart() && r.URL.Query().Get("resourceVersion") != ""
 }
 
-// record returns the record of a write.
+// record returns the history of a write.
 func (r *request) record() *history.Write {
 	write := &history.Write{Verb: r.verb, Resource: r.resource, Name: r.name}
 	switch sent := decode(r.body).(type) {
@@ -99,7 +98,7 @@ func (r *request) record() *history.Write {
 	return write
 }
 
-// decode returns the object of a body, nil if there is none.
+// decode returns the object of a body, or nil.
 func decode(body []byte) runtime.Object {
 	object, _, err := decoder.Decode(body, nil, nil)
 	if err != nil {

@@ -11,31 +11,31 @@ import (
 	"sync"
 )
 
-// gate lets the frames of one resource's watches pass, or keeps them back. It never
-// drops one out of a stream: whoever is cut off has to start anew.
+// gate passes the frames of the watches of a resource, or holds them back. It never drops a frame from
+// a stream: a watch that is canceled must start again.
 type gate struct {
 	mu    sync.Mutex
 	state gateState
-	// version is the resourceVersion up to which the operator may have seen the history.
+	// version is the newest resourceVersion that the operator may have received.
 	version string
 	// changed is closed when the state changes.
 	changed chan struct{}
-	// cut ends the streams.
-	cut map[*http.Request]context.CancelFunc
+	// cancel ends the streams.
+	cancel map[*http.Request]context.CancelFunc
 }
 
 type gateState int
 
 const (
 	open gateState = iota
-	// closed keeps all frames back.
+	// closed holds back all frames.
 	closed
-	// expired cuts off all streams, and lets nobody resume.
+	// expired ends all streams, and rejects their resumption.
 	expired
 )
 
 func newGate() *gate {
-	return &gate{changed: make(chan struct{}), cut: map[*http.Request]context.CancelFunc{}}
+	return &gate{changed: make(chan struct{}), cancel: map[*http.Request]context.CancelFunc{}}
 }
 
 func (g *gate) set(state gateState, version string) {
@@ -45,23 +45,23 @@ func (g *gate) set(state gateState, version string) {
 	close(g.changed)
 	g.changed = make(chan struct{})
 	if state == expired {
-		for _, cut := range g.cut {
-			cut()
+		for _, cancel := range g.cancel {
+			cancel()
 		}
 	}
 }
 
-// join adds a stream to those that are cut off when they expire.
+// join adds a stream to those that end when they expire.
 func (g *gate) join(r *http.Request) (ctx context.Context, leave func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.cut[r] = cancel
+	g.cancel[r] = cancel
 	return ctx, func() {
 		cancel()
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.cut, r)
+		delete(g.cancel, r)
 	}
 }
 
@@ -71,7 +71,7 @@ func (g *gate) get() (state gateState, version string, changed chan struct{}) {
 	return g.state, g.version, g.changed
 }
 
-// pass waits until a frame may pass. It returns false if it never may.
+// pass waits until a frame may pass, and reports whether it may.
 func (g *gate) pass(ctx context.Context) bool {
 	for {
 		state, _, changed := g.get()
@@ -86,8 +86,8 @@ func (g *gate) pass(ctx context.Context) bool {
 	}
 }
 
-// hold closes the gate of a resource, and then looks up to which resourceVersion the
-// operator may have seen. The caller holds the lock.
+// hold closes the gate of a resource, and then reads the newest resourceVersion that the operator may
+// have received. The caller holds the lock.
 func (p *Proxy) hold(ctx context.Context, resource string) error {
 	gate := p.gates[resource]
 	gate.set(closed, "")
@@ -103,21 +103,21 @@ func (p *Proxy) hold(ctx context.Context, resource string) error {
 // Held is closed once a watch or a write is held.
 func (p *Proxy) Held() <-chan struct{} { return p.held }
 
-// Release lets a watch go on where it was held.
+// Release resumes a watch that is held.
 func (p *Proxy) Release(resource string) { p.gates[resource].set(open, "") }
 
-// Expire ends a watch that is held, and answers the attempt to resume it with 410, so
-// that the operator has to list anew and never sees what happened in between.
+// Expire ends a watch that is held, and rejects its resumption with 410 Gone. So the operator must
+// list again, and never receives the events since the hold.
 func (p *Proxy) Expire(resource string) { p.gates[resource].set(expired, "") }
 
-// paths are where resources are listed.
+// paths are the paths of lists.
 var paths = map[string]string{
 	"rays":        "/apis/ray.kubeflow.org/v1/rays",
 	"services":    "/api/v1/services",
 	"deployments": "/apis/apps/v1/deployments",
 }
 
-// newestVersion returns the resourceVersion of the server's state now.
+// newestVersion returns the current resourceVersion of the server.
 func (p *Proxy) newestVersion(ctx context.Context, resource string) (string, error) {
 	target := *p.upstream
 	target.Path, target.RawQuery = paths[resource], "limit=1"
@@ -143,8 +143,8 @@ func (p *Proxy) newestVersion(ctx context.Context, resource string) (string, err
 	return list.Metadata.ResourceVersion, nil
 }
 
-// list answers the list with which an operator begins. While the watch is held it gets
-// the state that the watch is at: an API server may well be that far behind.
+// list handles the list with which an operator starts. While the watch is held, the list returns the
+// state of the watch, as a stale API server would.
 func (p *Proxy) list(w http.ResponseWriter, r *request) {
 	if gate, found := p.gates[r.resource]; found {
 		if state, version, _ := gate.get(); state == closed {
@@ -159,7 +159,7 @@ func (p *Proxy) list(w http.ResponseWriter, r *request) {
 	p.relay(w, r)
 }
 
-// watch passes on a stream of frames, as far as the gate of its resource lets them pass.
+// watch forwards the frames of a watch through the gate of its resource.
 func (p *Proxy) watch(w http.ResponseWriter, r *request) {
 	gate, found := p.gates[r.resource]
 	if !found {
@@ -168,7 +168,7 @@ func (p *Proxy) watch(w http.ResponseWriter, r *request) {
 	if state, _, _ := gate.get(); state == expired && (r.isStart() || r.isResumption()) {
 		gate.set(open, "")
 		if r.isResumption() {
-			answerError(w, http.StatusGone)
+			deliverError(w, http.StatusGone)
 			return
 		}
 	}

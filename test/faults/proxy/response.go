@@ -13,16 +13,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// deliver gives the operator what the server answered.
-func deliver(w http.ResponseWriter, answer *answer) {
-	maps.Copy(w.Header(), answer.header)
-	w.WriteHeader(answer.code)
-	w.Write(answer.body) //nolint:errcheck // The operator may be gone, and that is its affair.
+// deliver sends the server's response to the operator.
+func deliver(w http.ResponseWriter, response *response) {
+	maps.Copy(w.Header(), response.header)
+	w.WriteHeader(response.code)
+	w.Write(response.body) //nolint:errcheck // The operator may have exited.
 	http.NewResponseController(w).Flush()
 }
 
-// answerError gives the operator an error as the API server would word it.
-func answerError(w http.ResponseWriter, code int) {
+// deliverError sends an error to the operator in the format of the API server.
+func deliverError(w http.ResponseWriter, code int) {
 	status := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 		Status:   metav1.StatusFailure,
@@ -36,44 +36,44 @@ func answerError(w http.ResponseWriter, code int) {
 	}
 	body, err := json.Marshal(status)
 	if err != nil {
-		panic(err) // a struct of ours
+		panic(err) // an API type
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	w.Write(body) //nolint:errcheck // The operator may be gone, and that is its affair.
+	w.Write(body) //nolint:errcheck // The operator may have exited.
 }
 
-// reset ends a connection as a machine does that knows nothing of it.
+// reset closes a connection with RST.
 func reset(w http.ResponseWriter) {
 	connection, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	if tcp, ok := connection.(*net.TCPConn); ok {
-		tcp.SetLinger(0) //nolint:errcheck // Then it is closed in the common way, which is as bad.
+		tcp.SetLinger(0) //nolint:errcheck // Without it the connection is closed with FIN, which is also an error.
 	}
 	connection.Close()
 }
 
-// answer is what the server answered to a request.
-type answer struct {
+// response is the server's response to a request.
+type response struct {
 	code   int
 	header http.Header
 	body   []byte
 }
 
-// forward sends a request to the server and reads its answer.
-func (p *Proxy) forward(ctx context.Context, r *request) (*answer, error) {
-	response, err := p.roundTrip(ctx, r)
+// forward sends a request to the server and reads its response.
+func (p *Proxy) forward(ctx context.Context, r *request) (*response, error) {
+	received, err := p.roundTrip(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	defer received.Body.Close()
+	body, err := io.ReadAll(received.Body)
 	if err != nil {
 		return nil, err
 	}
-	return &answer{code: response.StatusCode, header: response.Header, body: body}, nil
+	return &response{code: received.StatusCode, header: received.Header, body: body}, nil
 }
 
 func (p *Proxy) roundTrip(ctx context.Context, r *request) (*http.Response, error) {
@@ -84,7 +84,7 @@ func (p *Proxy) roundTrip(ctx context.Context, r *request) (*http.Response, erro
 		return nil, err
 	}
 	forwarded.Header = r.Header.Clone()
-	// What is compressed cannot be read on the way.
+	// The proxy does not decompress responses.
 	forwarded.Header.Set("Accept-Encoding", "identity")
 	return p.transport.RoundTrip(forwarded)
 }

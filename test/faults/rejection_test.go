@@ -17,52 +17,54 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// What a Ray that is rejected may cost as long as that lasts.
+// The maximum number of writes while the children or Pods of a Ray are rejected.
 const (
 	rejectedStatusWrites = 2
 	rejectedEvents       = 5
 )
 
-// serviceAccount is what the Pods of the Rays of this family run as.
+// serviceAccount is the service account of the Pods in this family.
 const serviceAccount = "ray"
 
-// rejection is something that lets no Pods come, by what it does to a namespace.
+// rejection is a policy that rejects the children of a Ray or their Pods.
 type rejection struct {
 	name string
-	// reason and text are what Health has to say, within a time from when the Ray is made.
+	// reason and text are the expected reason of Health and a part of its message. They must be
+	// reported within a time after the creation of the Ray.
 	reason, text string
 	within       time.Duration
-	impose, lift func(ctx context.Context, namespace string) error
-	// lasts is for how long it is tried.
-	lasts time.Duration
+	// enforce adds the policy to a namespace, remove removes it.
+	enforce, remove func(ctx context.Context, namespace string) error
+	// duration is how long the policy is enforced.
+	duration time.Duration
 }
 
-// pods are rejected by the ReplicaSet controller's attempts to make them. It tries again at
-// intervals that double, so a Ray heals about as long after the rejection as that lasted.
+// The ReplicaSet controller retries to create Pods at intervals that double, so a Ray becomes
+// healthy about as long after the rejection as it lasted.
 var rejections = []rejection{
 	{
-		name: "quota-on-objects", reason: "FailedCreate", text: "exceeded quota", within: 5 * time.Second, lasts: 2 * time.Minute,
-		impose: imposeQuota("count/deployments.apps", "1"), lift: liftQuota,
+		name: "quota-on-objects", reason: "FailedCreate", text: "exceeded quota", within: 5 * time.Second, duration: 2 * time.Minute,
+		enforce: enforceQuota("count/deployments.apps", "1"), remove: removeQuota,
 	},
 	{
-		name: "admission-policy", reason: "FailedCreate", text: "no deployments here", within: 5 * time.Second, lasts: 2 * time.Minute,
-		impose: imposePolicy, lift: liftPolicy,
+		name: "admission-policy", reason: "FailedCreate", text: "no deployments here", within: 5 * time.Second, duration: 2 * time.Minute,
+		enforce: enforcePolicy, remove: removePolicy,
 	},
 	{
-		name: "quota-on-cpu", reason: "ReplicaFailure", text: "exceeded quota", within: 10 * time.Second, lasts: time.Minute,
-		impose: imposeQuota("limits.cpu", "100m"), lift: liftQuota,
+		name: "quota-on-cpu", reason: "ReplicaFailure", text: "exceeded quota", within: 10 * time.Second, duration: time.Minute,
+		enforce: enforceQuota("limits.cpu", "100m"), remove: removeQuota,
 	},
 	{
-		name: "pod-security", reason: "ReplicaFailure", text: "violates PodSecurity", within: 10 * time.Second, lasts: time.Minute,
-		impose: labelNamespace("restricted"), lift: labelNamespace("privileged"),
+		name: "pod-security", reason: "ReplicaFailure", text: "violates PodSecurity", within: 10 * time.Second, duration: time.Minute,
+		enforce: labelNamespace("restricted"), remove: labelNamespace("privileged"),
 	},
 	{
-		name: "missing-service-account", reason: "ReplicaFailure", text: "not found", within: 10 * time.Second, lasts: time.Minute,
-		impose: deleteServiceAccount, lift: createServiceAccount,
+		name: "missing-service-account", reason: "ReplicaFailure", text: "not found", within: 10 * time.Second, duration: time.Minute,
+		enforce: deleteServiceAccount, remove: createServiceAccount,
 	},
 }
 
-// rejectedWorkload creates a Ray whose Pods have limits and a service account of their own.
+// rejectedWorkload creates a Ray that has Pods with limits and a service account.
 var rejectedWorkload = workload{
 	name: "create", to: newSpec(limitsAndAccount),
 	writes: []string{createService, createHead, createWorker, updateStatus, updateStatus},
@@ -77,41 +79,41 @@ func limitsAndAccount(spec *rayv1.RaySpec) {
 	}
 }
 
-// rejectionCases create a Ray in a namespace that does not let it have its children, or these
-// their Pods, for a while.
+// rejectionCases create a Ray in a namespace in which its children or their Pods are rejected for
+// some time.
 func rejectionCases() []faultCase {
 	var cases []faultCase
 	for _, rejection := range rejections {
 		cases = append(cases, faultCase{
 			name:     "rejection/" + rejection.name,
 			workload: &rejectedWorkload,
-			patience: *patience + 4*rejection.lasts,
-			prepare: func(t *testing.T, s *scene) {
+			timeout:  *stepTimeout + 4*rejection.duration,
+			prepare: func(t *testing.T, s *setup) {
 				t.Cleanup(func() {
-					if err := liftPolicy(context.Background(), s.namespace); err != nil {
+					if err := removePolicy(context.Background(), s.namespace); err != nil {
 						t.Errorf("cleaning up: %v", err)
 					}
 				})
-				if err := rejection.impose(t.Context(), s.namespace); err != nil {
+				if err := rejection.enforce(t.Context(), s.namespace); err != nil {
 					t.Fatal(err)
 				}
 			},
-			then: func(ctx context.Context, s *scene, _ goal) error { return rejection.endure(ctx, s) },
-			// Each attempt to create one of two children is refused: at once, and then at
-			// intervals from 5 ms to 30 s that double.
-			allowance: oracle.Allowance{Problems: rejectedStatusWrites, Warnings: 2, Refused: 2 * 24},
+			then: func(ctx context.Context, s *setup, _ goal) error { return rejection.step(ctx, s) },
+			// Each create of two children is rejected: at once, and then at intervals that double
+			// from 5 ms to 30 s.
+			allowance: oracle.Allowance{ProblemStatuses: rejectedStatusWrites, WarningEvents: 2, Rejected: 2 * 24},
 		})
 	}
 	return cases
 }
 
-// endure checks what a rejection costs while it lasts, and ends it.
-func (r *rejection) endure(ctx context.Context, s *scene) error {
+// step checks the reported reason and the number of writes during the rejection, and ends it.
+func (r *rejection) step(ctx context.Context, s *setup) error {
 	if err := s.awaitReason(ctx, r.within, r.reason, r.text); err != nil {
 		return err
 	}
 	select {
-	case <-time.After(r.lasts):
+	case <-time.After(r.duration):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -125,15 +127,15 @@ func (r *rejection) endure(ctx context.Context, s *scene) error {
 		}
 	}
 	if statuses > rejectedStatusWrites || events > rejectedEvents {
-		return fmt.Errorf("in %v there were %d status writes and %d events, allowed are %d and %d", r.lasts, statuses, events, rejectedStatusWrites, rejectedEvents)
+		return fmt.Errorf("%d status writes and %d events in %v, want at most %d and %d", statuses, events, r.duration, rejectedStatusWrites, rejectedEvents)
 	}
 	if err := s.awaitReason(ctx, time.Second, r.reason, r.text); err != nil {
 		return err
 	}
-	return r.lift(ctx, s.namespace)
+	return r.remove(ctx, s.namespace)
 }
 
-func imposeQuota(of corev1.ResourceName, limit string) func(context.Context, string) error {
+func enforceQuota(of corev1.ResourceName, limit string) func(context.Context, string) error {
 	return func(ctx context.Context, namespace string) error {
 		quota, err := kube.CoreV1().ResourceQuotas(namespace).Create(ctx, &corev1.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "quota"},
@@ -142,23 +144,23 @@ func imposeQuota(of corev1.ResourceName, limit string) func(context.Context, str
 		if err != nil {
 			return err
 		}
-		// It counts from when the quota controller has seen it.
+		// It is enforced once the quota controller has observed it.
 		return eventually(ctx, func() error {
 			quota, err = kube.CoreV1().ResourceQuotas(namespace).Get(ctx, quota.Name, metav1.GetOptions{})
 			if err == nil && len(quota.Status.Hard) == 0 {
-				err = fmt.Errorf("the quota of namespace %s is not in force", namespace)
+				err = fmt.Errorf("the quota of namespace %q is not enforced", namespace)
 			}
 			return err
 		})
 	}
 }
 
-func liftQuota(ctx context.Context, namespace string) error {
+func removeQuota(ctx context.Context, namespace string) error {
 	return kube.CoreV1().ResourceQuotas(namespace).Delete(ctx, "quota", metav1.DeleteOptions{})
 }
 
-// imposePolicy forbids Deployments in one namespace, whose name the policy has.
-func imposePolicy(ctx context.Context, namespace string) error {
+// enforcePolicy forbids Deployments in one namespace. The policy has the name of the namespace.
+func enforcePolicy(ctx context.Context, namespace string) error {
 	policies := kube.AdmissionregistrationV1()
 	_, err := policies.ValidatingAdmissionPolicies().Create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace},
@@ -188,17 +190,17 @@ func imposePolicy(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
-	// It counts from when the API server has seen it.
+	// It is enforced once the API server has observed it.
 	return eventually(ctx, func() error {
 		probe := newDeployment("probe", metav1.ObjectMeta{Name: "probe"})
 		if _, err := kube.AppsV1().Deployments(namespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err == nil {
-			return fmt.Errorf("the policy for namespace %s is not in force", namespace)
+			return fmt.Errorf("the policy of namespace %q is not enforced", namespace)
 		}
 		return nil
 	})
 }
 
-func liftPolicy(ctx context.Context, namespace string) error {
+func removePolicy(ctx context.Context, namespace string) error {
 	named := metav1.ListOptions{FieldSelector: "metadata.name=" + namespace}
 	policies := kube.AdmissionregistrationV1()
 	if err := policies.ValidatingAdmissionPolicyBindings().DeleteCollection(ctx, metav1.DeleteOptions{}, named); err != nil {

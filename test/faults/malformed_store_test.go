@@ -13,13 +13,12 @@ import (
 
 const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rays.ray.kubeflow.org"
 
-// storeMalformed stores the malformed Rays, as an earlier and looser schema would have let
-// them in, and then puts the shipped schema in force again. Since that is the whole
-// cluster's, it comes before any case.
+// storeMalformed stores the malformed Rays under a schema without validation, and then restores the
+// shipped schema. It runs before all cases, since the schema applies to the whole cluster.
 func storeMalformed() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := malformed.makeNamespace(ctx); err != nil {
+	if err := malformed.createNamespace(ctx); err != nil {
 		return err
 	}
 	shipped, err := kube.CoreV1().RESTClient().Get().AbsPath(crdPath).Do(ctx).Raw()
@@ -34,17 +33,17 @@ func storeMalformed() error {
 	if err := json.Unmarshal(shipped, &crd); err != nil {
 		return err
 	}
-	// Without subresources the status is stored as it is sent.
-	const loose = `{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
-	if err := replaceVersion(ctx, []byte(loose)); err != nil {
+	// Without the status subresource, the status is stored as sent.
+	const withoutValidation = `{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
+	if err := replaceVersion(ctx, []byte(withoutValidation)); err != nil {
 		return err
 	}
 	probe := &malformedRay{name: "probe", content: map[string]any{"spec": 7, "status": "x"}}
-	if err := await(ctx, func() error { return probe.store(ctx) }); err != nil {
-		return fmt.Errorf("the looser schema: %w", err)
+	if err := poll(ctx, func() error { return probe.store(ctx) }); err != nil {
+		return fmt.Errorf("the schema without validation is not in effect: %w", err)
 	}
-	neighbour := &malformedRay{name: "neighbour", content: map[string]any{"spec": healedSpec}}
-	if err := neighbour.store(ctx); err != nil {
+	valid := &malformedRay{name: validRay, content: map[string]any{"spec": validSpec}}
+	if err := valid.store(ctx); err != nil {
 		return err
 	}
 	for i := range malformedCount {
@@ -57,13 +56,13 @@ func storeMalformed() error {
 		return err
 	}
 	probe.name = "late-probe"
-	return await(ctx, func() error {
+	return poll(ctx, func() error {
 		err := probe.store(ctx)
 		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
 			return nil
 		}
 		probe.name += "-x"
-		return fmt.Errorf("the shipped schema is not in force: %w", err)
+		return fmt.Errorf("the shipped schema is not in effect: %w", err)
 	})
 }
 
@@ -83,7 +82,7 @@ func (m *malformedRay) store(ctx context.Context) error {
 	}
 	err = rays.RayV1().RESTClient().Post().Namespace(malformed.namespace).Resource("rays").Body(data).Do(ctx).Error()
 	if err != nil {
-		return fmt.Errorf("storing %s: %w", m.name, err)
+		return fmt.Errorf("storing Ray %q: %w", m.name, err)
 	}
 	return nil
 }

@@ -12,11 +12,11 @@ import (
 
 func TestDeletions(t *testing.T) {
 	ray := history.Version{Resource: history.Rays, Object: newRay("1", 1, 0, "", 0, 0)}
-	rayGone := history.Version{Resource: history.Rays, Deleted: true, Object: newRay("5", 1, 0, "", 0, 0)}
-	headGone := func(version string) history.Version {
-		return history.Version{Resource: history.Deployments, Deleted: true, Object: newHead("head", version, "1")}
+	rayDeleted := history.Version{Resource: history.Rays, Deleted: true, Object: newRay("5", 1, 0, "", 0, 0)}
+	headDeleted := func(version string) history.Version {
+		return history.Version{Resource: history.Deployments, Deleted: true, Object: newHead("head", version, 1)}
 	}
-	refused := history.Write{Verb: "delete", Resource: history.Deployments, Name: "x-head", Code: http.StatusConflict}
+	rejected := history.Write{Verb: "delete", Resource: history.Deployments, Name: "x-head", Code: http.StatusConflict}
 	for _, test := range []struct {
 		name     string
 		versions []history.Version
@@ -24,23 +24,23 @@ func TestDeletions(t *testing.T) {
 		want     []string
 		problems int
 	}{
-		{name: "a child goes after its Ray", versions: []history.Version{ray, headGone("6"), rayGone}},
-		{name: "a child goes before its Ray", versions: []history.Version{ray, headGone("4"), rayGone}, problems: 1},
-		{name: "a child of a living Ray goes", versions: []history.Version{ray, headGone("4")}, problems: 1},
-		{name: "the spec no longer asks for it", versions: []history.Version{ray, headGone("4")}, want: []string{"delete deployments/x-head"}},
-		{name: "somebody deletes it, and it is made anew", versions: []history.Version{ray, headGone("4")}, want: []string{"create deployments/x-head"}},
-		{name: "a deletion that was refused", writes: []history.Write{refused}, problems: 1},
+		{name: "child deleted after its Ray", versions: []history.Version{ray, headDeleted("6"), rayDeleted}},
+		{name: "child deleted before its Ray", versions: []history.Version{ray, headDeleted("4"), rayDeleted}, problems: 1},
+		{name: "child deleted without its Ray", versions: []history.Version{ray, headDeleted("4")}, problems: 1},
+		{name: "child removed from the spec", versions: []history.Version{ray, headDeleted("4")}, want: []string{"delete deployments/x-head"}},
+		{name: "child deleted by another client", versions: []history.Version{ray, headDeleted("4")}, want: []string{"create deployments/x-head"}},
+		{name: "rejected deletion", writes: []history.Write{rejected}, problems: 1},
 	} {
 		problems := checkDeletions(&history.History{Versions: test.versions, Writes: test.writes}, &Expectation{Writes: test.want})
 		if len(problems) != test.problems {
-			t.Errorf("%s: %q", test.name, problems)
+			t.Errorf("%s: got %q, want %d problems", test.name, problems, test.problems)
 		}
 	}
 }
 
 func TestObservedHealth(t *testing.T) {
 	head := func(version string, generation, observed int64, available int32) history.Version {
-		deployment := newHead("head", version, "1")
+		deployment := newHead("head", version, 1)
 		deployment.Generation, deployment.Spec.Replicas = generation, new(int32(1))
 		deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: observed, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: available}
 		return history.Version{Resource: history.Deployments, Object: deployment}
@@ -52,22 +52,22 @@ func TestObservedHealth(t *testing.T) {
 		problems int
 	}{
 		{name: "complete", versions: []history.Version{head("1", 1, 1, 1), healthy}},
-		{name: "complete, and then news that the operator may not know", versions: []history.Version{head("1", 1, 1, 1), head("2", 1, 1, 0), healthy}},
+		{name: "complete, then a change that the operator may not have observed", versions: []history.Version{head("1", 1, 1, 1), head("2", 1, 1, 0), healthy}},
 		{name: "not observed", versions: []history.Version{head("1", 1, 1, 1), head("2", 2, 1, 1), healthy}, problems: 1},
 		{name: "not available", versions: []history.Version{head("1", 1, 1, 0), healthy}, problems: 1},
 		{name: "complete too late", versions: []history.Version{head("1", 1, 0, 0), head("10", 1, 1, 1), healthy}, problems: 1},
 	} {
 		h := &history.History{Versions: test.versions}
 		if problems := checkObservedHealth(h, &Expectation{ObservedHealth: true}); len(problems) != test.problems {
-			t.Errorf("%s: %q", test.name, problems)
+			t.Errorf("%s: got %q, want %d problems", test.name, problems, test.problems)
 		}
 		if problems := checkObservedHealth(h, &Expectation{}); len(problems) > 0 {
-			t.Errorf("%s: it was not asked for: %q", test.name, problems)
+			t.Errorf("%s, without ObservedHealth: unexpected problems: %q", test.name, problems)
 		}
 	}
 }
 
-// A write that was done without an answer may be missing, another one may not.
+// TestUnanswered checks that only a write without a response may be missing.
 func TestUnanswered(t *testing.T) {
 	const what = "create services/x-head"
 	for _, test := range []struct {
@@ -76,10 +76,10 @@ func TestUnanswered(t *testing.T) {
 		problems int
 	}{
 		{name: "answered", codes: []int{201}},
-		{name: "not answered", codes: []int{0}},
-		{name: "not answered, and then done", codes: []int{504, 201}},
-		{name: "refused", codes: []int{409}, problems: 1},
-		{name: "done twice", codes: []int{0, 201, 201}, problems: 1},
+		{name: "unanswered", codes: []int{0}},
+		{name: "unanswered, then committed", codes: []int{504, 201}},
+		{name: "rejected", codes: []int{409}, problems: 1},
+		{name: "committed twice", codes: []int{0, 201, 201}, problems: 1},
 	} {
 		h := &history.History{}
 		for i, code := range test.codes {
@@ -87,7 +87,7 @@ func TestUnanswered(t *testing.T) {
 		}
 		want := &Expectation{Writes: []string{what}, Allowance: Allowance{Unanswered: true}}
 		if problems := checkChildWrites(h, want); len(problems) != test.problems {
-			t.Errorf("%s: %q", test.name, problems)
+			t.Errorf("%s: got %q, want %d problems", test.name, problems, test.problems)
 		}
 	}
 }

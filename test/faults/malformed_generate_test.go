@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// healedSpec is a spec that asks for no Pods.
-var healedSpec = newSpec(headReplicas(0), workers(0))
+// validSpec is a valid spec without Pods.
+var validSpec = newSpec(headReplicas(0), workers(0))
 
-// junk are the values that are put where others should be.
+// junk are the values that replace valid ones.
 var junk = []func(*rand.Rand) any{
 	func(*rand.Rand) any { return nil },
 	func(*rand.Rand) any { return true },
@@ -33,7 +33,7 @@ var junk = []func(*rand.Rand) any{
 	func(*rand.Rand) any { return "12Qi" },
 }
 
-// nested returns lists in lists.
+// nested returns nested lists.
 func nested(depth int) any {
 	var value any = "bottom"
 	for range depth {
@@ -42,35 +42,35 @@ func nested(depth int) any {
 	return value
 }
 
-// newMalformed returns the malformed Ray of a number: a good one with one to three places
-// where there is something else. Every fourth has a wrong status, too.
+// newMalformed returns the malformed Ray with a number: a valid Ray with one to three corruptions.
+// Every fourth also has a corrupted status.
 func newMalformed(number int) *malformedRay {
 	r := rand.New(rand.NewPCG(*seed, uint64(number)))
-	m := &malformedRay{name: fmt.Sprintf("r%03d", number), content: map[string]any{"spec": tree(richSpec)}}
+	m := &malformedRay{name: fmt.Sprintf("r%03d", number), content: map[string]any{"spec": tree(largeSpec)}}
 	for range 1 + r.IntN(3) {
-		m.content["spec"] = mutate(r, m.content["spec"])
+		m.content["spec"] = corrupt(r, m.content["spec"])
 	}
 	if number%4 == 0 {
-		m.content["status"] = mutate(r, tree(goodStatus))
+		m.content["status"] = corrupt(r, tree(validStatus))
 	}
 	return m
 }
 
-// mutate returns a tree of which one part, at any depth, is wrong, missing, doubled, or new.
-func mutate(r *rand.Rand, value any) any {
+// corrupt returns a tree in which one part, at any depth, is replaced, missing, duplicated or added.
+func corrupt(r *rand.Rand, value any) any {
 	if r.IntN(8) > 0 {
 		switch value := value.(type) {
 		case map[string]any:
 			if len(value) > 0 {
-				return mutateObject(r, value)
+				return corruptObject(r, value)
 			}
 		case []any:
 			if len(value) > 0 {
 				i := r.IntN(len(value))
 				if r.IntN(8) == 0 {
-					return append(slices.Clone(value), value[i]) // twice
+					return append(slices.Clone(value), value[i]) // duplicate
 				}
-				value[i] = mutate(r, value[i])
+				value[i] = corrupt(r, value[i])
 				return value
 			}
 		}
@@ -78,7 +78,7 @@ func mutate(r *rand.Rand, value any) any {
 	return junk[r.IntN(len(junk))](r)
 }
 
-func mutateObject(r *rand.Rand, value map[string]any) any {
+func corruptObject(r *rand.Rand, value map[string]any) any {
 	keys := slices.Sorted(maps.Keys(value))
 	key := keys[r.IntN(len(keys))]
 	switch r.IntN(12) {
@@ -87,12 +87,12 @@ func mutateObject(r *rand.Rand, value map[string]any) any {
 	case 1:
 		value["extra"] = junk[r.IntN(len(junk))](r)
 	default:
-		value[key] = mutate(r, value[key])
+		value[key] = corrupt(r, value[key])
 	}
 	return value
 }
 
-// tree returns what JSON says.
+// tree decodes JSON.
 func tree(text string) any {
 	var value any
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
@@ -101,7 +101,7 @@ func tree(text string) any {
 	return value
 }
 
-const richSpec = `{
+const largeSpec = `{
   "head": {"replicas": 0, "template": {
     "metadata": {"labels": {"team": "a"}, "annotations": {"b": "c"}, "creationTimestamp": "2026-01-02T03:04:05Z"},
     "spec": {"containers": [{
@@ -116,7 +116,7 @@ const richSpec = `{
   ], "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}]}}}
 }`
 
-const goodStatus = `{
+const validStatus = `{
   "observedGeneration": 1, "startTime": "2026-01-02T03:04:05Z", "lastReconcileTime": "2026-01-02T03:04:05Z",
   "head": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
   "worker": {"replicas": 1, "selector": "a=b"},

@@ -14,8 +14,8 @@ import (
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
 )
 
-// sharedOperator is an operator in a namespace that the cases of a family share, each with Rays
-// of its own names. It begins with the first case and ends after the last.
+// sharedOperator is an operator in a namespace that the cases of a family share. Each case has a
+// Ray of its own. The operator runs from the first case to the last.
 type sharedOperator struct {
 	family string
 
@@ -24,12 +24,12 @@ type sharedOperator struct {
 	namespace string
 	dir       string
 	operator  *operator
-	// ended is closed when the operator's process has ended by itself.
-	ended chan struct{}
+	// exited is closed when the operator has exited on its own.
+	exited chan struct{}
 }
 
-// makeNamespace makes the namespace, if that was not done yet.
-func (s *sharedOperator) makeNamespace(ctx context.Context) error {
+// createNamespace creates the namespace unless it exists.
+func (s *sharedOperator) createNamespace(ctx context.Context) error {
 	if s.namespace != "" {
 		return nil
 	}
@@ -42,7 +42,7 @@ func (s *sharedOperator) makeNamespace(ctx context.Context) error {
 	return err
 }
 
-// open starts the operator, if no case has done so before.
+// open starts the operator unless another case has started it.
 func (s *sharedOperator) open(t *testing.T) {
 	t.Helper()
 	s.once.Do(func() { s.err = s.start() })
@@ -52,7 +52,7 @@ func (s *sharedOperator) open(t *testing.T) {
 }
 
 func (s *sharedOperator) start() error {
-	err := s.makeNamespace(context.Background())
+	err := s.createNamespace(context.Background())
 	if err != nil {
 		return err
 	}
@@ -62,15 +62,15 @@ func (s *sharedOperator) start() error {
 	if s.operator, err = newOperator("operator", s.namespace, s.dir); err != nil {
 		return err
 	}
-	s.ended = make(chan struct{})
+	s.exited = make(chan struct{})
 	go func() {
 		<-s.operator.crashed
-		close(s.ended)
+		close(s.exited)
 	}()
 	return s.operator.start()
 }
 
-// close ends the operator, if it has begun, and judges how its process went.
+// close stops the operator if it was started, and checks its process.
 func (s *sharedOperator) close(t *testing.T) {
 	if s.operator == nil {
 		return
@@ -81,10 +81,10 @@ func (s *sharedOperator) close(t *testing.T) {
 	}
 	process := &history.History{Processes: h.Processes, Log: h.Log, Converged: time.Now()}
 	for _, violation := range oracle.Check(process, &oracle.Expectation{}) {
-		t.Errorf("the operator of %s: %v", s.family, violation)
+		t.Errorf("operator of %s: %v", s.family, violation)
 	}
 	if t.Failed() {
-		t.Logf("the log of the operator of %s is in %s", s.family, s.dir)
+		t.Logf("log of the operator of %s: %s", s.family, s.dir)
 		return
 	}
 	if err := os.RemoveAll(s.dir); err != nil {

@@ -1,0 +1,42 @@
+package oracle
+
+import (
+	"encoding/json"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// record has the fields of the annotation last-applied that the oracles check.
+type record struct {
+	// RayGeneration is the generation of the Ray that the child was last written for.
+	RayGeneration int64 `json:"rayGeneration"`
+	// Generation is the generation of the Deployment after the operator's last write.
+	Generation int64 `json:"generation"`
+}
+
+// recordOf returns the record of a child. It is zero if the child has none that can be decoded.
+func recordOf(child metav1.Object) record {
+	var decoded record
+	if json.Unmarshal([]byte(child.GetAnnotations()[rayv1.AnnotationLastApplied]), &decoded) != nil {
+		return record{}
+	}
+	return decoded
+}
+
+// normalizeRecord removes the generations from a record. All other fields must equal those after a
+// fresh deployment.
+func normalizeRecord(annotations map[string]string) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal([]byte(annotations[rayv1.AnnotationLastApplied]), &fields) != nil {
+		return
+	}
+	delete(fields, "rayGeneration")
+	delete(fields, "generation")
+	data, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // comes from Unmarshal
+	}
+	annotations[rayv1.AnnotationLastApplied] = string(data)
+}
