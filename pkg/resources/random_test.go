@@ -1,0 +1,111 @@
+package resources
+
+import (
+	"flag"
+	"maps"
+	"reflect"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/randfill"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+var randomSeed = flag.Int64("random.seed", 1, "seed of TestRandomTemplates")
+
+// TestRandomTemplates renders random Pod templates. The result must equal the template except for the
+// labels and variables that the operator adds.
+func TestRandomTemplates(t *testing.T) {
+	const rays = 1500
+	filler := newFiller(*randomSeed)
+	for i := range rays {
+		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x", UID: "u"}, Spec: rayv1.RaySpec{Worker: &rayv1.WorkerSpec{}}}
+		filler.Fill(&ray.Spec.Head.Template)
+		filler.Fill(&ray.Spec.Worker.Template)
+		before := ray.DeepCopy()
+		for _, group := range Groups(ray) {
+			got := NewDeployment(ray, group).Spec.Template
+			want := group.Template.DeepCopy()
+			addToTemplate(want, string(group.Role))
+			if !reflect.DeepEqual(*want, got) { // much faster than cmp.Diff
+				t.Errorf("the %s template of Ray %d is rendered wrongly (-want +got):\n%s", group.Role, i, cmp.Diff(*want, got))
+			}
+		}
+		if !reflect.DeepEqual(before, ray) {
+			t.Errorf("rendering changed Ray %d (-before +after):\n%s", i, cmp.Diff(before, ray))
+		}
+		if t.Failed() {
+			t.Fatalf("to repeat: go test ./pkg/resources -run TestRandomTemplates -random.seed %d", *randomSeed)
+		}
+	}
+}
+
+// addToTemplate adds to a template of the Ray x what the operator has to add.
+func addToTemplate(template *corev1.PodTemplateSpec, role string) {
+	labels := map[string]string{
+		"app.kubernetes.io/name":       "ray",
+		"app.kubernetes.io/instance":   "x",
+		"app.kubernetes.io/component":  role,
+		"app.kubernetes.io/managed-by": "ray-operator",
+	}
+	maps.Copy(labels, template.Labels)
+	labels["ray.kubeflow.org/name"] = "x"
+	labels["ray.kubeflow.org/role"] = role
+	template.Labels = labels
+
+	for i := range template.Spec.InitContainers {
+		addToContainer(&template.Spec.InitContainers[i])
+	}
+	for i := range template.Spec.Containers {
+		addToContainer(&template.Spec.Containers[i])
+	}
+}
+
+// addToContainer adds the variables to a container that the operator has to add: before the user's,
+// unless the user defines one of the same name.
+func addToContainer(container *corev1.Container) {
+	podIP := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}
+	defined := map[string]bool{}
+	for _, variable := range container.Env {
+		defined[variable.Name] = true
+	}
+	all := []corev1.EnvVar{}
+	for _, variable := range []corev1.EnvVar{
+		{Name: "RAY_HEAD_SERVICE", Value: "x-head"},
+		{Name: "RAY_NODE_IP", ValueFrom: podIP},
+		{Name: "MY_POD_IP", ValueFrom: podIP},
+	} {
+		if !defined[variable.Name] {
+			all = append(all, variable)
+		}
+	}
+	container.Env = append(all, container.Env...)
+}
+
+// newFiller returns a Filler for Pod templates. Some of them define labels and variables that the
+// operator adds, too.
+func newFiller(seed int64) *randfill.Filler {
+	labels := []string{"ray.kubeflow.org/name", "ray.kubeflow.org/role", "app.kubernetes.io/name", "app.kubernetes.io/component"}
+	variables := []string{"RAY_HEAD_SERVICE", "RAY_NODE_IP", "MY_POD_IP"}
+	return randfill.NewWithSeed(seed).NilChance(.5).NumElements(0, 2).Funcs(
+		func(quantity *resource.Quantity, c randfill.Continue) {
+			*quantity = *resource.NewMilliQuantity(c.Int63n(1<<40), resource.DecimalSI)
+		},
+		func(meta *metav1.ObjectMeta, c randfill.Continue) {
+			c.FillNoCustom(meta)
+			if c.Intn(4) == 0 {
+				meta.Labels = map[string]string{labels[c.Intn(len(labels))]: c.String(10), "team": c.String(10)}
+			}
+		},
+		func(variable *corev1.EnvVar, c randfill.Continue) {
+			c.FillNoCustom(variable)
+			if c.Intn(4) == 0 {
+				variable.Name = variables[c.Intn(len(variables))]
+			}
+		},
+	)
+}
