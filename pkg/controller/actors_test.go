@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // Others work on the same server: users, the Deployment controller, the garbage collector.
@@ -79,15 +80,15 @@ func get[T object](f *fixture, resource, name string) T {
 	return clone(found)
 }
 
-// children are the children of the sample, as far as a sync decides about them.
-type children struct {
+// childSet has the children of the sample, as far as a sync decides about them.
+type childSet struct {
 	Service      *corev1.Service
 	Head, Worker *appsv1.Deployment
 }
 
 // children returns the children without what every write changes, and without their status.
-func (f *fixture) children() children {
-	found := children{Service: f.service(), Head: f.deployment(rayv1.RoleHead), Worker: f.deployment(rayv1.RoleWorker)}
+func (f *fixture) children() childSet {
+	found := childSet{Service: f.service(), Head: f.deployment(rayv1.RoleHead), Worker: f.deployment(rayv1.RoleWorker)}
 	if found.Service != nil {
 		found.Service.ObjectMeta = withoutRecords(found.Service.ObjectMeta)
 	}
@@ -100,11 +101,39 @@ func (f *fixture) children() children {
 	return found
 }
 
-// withoutRecords returns metadata without what the server and the operator keep records in.
+// withoutRecords returns metadata without the fields that every write changes.
 func withoutRecords(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	meta.UID, meta.ResourceVersion, meta.Generation = "", "", 0
-	for _, record := range []string{rayv1.AnnotationRayGeneration, rayv1.AnnotationGeneration, rayv1.AnnotationInputs, rayv1.AnnotationRendering, "deployment.kubernetes.io/revision"} {
-		delete(meta.Annotations, record)
+	for _, key := range []string{rayv1.AnnotationLastApplied, "deployment.kubernetes.io/revision"} {
+		delete(meta.Annotations, key)
 	}
 	return meta
+}
+
+// editLastApplied changes the record of a child.
+func editLastApplied(child metav1.Object, change func(*lastApplied)) {
+	recorded := readLastApplied(child)
+	change(&recorded)
+	recorded.writeTo(child)
+}
+
+// groupOf returns the group of a Ray with a role, which must exist.
+func groupOf(ray *rayv1.Ray, role rayv1.Role) resources.Group {
+	for _, group := range resources.Groups(ray) {
+		if group.Role == role {
+			return group
+		}
+	}
+	panic("the Ray has no group with the role " + role)
+}
+
+// rayGeneration returns the generation of the Ray that a child was last written for.
+func rayGeneration(child metav1.Object) int64 {
+	recorded := readLastApplied(child)
+	return recorded.RayGeneration
+}
+
+func isRecordValid(ray *rayv1.Ray, child metav1.Object) bool {
+	recorded := readLastApplied(child)
+	return recorded.isValid(ray)
 }

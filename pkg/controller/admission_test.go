@@ -79,7 +79,7 @@ func TestAdmissionIsNotFought(t *testing.T) {
 			change:       scale,
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{updated + "replicas"},
-			wantChildren: func(c *children) { c.Worker.Spec.Replicas = new(int32(5)) },
+			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(5)) },
 		},
 		{
 			name:    "a new image is rewritten, and left",
@@ -89,7 +89,7 @@ func TestAdmissionIsNotFought(t *testing.T) {
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{updated + "template"},
-			wantChildren: func(c *children) { container(c.Worker).Image = "mirror/new" },
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "mirror/new" },
 		},
 		{
 			name:       "another change by hand is undone once where images are rewritten",
@@ -105,12 +105,12 @@ func TestAdmissionIsNotFought(t *testing.T) {
 func TestCappedReplicas(t *testing.T) {
 	f := newFixture(t)
 	f.server.admit = capReplicas
-	f.settle()
+	f.converge()
 	f.rollOut()
-	f.settle()
+	f.converge()
 	f.takeWrites()
 	f.takeEvents()
-	if got, want := f.health(), "False ReplicasMissing: worker: 2 of 3 available"; got != want {
+	if got, want := f.health(), "False RolloutIncomplete: worker: 2 of 3 available"; got != want {
 		t.Errorf("Health is %q, want %q", got, want)
 	}
 	f.checkRest(nil)
@@ -139,9 +139,9 @@ func TestAdmissionInsists(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
 			f.server.admit = test.admit
-			f.settle()
+			f.converge()
 			f.rollOut()
-			f.settle()
+			f.converge()
 			f.takeEvents()
 			f.checkRest(nil)
 			f.restart()
@@ -182,9 +182,39 @@ func TestAdmissionThatStamps(t *testing.T) {
 			d.Labels["written"] = strconv.Itoa(writes)
 		}
 	}
-	f.settle()
+	f.converge()
 	f.rollOut()
-	f.settle()
+	f.converge()
 	f.takeEvents()
 	f.checkRest(nil)
+}
+
+// TestUnlabelledChildIsLookedAtAgain has admission take the label by which children are
+// watched: nobody tells when they change.
+func TestUnlabelledChildIsLookedAtAgain(t *testing.T) {
+	f := newFixture(t)
+	f.server.admit = func(o object) {
+		if _, ok := o.(*appsv1.Deployment); ok {
+			delete(o.GetLabels(), rayv1.LabelName)
+		}
+	}
+	for range 3 { // until it has yielded
+		f.deliver()
+		if err := f.sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.rollOut()
+	f.clock.step(unwatchedRetryDelay)
+	f.queue.asked = nil
+	f.deliver()
+	if err := f.sync(); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.health(); got != healthy {
+		t.Errorf("Health is %q", got)
+	}
+	if got, want := strings.Join(f.queue.asked, ", "), "default/sample-cluster after 10s"; got != want {
+		t.Errorf("it asks to be synced %q, want %q", got, want)
+	}
 }

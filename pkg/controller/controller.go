@@ -12,90 +12,80 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
-	"github.com/kubeflow/ray-operator/pkg/resources"
+	"github.com/kubeflow/ray-operator/pkg/consistency"
 )
 
 const (
-	// minRetryDelay and maxRetryDelay bound the delay before a Ray whose sync failed is
-	// synced again. It doubles with each failure of that Ray, and of that Ray alone:
-	// there is no limit that Rays share, so a broken one does not make others wait longer.
+	// minRetryDelay and maxRetryDelay bound the delay until a Ray is synced again after an error. It
+	// doubles with each failure of that Ray. There is no limit over all Rays, so that a failing Ray
+	// does not delay others.
 	minRetryDelay = 5 * time.Millisecond
 	maxRetryDelay = 30 * time.Second
 
-	// waitDelay is how long a Ray waits that can go on only when somebody else acts,
-	// such as removing an object whose name it needs. Most often an event comes first.
-	waitDelay = 10 * time.Second
+	// blockedRetryDelay is the time until a blocked Ray is synced again. Usually an event of the object
+	// that blocks it comes first.
+	blockedRetryDelay = 10 * time.Second
 
-	// requestTimeout bounds the requests that one sync makes for children, and then its status
-	// write.
-	requestTimeout = 30 * time.Second
-
-	// drainTimeout bounds how long Run goes on with queued work after it was told to
-	// stop. It fits into the 30 seconds that a Pod has by default.
+	// drainTimeout bounds how long Run continues with queued work during a shutdown. It is less than
+	// the default termination grace period of a Pod, 30 seconds.
 	drainTimeout = 15 * time.Second
 )
 
-// Controller keeps the children and the status of Rays as they should be.
+// Controller reconciles Rays: their children and their status.
 type Controller struct {
-	kube kubernetes.Interface
-	ray  versioned.Interface
-
-	// caches are by namespace. Those of metav1.NamespaceAll are for all.
-	caches map[string]*caches
-	synced []cache.InformerSynced
-
-	queue     workqueue.TypedRateLimitingInterface[cache.ObjectName]
-	recorder  record.EventRecorder
-	clock     clock.WithTickerAndDelayedExecution
-	ownWrites *ownWrites
-	progress  *progress
-	refusals  *refusals
-	// altered has, per Ray, the status that was sent last, where the API server has stored
-	// another one: its schema may be an older one, which lacks a field, or admission insists.
-	altered sync.Map
-	// running is set while Rays are synced.
+	reconciler reconciler
+	synced     []cache.InformerSynced
+	queue      workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	clock      clock.WithTickerAndDelayedExecution
+	// running is set while workers run.
 	running atomic.Bool
 }
 
 // New returns a controller that reads from informers and writes with the two clients.
-func New(kube kubernetes.Interface, ray versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
+func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
+	caches := informers.caches()
+	store := consistency.New(func(namespace, resource string) consistency.Reader {
+		return cachesFor(caches, namespace).stores[resource]
+	})
 	c := &Controller{
-		kube:   kube,
-		ray:    ray,
-		caches: map[string]*caches{},
+		reconciler: reconciler{
+			childWriter: childWriter{
+				kubeClient: kubeClient, rayClient: rayClient, consistency: store, memory: newMemory(), recorder: recorder,
+			},
+			caches: caches,
+			status: newStatusWriter(rayClient, store, recorder, clock),
+			clock:  clock,
+		},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "ray", Clock: clock},
 		),
-		recorder: recorder,
-		clock:    clock,
-		progress: newProgress(),
-		refusals: newRefusals(),
+		clock: clock,
 	}
-	c.ownWrites = newOwnWrites(func(namespace, resource string) versionedStore {
-		return c.cachesOf(namespace).stores[resource]
-	})
-	for namespace, scope := range informers.scopes {
-		c.caches[namespace] = scope.caches()
-		if err := c.listen(scope); err != nil {
+	for _, scope := range informers.scopes {
+		if err := c.watch(scope); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// listen has the Rays of a scope synced when they or their children change.
-func (c *Controller) listen(s *scope) error {
+// watch enqueues the Rays of a scope when they or their children change.
+func (c *Controller) watch(s *scope) error {
+	err := s.rays.TypedInformer().AddTypedIndexers(cache.TypedIndexers[*rayv1.Ray]{childNameIndex: indexChildNames})
+	if err != nil {
+		return fmt.Errorf("indexing Rays: %w", err)
+	}
 	rays, err := s.rays.TypedInformer().AddTypedEventHandler(rayHandler(c))
 	if err != nil {
 		return fmt.Errorf("watching Rays: %w", err)
@@ -112,30 +102,26 @@ func (c *Controller) listen(s *scope) error {
 	return nil
 }
 
-// cachesOf returns the caches that have what is in a namespace.
-func (c *Controller) cachesOf(namespace string) *caches {
-	if all, found := c.caches[metav1.NamespaceAll]; found {
-		return all
-	}
-	return c.caches[namespace]
-}
-
-// Run syncs Rays with so many workers until ctx is done. Then it finishes what is
-// queued, for drainTimeout at most, and returns when no worker is left.
+// Run syncs Rays with a number of workers until ctx is done. Then it finishes what is queued, within
+// drainTimeout, and returns when all workers have stopped.
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	logger := klog.FromContext(ctx)
 	if !cache.WaitForNamedCacheSyncWithContext(ctx, c.synced...) {
-		return fmt.Errorf("caches did not fill before the controller was stopped: %w", context.Cause(ctx))
+		return fmt.Errorf("the controller was stopped before its caches were synced: %w", context.Cause(ctx))
 	}
 
-	// A sync that has begun is finished, also when ctx is done in the middle of it.
+	// A sync that has started is finished even if ctx is done meanwhile.
 	syncCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 
 	c.running.Store(true)
 	defer c.running.Store(false)
-	if err := c.enqueueAll(); err != nil {
+	rays, err := allRays(c.reconciler.caches)
+	if err != nil {
 		return err
+	}
+	for _, ray := range rays {
+		c.queue.Add(cache.MetaObjectToName(ray))
 	}
 	logger.Info("Starting workers", "count", workers)
 	var wg sync.WaitGroup
@@ -155,8 +141,13 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	return nil
 }
 
-// processNextWorkItem syncs the next Ray of the queue. It returns false once the queue
-// is shut down and empty, or ctx is done.
+// Collector returns the collector of the metrics about Rays.
+func (c *Controller) Collector() metrics.StableCollector {
+	return &rayCollector{caches: c.reconciler.caches, running: &c.running}
+}
+
+// processNextWorkItem syncs the next Ray of the queue. It returns false if the queue is shut down and
+// empty, or ctx is done.
 func (c *Controller) processNextWorkItem(ctx context.Context) bool {
 	key, shutdown := c.queue.Get()
 	if shutdown {
@@ -164,97 +155,98 @@ func (c *Controller) processNextWorkItem(ctx context.Context) bool {
 	}
 	defer c.queue.Done(key)
 	if ctx.Err() != nil {
-		return false // draining has taken too long
+		return false // drainTimeout is exceeded
 	}
 
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "ray", key)
-	c.handleErr(logger, key, c.syncSafely(klog.NewContext(ctx, logger), key))
+	requeueAfter, err := c.syncSafely(klog.NewContext(ctx, logger), key)
+	c.requeue(logger, key, requeueAfter, err)
 	return true
 }
 
-// syncSafely is sync, with a panic turned into an error: one Ray that meets a defect
-// must not end the work on all others.
-func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (err error) {
-	defer c.observeSync(c.clock.Now())
+// syncSafely syncs a Ray and returns a panic as an error, so that a bug that one Ray triggers does not
+// stop the work on all others.
+func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (requeueAfter time.Duration, err error) {
+	defer observeSync(c.clock, c.clock.Now())
 	defer func() {
 		if cause := recover(); cause != nil {
-			klog.FromContext(ctx).Error(nil, "Panic in sync, which is a defect of the operator", "panic", cause, "stack", string(debug.Stack()))
+			klog.FromContext(ctx).Error(nil, "Panic in sync, which is a bug in the operator", "panic", cause, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %v", errPanic, cause)
 		}
 	}()
-	return c.sync(ctx, key)
+	return c.reconciler.sync(ctx, key)
 }
 
-// handleErr decides when a Ray is synced again.
-func (c *Controller) handleErr(logger klog.Logger, key cache.ObjectName, err error) {
+// requeue decides when a Ray is synced again.
+func (c *Controller) requeue(logger klog.Logger, key cache.ObjectName, after time.Duration, err error) {
 	switch {
 	case err == nil:
 		c.queue.Forget(key)
-	case errors.Is(err, errBehind):
-		logger.V(4).Info("Syncing again once the caches have caught up", "reason", err)
+		if after > 0 {
+			c.queue.AddAfter(key, after)
+		}
+	case errors.Is(err, errStale):
+		logger.V(4).Info("Retrying when the caches are up to date", "reason", err)
 		c.queue.AddRateLimited(key)
-	case waits(err):
-		logger.V(2).Info("Waiting", "reason", err)
+	case isBlocked(err):
+		logger.V(2).Info("Blocked", "reason", err)
 		c.queue.Forget(key)
-		c.queue.AddAfter(key, waitDelay)
+		c.queue.AddAfter(key, earliest(after, blockedRetryDelay))
 	case errors.Is(err, context.Canceled):
-		logger.V(2).Info("Stopped in the middle of a sync")
+		logger.V(2).Info("Stopped during a sync")
 	default:
 		syncErrors.WithLabelValues(errorReason(err)).Inc()
-		logger.Error(err, "Sync failed, retrying", "failures", c.queue.NumRequeues(key)+1)
+		logger.Error(err, "Sync failed, retrying with backoff", "failures", c.queue.NumRequeues(key)+1)
 		c.queue.AddRateLimited(key)
 	}
 }
 
-// enqueue has a Ray synced. A replica that stands by takes no notes of what changes, which
-// nobody would ever take from its queue: it syncs all Rays when it begins.
+// enqueue adds a Ray to the queue. A standby replica adds none: it syncs all Rays when it becomes the
+// leader.
 func (c *Controller) enqueue(ray cache.ObjectName) {
 	if c.running.Load() {
 		c.queue.Add(ray)
 	}
 }
 
-// enqueueAll has all Rays synced.
-func (c *Controller) enqueueAll() error {
-	rays, err := c.allRays()
-	for _, ray := range rays {
-		c.queue.Add(cache.MetaObjectToName(ray))
-	}
-	return err
-}
-
-// allRays returns the Rays of all caches. Beside an error it returns those that it has.
-func (c *Controller) allRays() ([]*rayv1.Ray, error) {
-	var all []*rayv1.Ray
-	var errs []error
-	for _, caches := range c.caches {
-		rays, err := caches.rays.List(labels.Everything())
-		if err != nil {
-			errs = append(errs, fmt.Errorf("listing Rays: %w", err))
-		}
-		all = append(all, rays...)
-	}
-	return all, errors.Join(errs...)
-}
-
-// rayHandler wakes up a Ray that has changed.
+// rayHandler enqueues Rays that change, unless it is only their status, by the controller itself.
 func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] {
 	return cache.TypedResourceEventHandlerFuncs[*rayv1.Ray]{
-		AddFunc:    func(ray *rayv1.Ray) { c.enqueue(cache.MetaObjectToName(ray)) },
-		UpdateFunc: func(_, ray *rayv1.Ray) { c.enqueue(cache.MetaObjectToName(ray)) },
+		AddFunc: func(ray *rayv1.Ray) {
+			if c.running.Load() {
+				c.reconciler.memory.sawCreation(ray)
+			}
+			c.enqueue(cache.MetaObjectToName(ray))
+		},
+		UpdateFunc: func(before, after *rayv1.Ray) {
+			if !c.reconciler.status.isOwnUpdate(before, after) {
+				c.enqueue(cache.MetaObjectToName(after))
+			}
+		},
 		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.enqueue(ray.GetObjectName()) },
 	}
 }
 
-// childHandler wakes up the Ray whose child has changed. It goes by the child's name, not
-// by its owner: a Ray also waits for others to give up a name that it needs.
-func childHandler[T cache.Object](c *Controller) cache.TypedResourceEventHandlerFuncs[T] {
-	enqueue := func(child klog.KMetadata) {
-		c.enqueue(cache.ObjectName{Namespace: child.GetNamespace(), Name: resources.RayName(child.GetName())})
+// childHandler enqueues the Ray that controls a child, and the Rays that need its name: they may wait
+// for another client to delete it.
+func childHandler[T childObject](c *Controller) cache.TypedResourceEventHandlerFuncs[T] {
+	enqueue := func(name cache.ObjectName, child T) {
+		var none T
+		if child != none {
+			if owner := metav1.GetControllerOfNoCopy(child); owner != nil && isRay(owner) {
+				c.enqueue(cache.NewObjectName(name.Namespace, owner.Name))
+			}
+		}
+		for _, ray := range raysWithChild(c.reconciler.caches, name) {
+			c.enqueue(ray)
+		}
 	}
 	return cache.TypedResourceEventHandlerFuncs[T]{
-		AddFunc:    func(child T) { enqueue(child) },
-		UpdateFunc: func(_, child T) { enqueue(child) },
-		DeleteFunc: func(child cache.DeletedObject[T]) { enqueue(child) },
+		AddFunc: func(child T) { enqueue(cache.MetaObjectToName(child), child) },
+		UpdateFunc: func(before, after T) {
+			enqueue(cache.MetaObjectToName(before), before) // its owner may have been another one
+			enqueue(cache.MetaObjectToName(after), after)
+		},
+		DeleteFunc: func(child cache.DeletedObject[T]) { enqueue(child.GetObjectName(), child.OptionalObj) },
 	}
 }

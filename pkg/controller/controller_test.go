@@ -26,20 +26,34 @@ func TestWakeUps(t *testing.T) {
 	}
 	f := newFixture(t)
 	rays, services, deployments := rayHandler(f.controller), childHandler[*corev1.Service](f.controller), childHandler[*appsv1.Deployment](f.controller)
+	for _, name := range []string{"a", "b"} {
+		if err := f.caches[rayResource].Add(&rayv1.Ray{ObjectMeta: named(name), Spec: rayv1.RaySpec{Worker: &rayv1.WorkerSpec{}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	service, worker := &corev1.Service{ObjectMeta: named("a-head")}, &appsv1.Deployment{ObjectMeta: named("b-worker")}
+	// A later version of the API does not change who controls a child.
+	owner := metav1.OwnerReference{APIVersion: rayv1.SchemeGroupVersion.Group + "/v2", Kind: "Ray", Name: "c", Controller: new(true)}
+	controlled, released := &appsv1.Deployment{ObjectMeta: named("other")}, &appsv1.Deployment{ObjectMeta: named("other")}
+	controlled.OwnerReferences = []metav1.OwnerReference{owner}
 	tests := []struct {
 		name   string
 		notify func()
 		want   string
 	}{
 		{"a new Ray", func() { rays.OnAdd(&rayv1.Ray{ObjectMeta: named("a")}, false) }, "a"},
-		{"a changed Ray", func() { rays.OnUpdate(nil, &rayv1.Ray{ObjectMeta: named("a")}) }, "a"},
+		{"a changed Ray", func() { rays.OnUpdate(&rayv1.Ray{ObjectMeta: named("a")}, &rayv1.Ray{ObjectMeta: named("a")}) }, "a"},
 		{"a deleted Ray", func() {
 			rays.OnDelete(cache.DeletedObject[*rayv1.Ray]{OptionalObj: &rayv1.Ray{ObjectMeta: named("a")}})
 		}, "a"},
 		{"a new Service", func() { services.OnAdd(service, false) }, "a"},
 		{"a changed Service", func() { services.OnUpdate(service, service) }, "a"},
 		{"a deleted Service", func() { services.OnDelete(cache.DeletedObject[*corev1.Service]{OptionalObj: service}) }, "a"},
+		{"a Deployment with another name, controlled by a Ray", func() { deployments.OnAdd(controlled, false) }, "c"},
+		{"a Deployment that the Ray no longer controls", func() { deployments.OnUpdate(controlled, released) }, "c"},
+		{"a deleted Deployment with another name, controlled by a Ray", func() {
+			deployments.OnDelete(cache.DeletedObject[*appsv1.Deployment]{OptionalObj: controlled})
+		}, "c"},
 		{"a changed Deployment", func() { deployments.OnUpdate(worker, worker) }, "b"},
 		{"a Deployment whose deletion was missed", func() {
 			deployments.OnDelete(cache.DeletedObject[*appsv1.Deployment]{FinalStateUnknown: &cache.DeletedFinalStateUnknown{Key: namespace + "/b-worker"}})
@@ -74,16 +88,16 @@ func TestRetries(t *testing.T) {
 		want []string
 	}{
 		{"after a success", nil, nil},
-		{"when the cache is behind", fmt.Errorf("x: %w", errBehind), []string{"default/sample-cluster rate limited"}},
-		{"when somebody else has to act", waiting("Reason", "x"), []string{"default/sample-cluster after 10s"}},
-		{"after a refusal", failed("Reason", "create", "service", "x", overQuota()), []string{"default/sample-cluster rate limited"}},
-		{"after a conflict", failed("Reason", "update", "service", "x", apierrors.NewConflict(rayv1.Resource("rays"), "x", errors.New("x"))), []string{"default/sample-cluster rate limited"}},
-		{"when the cache is behind and somebody else has to act", errors.Join(waiting("Reason", "x"), errBehind), []string{"default/sample-cluster rate limited"}},
+		{"when the cache is behind", fmt.Errorf("x: %w", errStale), []string{"default/sample-cluster rate limited"}},
+		{"when somebody else has to act", blocked("Reason", "Service", "x", "x"), []string{"default/sample-cluster after 10s"}},
+		{"after a refusal", failed("Reason", "Service", "x", overQuota()), []string{"default/sample-cluster rate limited"}},
+		{"after a conflict", failed("Reason", "Service", "x", apierrors.NewConflict(rayv1.Resource("rays"), "x", errors.New("x"))), []string{"default/sample-cluster rate limited"}},
+		{"when the cache is behind and somebody else has to act", errors.Join(blocked("Reason", "Service", "x", "x"), errStale), []string{"default/sample-cluster rate limited"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
-			f.controller.handleErr(klog.New(nil), sampleKey, test.err)
+			f.controller.requeue(klog.New(nil), sampleKey, 0, test.err)
 			if diff := cmp.Diff(test.want, f.queue.asked); diff != "" {
 				t.Errorf("requests to sync again (-want +got):\n%s", diff)
 			}
@@ -95,7 +109,7 @@ func TestRetries(t *testing.T) {
 func TestPanic(t *testing.T) {
 	f := newFixture(t)
 	f.server.refuse = func(string) *apierrors.StatusError { panic("a defect") }
-	err := f.controller.syncSafely(f.context(), sampleKey)
+	_, err := f.controller.syncSafely(f.context(), sampleKey)
 	if err == nil || !strings.Contains(err.Error(), "a defect") {
 		t.Errorf("the sync returned %v, want the panic", err)
 	}
@@ -119,14 +133,14 @@ func TestStoppedSync(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(f.context())
 	cancel()
-	err := f.controller.sync(ctx, sampleKey)
+	_, err := f.controller.reconciler.sync(ctx, sampleKey)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the sync returned %v, want that it was stopped", err)
 	}
 	if writes, events := f.takeWrites(), f.takeEvents(); len(writes)+len(events) > 0 {
 		t.Errorf("there were writes %q and events %q", writes, events)
 	}
-	f.controller.handleErr(klog.New(nil), sampleKey, err)
+	f.controller.requeue(klog.New(nil), sampleKey, 0, err)
 	if len(f.queue.asked) > 0 {
 		t.Errorf("there were requests to sync again: %q", f.queue.asked)
 	}

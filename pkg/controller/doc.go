@@ -1,23 +1,17 @@
-// Package controller keeps the children of every Ray as the Ray asks, and its status
-// true. Data flows one way:
+// Package controller reconciles Rays: it keeps their children in the desired state, and their status
+// true. Data flows one way, and a file uses only files further down the list:
 //
-//	informers.go   what is watched, and what of it is kept in memory
-//	controller.go  the queue: what wakes a Ray up, and what happens after a failure
-//	sync.go        one Ray's turn, phase by phase
-//	child.go       one child's turn: compare what there is with what is wanted
-//	mend.go        the comparison itself, pure
-//	template.go    its decision about a Pod template, pure
-//	contains.go    its notion of "still has what was set", pure
-//	status.go      the status, pure
-//	write.go       the only writes to the API server
-//	ownwrites.go   whether the caches show these writes yet
-//	progress.go    whose progress is told, and when
-//	refusal.go     whose status the API server accepts no more, and what was told instead
-//	unreadable.go  the client, and Rays that the types cannot hold
-//	exponent.go    its notion of a quantity that takes for ever to read
-//	problem.go     what can keep a child from being as wanted
-//	events.go      the words of events
-//	metrics.go     what is counted, and the gauges of Rays
+//	controller.go     the queue: what enqueues a Ray, and when it is retried
+//	metrics.go        metrics
+//	sync.go           the sync of a Ray, phase by phase
+//	status_writer.go  when a status is written and a problem is reported; the only writes of statuses
+//	status.go         what a status says, pure
+//	children.go       the children of one kind; the only writes of children
+//	desired.go        how an observed child differs from the desired one, pure
+//	record.go         what was last applied to a child, stored in its annotation
+//	memory.go         what is known of children beyond the caches
+//	problem.go        why a child is not in its desired state
+//	informers.go      what is watched, and what of it is cached
 //
-// What is wanted comes from package resources.
+// Desired objects are rendered by package resources.
 package controller

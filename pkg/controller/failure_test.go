@@ -54,26 +54,26 @@ func TestRefusedWrites(t *testing.T) {
 			name:       "a Service that cannot be created stops no Deployment",
 			refused:    createService,
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "FailedCreate could not create the service sample-cluster-head: " + overQuotaMessage,
+			wantEvent:  "FailedCreate Service \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 		},
 		{
 			name:       "a head that cannot be created stops no workers",
 			refused:    createHead,
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "FailedCreate could not create the deployment sample-cluster-head: " + overQuotaMessage,
+			wantEvent:  "FailedCreate Deployment \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 		},
 		{
 			name:       "workers that cannot be created stop no head",
 			refused:    createWorker,
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "FailedCreate could not create the deployment sample-cluster-worker: " + overQuotaMessage,
+			wantEvent:  "FailedCreate Deployment \"sample-cluster-worker\" could not be created: " + overQuotaMessage,
 		},
 		{
 			name:       "a head that cannot be updated keeps its ports at the Service",
 			before:     scaleAndUpdate,
 			refused:    updateHead,
 			wantWrites: []string{updateHead, updateWorker, updateStatus},
-			wantEvent:  "FailedUpdate could not update the deployment sample-cluster-head: " + overQuotaMessage,
+			wantEvent:  "FailedUpdate Deployment \"sample-cluster-head\" could not be updated: " + overQuotaMessage,
 		},
 		{
 			name: "a Service is put right beside a head that cannot be updated",
@@ -83,21 +83,21 @@ func TestRefusedWrites(t *testing.T) {
 			},
 			refused:    updateHead,
 			wantWrites: []string{updateHead, updateWorker, updateService, updateStatus},
-			wantEvent:  "FailedUpdate could not update the deployment sample-cluster-head: " + overQuotaMessage,
+			wantEvent:  "FailedUpdate Deployment \"sample-cluster-head\" could not be updated: " + overQuotaMessage,
 		},
 		{
 			name:       "workers that cannot be updated stop neither head nor Service",
 			before:     scaleAndUpdate,
 			refused:    updateWorker,
 			wantWrites: []string{updateHead, updateWorker, updateService, updateStatus},
-			wantEvent:  "FailedUpdate could not update the deployment sample-cluster-worker: " + overQuotaMessage,
+			wantEvent:  "FailedUpdate Deployment \"sample-cluster-worker\" could not be updated: " + overQuotaMessage,
 		},
 		{
 			name:       "a Service that cannot be updated stops no Deployment",
 			before:     scaleAndUpdate,
 			refused:    updateService,
 			wantWrites: []string{updateHead, updateWorker, updateService, updateStatus},
-			wantEvent:  "FailedUpdate could not update the service sample-cluster-head: " + overQuotaMessage,
+			wantEvent:  "FailedUpdate Service \"sample-cluster-head\" could not be updated: " + overQuotaMessage,
 		},
 		{
 			name: "workers that cannot be deleted are told of",
@@ -107,7 +107,7 @@ func TestRefusedWrites(t *testing.T) {
 			},
 			refused:    deleteWorker,
 			wantWrites: []string{deleteWorker, updateStatus},
-			wantEvent:  "FailedDelete could not delete the deployment sample-cluster-worker: " + overQuotaMessage,
+			wantEvent:  "FailedDelete Deployment \"sample-cluster-worker\" could not be deleted: " + overQuotaMessage,
 		},
 	}
 	for _, test := range tests {
@@ -120,8 +120,7 @@ func TestRefusedWrites(t *testing.T) {
 			f.refuse(overQuota(), test.refused)
 			f.checkRefused(test.wantWrites, test.wantEvent)
 			f.checkRest(apierrors.IsForbidden)
-			f.restart()
-			f.checkRest(apierrors.IsForbidden)
+			f.checkRestart(apierrors.IsForbidden)
 
 			f.server.refuse = nil
 			f.makeHealthy()
@@ -157,9 +156,9 @@ func TestEveryProblemIsTold(t *testing.T) {
 	f := newFixture(t)
 	f.refuse(overQuota(), "create ")
 	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, createWorker, updateStatus}, []string{
-		"Warning FailedCreate could not create the service sample-cluster-head: " + overQuotaMessage,
-		"Warning FailedCreate could not create the deployment sample-cluster-head: " + overQuotaMessage,
-		"Warning FailedCreate could not create the deployment sample-cluster-worker: " + overQuotaMessage,
+		"Warning FailedCreate Service \"sample-cluster-head\" could not be created: " + overQuotaMessage,
+		"Warning FailedCreate Deployment \"sample-cluster-head\" could not be created: " + overQuotaMessage,
+		"Warning FailedCreate Deployment \"sample-cluster-worker\" could not be created: " + overQuotaMessage,
 	})
 	f.checkRest(apierrors.IsForbidden)
 }
@@ -175,7 +174,7 @@ func TestProblemIsToldOncePersisted(t *testing.T) {
 	f.refuse(overQuota(), createHead)
 	f.deliver()
 	f.checkSync(apierrors.IsForbidden, []string{createHead, updateStatus}, []string{
-		"Warning FailedCreate could not create the deployment sample-cluster-head: " + overQuotaMessage,
+		"Warning FailedCreate Deployment \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 	})
 	f.checkRest(apierrors.IsForbidden)
 }
@@ -187,7 +186,7 @@ func TestRefusalThatLooksLikeLag(t *testing.T) {
 	f.checkSync(apierrors.IsNotFound, []string{createService, createHead, createWorker, updateStatus}, []string{
 		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
 		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
-		`Warning FailedCreate could not create the deployment sample-cluster-head: webhooks "x" not found`,
+		`Warning FailedCreate Deployment "sample-cluster-head" could not be created: webhooks "x" not found`,
 	})
 	f.checkRest(apierrors.IsNotFound)
 }
@@ -244,8 +243,8 @@ func TestTerminatingNamespace(t *testing.T) {
 // not answer.
 func TestUnreadableRay(t *testing.T) {
 	f := newHealthyFixture(t)
-	f.editService(func(s *corev1.Service) { s.Annotations[rayv1.AnnotationRayGeneration] = "99" })
+	f.editService(func(s *corev1.Service) { editLastApplied(s, func(r *lastApplied) { r.RayGeneration = 99 }) })
 	f.deliver()
 	f.drop(rayResource, rayName)
-	f.checkSync(isBehind, nil, nil)
+	f.checkSync(isStale, nil, nil)
 }

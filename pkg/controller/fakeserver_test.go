@@ -25,6 +25,7 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	"github.com/kubeflow/ray-operator/pkg/rayclient"
 )
 
 // fakeServer is an API server in memory, with what the controller's promises rest on:
@@ -88,7 +89,7 @@ func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Inte
 	if err != nil {
 		t.Fatal(err)
 	}
-	ray, err := NewRayClient(config)
+	ray, err := rayclient.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -24,6 +25,7 @@ import (
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	"github.com/kubeflow/ray-operator/pkg/rayclient"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -65,6 +67,7 @@ func newFixture(t testing.TB) *fixture {
 	f.kubeClient, f.rayClient = f.server.clients(t)
 	f.put(readSample(t))
 	f.restart()
+	f.controller.reconciler.memory.sawCreation(f.ray())
 	t.Cleanup(func() { f.queue.ShutDown() })
 	return f
 }
@@ -91,7 +94,7 @@ func (f *fixture) restart() {
 	f.queue = &fakeQueue{TypedRateLimitingInterface: controller.queue}
 	controller.queue = f.queue
 	f.controller = controller
-	f.caches = controller.caches[metav1.NamespaceAll].stores
+	f.caches = controller.reconciler.caches[metav1.NamespaceAll].stores
 	f.seen = map[string]int{}
 	f.deliver()
 	for _, indexer := range f.caches {
@@ -131,7 +134,7 @@ func (f *fixture) apply(event watchEvent) {
 	f.t.Helper()
 	object := clone(event.object)
 	if event.resource == rayResource {
-		object = decodeRay(f.t, f.server.encode(object))
+		object = mustDecodeRay(f.t, f.server.encode(object))
 	}
 	stripped, err := strip(object)
 	if err != nil {
@@ -177,7 +180,10 @@ func (f *fixture) sync() error {
 			before = append(before, clone(cached[len(cached)-1]))
 		}
 	}
-	err := f.controller.sync(f.context(), sampleKey)
+	after, err := f.controller.reconciler.sync(f.context(), sampleKey)
+	if after > 0 {
+		f.queue.AddAfter(sampleKey, after)
+	}
 	if !reflect.DeepEqual(before, cached) {
 		f.t.Errorf("the sync changed cached objects (-before +after):\n%s", cmp.Diff(before, cached))
 	}
@@ -188,7 +194,7 @@ func (f *fixture) sync() error {
 func (f *fixture) context() context.Context { return klog.NewContext(f.t.Context(), klog.New(nil)) }
 
 // settle syncs the Ray until nothing is left to do.
-func (f *fixture) settle() {
+func (f *fixture) converge() {
 	f.t.Helper()
 	for range 10 {
 		f.clock.step(time.Minute)
@@ -207,9 +213,9 @@ func (f *fixture) settle() {
 // makeHealthy brings the controller to rest with all Pods running, and forgets how.
 func (f *fixture) makeHealthy() {
 	f.t.Helper()
-	f.settle()
+	f.converge()
 	f.rollOut()
-	f.settle()
+	f.converge()
 	if health := f.health(); health != healthy {
 		f.t.Fatalf("Health is %q", health)
 	}
@@ -325,4 +331,21 @@ func readSample(t testing.TB) *rayv1.Ray {
 // deploymentName returns the name of the Deployment of one of the sample's groups.
 func deploymentName(role rayv1.Role) string {
 	return resources.DeploymentName(&rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: rayName}}, role)
+}
+
+// decodeRay decodes a Ray, or a list of Rays, as the client does.
+func decodeRay(data []byte) (runtime.Object, error) {
+	info, _ := runtime.SerializerInfoForMediaType(rayclient.Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
+	object, _, err := rayclient.Codecs.DecoderToVersion(info.Serializer, rayv1.SchemeGroupVersion).Decode(data, &rayv1.SchemeGroupVersionKind, nil)
+	return object, err
+}
+
+func mustDecodeRay(t testing.TB, data []byte) *rayv1.Ray {
+	t.Helper()
+	object, err := decodeRay(data)
+	ray, ok := object.(*rayv1.Ray)
+	if err != nil || !ok {
+		t.Fatalf("decoding %s: got %T, %v", data, object, err)
+	}
+	return ray
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/rayclient"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -43,7 +45,7 @@ func FuzzRay(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		object, err := decode(data)
+		object, err := decodeRay(data)
 		if err != nil {
 			return
 		}
@@ -73,24 +75,26 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 	ray.Generation = max(ray.Generation, 1) // the API server's
 	before := ray.DeepCopy()
 	part := crc32.ChecksumIEEE(data) % 4
-	why, found := ray.Annotations[annotationUnreadable]
+	reason, undecodable := rayclient.Undecodable(ray)
 	switch {
-	case found:
-		checkStatus(t, ray, observation{ray: unreadable(why)})
+	case undecodable:
+		checkStatus(t, ray, &observation{ray: unreadable(reason)})
 	case part == 0:
-		service := resources.NewService(ray)
-		checkChild(t, ray, service, resources.NewService(ray))
-		checkMend(t, service, func(have *corev1.Service) (*corev1.Service, []string) { return mendService(ray, have, false) })
+		service := newService(ray)
+		checkChild(t, ray, service, newService(ray))
+		checkDesired(t, service, func(observed *corev1.Service, recorded *lastApplied) (*corev1.Service, []string) {
+			return desiredService(ray, observed, recorded, false)
+		})
 	case part == 1:
 		checkStatus(t, ray, observe(ray, string(data[:min(len(data), 100)])))
 	default:
-		role := []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker}[part-2]
-		if resources.Group(ray, role) == nil {
-			break
-		}
-		deployment := resources.NewDeployment(ray, role)
-		checkChild(t, ray, deployment, resources.NewDeployment(ray, role))
-		checkMend(t, deployment, func(have *appsv1.Deployment) (*appsv1.Deployment, []string) { return mendDeployment(ray, role, have) })
+		groups := resources.Groups(ray)
+		group := groups[int(part)%len(groups)]
+		deployment := newDeployment(ray, group)
+		checkChild(t, ray, deployment, newDeployment(ray, group))
+		checkDesired(t, deployment, func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
+			return desiredDeployment(ray, group, observed, recorded)
+		})
 	}
 	if !reflect.DeepEqual(before, ray) {
 		t.Errorf("the Ray was changed\nfrom %v\nto   %v", before, ray)
@@ -99,18 +103,16 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 
 // observe returns what could be observed of the children of a Ray. Noise is what others say
 // of them.
-func observe(ray *rayv1.Ray, noise string) observation {
-	observed := observation{service: failed(reasonFailedCreate, "create", "service", resources.ServiceName(ray), errors.New(noise))}
-	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
-		group := resources.Group(ray, role)
-		if group == nil {
-			observed.groups = append(observed.groups, groupState{role: role})
-			continue
-		}
-		deployment := resources.NewDeployment(ray, role)
+func observe(ray *rayv1.Ray, noise string) *observation {
+	observed := &observation{service: failed(reasonFailedCreate, "Service", resources.ServiceName(ray), errors.New(noise))}
+	for _, group := range resources.Groups(ray) {
+		deployment := resources.NewDeployment(ray, group)
 		deployment.Status.ObservedGeneration = 1
 		deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: noise}}
-		observed.groups = append(observed.groups, groupState{role: role, desired: new(resources.Replicas(group)), deployment: deployment})
+		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas), deployment: deployment})
+	}
+	for _, group := range resources.RemovedGroups(ray) {
+		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role})
 	}
 	return observed
 }
@@ -127,30 +129,34 @@ func checkChild(t *testing.T, ray *rayv1.Ray, child, again metav1.Object) {
 	if !reflect.DeepEqual(child.GetOwnerReferences(), want) || child.GetNamespace() != ray.Namespace {
 		t.Errorf("%s/%s has the owners %v", child.GetNamespace(), child.GetName(), child.GetOwnerReferences())
 	}
-	if resources.RayName(child.GetName()) != ray.Name {
-		t.Errorf("a change of %s would wake up the Ray %q", child.GetName(), resources.RayName(child.GetName()))
+	if !slices.Contains(resources.ChildNames(ray), child.GetName()) {
+		t.Errorf("a change of %s would not enqueue the Ray", child.GetName())
 	}
 }
 
-// checkMend checks that a child needs to be mended once at most: as it was created, after
-// somebody else has touched it, and after somebody has taken much of it away.
-func checkMend[T object](t *testing.T, want T, compare func(T) (T, []string)) {
-	created := storedAs(t, want, want)
-	if _, changed := compare(created); len(changed) > 0 {
-		t.Errorf("%v differ as it was created:\n%v", changed, created)
+// checkDesired checks that a child is updated once at most: as it was created, after another client has
+// annotated it, and after another client has emptied it.
+func checkDesired[T object](t *testing.T, rendered T, desired func(T, *lastApplied) (T, []string)) {
+	compare := func(child T) (T, []string) {
+		recorded := readLastApplied(child)
+		return desired(child, &recorded)
 	}
-	touched := clone(created)
-	touched.SetGeneration(created.GetGeneration() + 1)
-	emptied := newObject(idOf(want).resource).(T) //nolint:errcheck,forcetypeassert // of the same resource
+	created := storedAs(t, rendered, rendered)
+	if _, diff := compare(created); len(diff) > 0 {
+		t.Errorf("%v differ as it was created:\n%v", diff, created)
+	}
+	annotated := clone(created)
+	annotated.SetGeneration(created.GetGeneration() + 1)
+	emptied := newObject(idOf(rendered).resource).(T) //nolint:errcheck,forcetypeassert // of the same resource
 	emptied.SetGeneration(1)
-	for _, have := range []T{touched, emptied} {
-		next, changed := compare(have)
-		if len(changed) == 0 {
+	for _, observed := range []T{annotated, emptied} {
+		next, diff := compare(observed)
+		if len(diff) == 0 {
 			continue
 		}
-		next = storedAs(t, have, next)
-		if _, changed := compare(next); len(changed) > 0 {
-			t.Errorf("%v differ again after they were mended:\n%v", changed, next)
+		next = storedAs(t, observed, next)
+		if _, diff := compare(next); len(diff) > 0 {
+			t.Errorf("%v differ again after an update:\n%v", diff, next)
 		}
 	}
 }
@@ -172,7 +178,7 @@ func storedAs[T object](t *testing.T, old, next T) T {
 }
 
 // checkStatus checks the status of a Ray, and that it stands still.
-func checkStatus(t *testing.T, ray *rayv1.Ray, observed observation) {
+func checkStatus(t *testing.T, ray *rayv1.Ray, observed *observation) {
 	status := newStatus(ray, observed, earlier)
 	seen := sets.New[rayv1.RayConditionType]()
 	for _, condition := range status.Conditions {

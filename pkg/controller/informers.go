@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	appsinformers "k8s.io/client-go/informers/apps/v1"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -22,17 +24,27 @@ import (
 	rayinformers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions"
 	rayv1informers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions/ray/v1"
 	raylisters "github.com/kubeflow/ray-operator/pkg/client/listers/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// Informers watch what the controller reads: Rays, and those Services and Deployments
-// that carry the operator's label. Of those that belong to no Ray nothing but the metadata is
-// held in memory.
+// The resources that the controller reads.
+const (
+	rayResource        = "rays"
+	serviceResource    = "services"
+	deploymentResource = "deployments"
+)
+
+// childNameIndex is the index of Rays by the names of their children, as NAMESPACE/NAME.
+const childNameIndex = "childName"
+
+// Informers watch Rays, and the Services and Deployments that have the operator's label. Of a child
+// that is not controlled by a Ray, only the metadata is kept in memory.
 type Informers struct {
-	// scopes has the informers by namespace. Those of metav1.NamespaceAll are for all.
+	// scopes are by namespace. The scope of metav1.NamespaceAll has all namespaces.
 	scopes map[string]*scope
 }
 
-// scope has the informers of one namespace, or those of all namespaces.
+// scope has the informers of one namespace, or of all.
 type scope struct {
 	rays        rayv1informers.TypedRayInformer
 	services    coreinformers.TypedServiceInformer
@@ -40,29 +52,29 @@ type scope struct {
 	factories   []factory
 }
 
-// factory is what the generated factories of informers have in common.
+// factory has the common methods of the generated informer factories.
 type factory interface {
 	StartWithContext(ctx context.Context)
 }
 
-// NewInformers returns informers for some namespaces, or for metav1.NamespaceAll. They do not
-// resync: every sync compares with the caches anyway, and nothing but an event can change those.
-func NewInformers(kube kubernetes.Interface, ray versioned.Interface, namespaces []string) *Informers {
+// NewInformers returns informers for some namespaces, or for metav1.NamespaceAll. They do not resync:
+// each sync compares with the caches, and only an event can change those.
+func NewInformers(kubeClient kubernetes.Interface, rayClient versioned.Interface, namespaces []string) *Informers {
 	i := &Informers{scopes: map[string]*scope{}}
 	for _, namespace := range namespaces {
-		i.scopes[namespace] = newScope(kube, ray, namespace)
+		i.scopes[namespace] = newScope(kubeClient, rayClient, namespace)
 	}
 	return i
 }
 
-func newScope(kube kubernetes.Interface, ray versioned.Interface, namespace string) *scope {
-	// By this name the informers are told apart in metrics. One that is in use gives none.
+func newScope(kubeClient kubernetes.Interface, rayClient versioned.Interface, namespace string) *scope {
+	// Metrics identify the informers by this name. An informer with a name in use has no metrics.
 	name, _ := cache.NewInformerName(strings.TrimSuffix("ray-operator/"+namespace, "/"))
-	rays := rayinformers.NewSharedInformerFactoryWithOptions(ray, 0,
+	rayFactory := rayinformers.NewSharedInformerFactoryWithOptions(rayClient, 0,
 		rayinformers.WithInformerName(name),
 		rayinformers.WithNamespace(namespace),
 		rayinformers.WithTransform(strip))
-	children := informers.NewSharedInformerFactoryWithOptions(kube, 0,
+	childFactory := informers.NewSharedInformerFactoryWithOptions(kubeClient, 0,
 		informers.WithInformerName(name),
 		informers.WithNamespace(namespace),
 		informers.WithTransform(strip),
@@ -70,11 +82,20 @@ func newScope(kube kubernetes.Interface, ray versioned.Interface, namespace stri
 			options.LabelSelector = rayv1.LabelName
 		}))
 	return &scope{
-		rays:        rays.Ray().V1().Rays(),
-		services:    children.Core().V1().Services(),
-		deployments: children.Apps().V1().Deployments(),
-		factories:   []factory{rays, children},
+		rays:        rayFactory.Ray().V1().Rays(),
+		services:    childFactory.Core().V1().Services(),
+		deployments: childFactory.Apps().V1().Deployments(),
+		factories:   []factory{rayFactory, childFactory},
 	}
+}
+
+// indexChildNames is the function of childNameIndex.
+func indexChildNames(ray *rayv1.Ray) ([]string, error) {
+	names := resources.ChildNames(ray)
+	for i, name := range names {
+		names[i] = cache.NewObjectName(ray.Namespace, name).String()
+	}
+	return names, nil
 }
 
 // Start starts the informers. They stop when ctx is done.
@@ -86,7 +107,7 @@ func (i *Informers) Start(ctx context.Context) {
 	}
 }
 
-// HasSynced tells whether the caches hold all that existed when the informers started.
+// HasSynced returns whether the caches have all objects that existed when the informers started.
 func (i *Informers) HasSynced() bool {
 	for _, s := range i.scopes {
 		if !s.rays.Informer().HasSynced() || !s.services.Informer().HasSynced() || !s.deployments.Informer().HasSynced() {
@@ -96,31 +117,72 @@ func (i *Informers) HasSynced() bool {
 	return true
 }
 
-// caches are what a scope's informers fill.
+// caches are the caches of a scope.
 type caches struct {
 	rays        raylisters.RayLister
 	services    corelisters.ServiceLister
 	deployments appslisters.DeploymentLister
-	// stores has them once more, by resource.
+	// stores are the same caches, by resource.
 	stores map[string]cache.Indexer
 }
 
-func (s *scope) caches() *caches {
-	return &caches{
-		rays:        s.rays.Lister(),
-		services:    s.services.Lister(),
-		deployments: s.deployments.Lister(),
-		stores: map[string]cache.Indexer{
-			rayResource:        s.rays.Informer().GetIndexer(),
-			serviceResource:    s.services.Informer().GetIndexer(),
-			deploymentResource: s.deployments.Informer().GetIndexer(),
-		},
+// caches returns the caches by namespace.
+func (i *Informers) caches() map[string]*caches {
+	byNamespace := map[string]*caches{}
+	for namespace, s := range i.scopes {
+		byNamespace[namespace] = &caches{
+			rays:        s.rays.Lister(),
+			services:    s.services.Lister(),
+			deployments: s.deployments.Lister(),
+			stores: map[string]cache.Indexer{
+				rayResource:        s.rays.Informer().GetIndexer(),
+				serviceResource:    s.services.Informer().GetIndexer(),
+				deploymentResource: s.deployments.Informer().GetIndexer(),
+			},
+		}
 	}
+	return byNamespace
 }
 
-// strip drops what the controller never reads, which is about half of an object. It
-// must not touch what an update would then delete on the server: managedFields that
-// are absent from an update are kept there, and a Ray is only ever updated in its status.
+// cachesFor returns the caches that have the objects of a namespace.
+func cachesFor(byNamespace map[string]*caches, namespace string) *caches {
+	if all, found := byNamespace[metav1.NamespaceAll]; found {
+		return all
+	}
+	return byNamespace[namespace]
+}
+
+// allRays returns the Rays of all caches. Beside an error it returns those that it could list.
+func allRays(byNamespace map[string]*caches) ([]*rayv1.Ray, error) {
+	var all []*rayv1.Ray
+	var errs []error
+	for _, caches := range byNamespace {
+		rays, err := caches.rays.List(labels.Everything())
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listing Rays: %w", err))
+		}
+		all = append(all, rays...)
+	}
+	return all, errors.Join(errs...)
+}
+
+// raysWithChild returns the Rays whose spec has a child with a name.
+func raysWithChild(byNamespace map[string]*caches, child cache.ObjectName) []cache.ObjectName {
+	keys, err := cachesFor(byNamespace, child.Namespace).stores[rayResource].IndexKeys(childNameIndex, child.String())
+	if err != nil {
+		panic(err) // New has added the index
+	}
+	rays := make([]cache.ObjectName, 0, len(keys))
+	for _, key := range keys {
+		if ray, err := cache.ParseObjectName(key); err == nil {
+			rays = append(rays, ray)
+		}
+	}
+	return rays
+}
+
+// strip drops what the controller never reads, about half of an object. Fields of managed objects that
+// an update sends must stay; managedFields may go, since the API server keeps them if an update has none.
 func strip(obj any) (any, error) {
 	object, err := meta.Accessor(obj)
 	if err != nil {
@@ -131,19 +193,25 @@ func strip(obj any) (any, error) {
 	case *rayv1.Ray:
 		delete(object.Annotations, corev1.LastAppliedConfigAnnotation)
 	case *corev1.Service:
-		if !isRays(object) {
+		if !isControlledByRay(object) {
 			object.Spec, object.Status = corev1.ServiceSpec{}, corev1.ServiceStatus{}
 		}
 	case *appsv1.Deployment:
-		if !isRays(object) {
+		if !isControlledByRay(object) {
 			object.Spec, object.Status = appsv1.DeploymentSpec{}, appsv1.DeploymentStatus{}
 		}
 	}
 	return obj, nil
 }
 
-// isRays tells whether an object belongs to some Ray. Anybody can give any other one the label.
-func isRays(object metav1.Object) bool {
+// isControlledByRay returns whether a Ray controls an object. Any object can have the label.
+func isControlledByRay(object metav1.Object) bool {
 	owner := metav1.GetControllerOfNoCopy(object)
 	return owner != nil && isRay(owner)
+}
+
+// isRay returns whether an owner is a Ray, of any version of the API.
+func isRay(owner *metav1.OwnerReference) bool {
+	group, _, _ := strings.Cut(owner.APIVersion, "/")
+	return group == rayv1.SchemeGroupVersion.Group && owner.Kind == rayv1.SchemeGroupVersionKind.Kind
 }

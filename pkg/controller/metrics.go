@@ -2,51 +2,60 @@ package controller
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/rayclient"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// Metrics are what the controller tells of its work as a whole. None is about one Ray, so
-// their number is bounded by that of the namespaces.
+// Metrics are about the controller as a whole. None is about a single Ray, so that their number is
+// bounded by the number of namespaces.
 
 var (
-	// syncDuration is over all syncs, also those that failed.
+	// syncDuration is about all syncs, including failed ones.
 	syncDuration = metrics.NewHistogram(&metrics.HistogramOpts{
 		Name: "ray_operator_sync_duration_seconds",
-		Help: "How long a sync of a Ray took, requests to the API server included.",
-		// A sync with nothing to do takes some ten microseconds, one that waits for a
-		// webhook up to requestTimeout.
+		Help: "Duration of the sync of a Ray, including requests to the API server.",
+		// A sync with nothing to do takes some ten microseconds; one that waits for a webhook takes up to
+		// childrenTimeout.
 		Buckets:        metrics.ExponentialBuckets(0.0001, 4, 10),
 		StabilityLevel: metrics.ALPHA,
 	})
 
-	// syncErrors counts what is tried again. A cache that lags, a conflict, and waiting for
-	// somebody else are no errors.
+	// syncErrors counts syncs that are retried with backoff. A stale cache, a conflict and a blocked Ray
+	// are not errors.
 	syncErrors = metrics.NewCounterVec(&metrics.CounterOpts{
 		Name:           "ray_operator_sync_errors_total",
-		Help:           "How many syncs of Rays failed, by the reason that the Ray's Health has then, Panic or Other.",
+		Help:           "Number of failed syncs of Rays, by reason: that of the condition Health, Panic, or Other.",
 		StabilityLevel: metrics.ALPHA,
 	}, []string{"reason"})
 
 	raysDesc = metrics.NewDesc("ray_operator_rays",
-		"How many Rays there are, by namespace and Health (True, False, Unknown). Only the replica that leads has this.",
+		"Number of Rays, by namespace and status of the condition Health. Reported by the leader only.",
 		[]string{"namespace", "health"}, nil, metrics.ALPHA, "")
-	wantedDesc = metrics.NewDesc("ray_operator_replicas_wanted",
-		"How many replicas the Rays of a namespace and Health want, by role (head, worker). Only the replica that leads has this.",
+	desiredDesc = metrics.NewDesc("ray_operator_desired_replicas",
+		"Number of desired replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.",
 		[]string{"namespace", "role", "health"}, nil, metrics.ALPHA, "")
-	availableDesc = metrics.NewDesc("ray_operator_replicas_available",
-		"How many replicas of the Rays of a namespace and Health are available, by role (head, worker). Only the replica that leads has this.",
+	availableDesc = metrics.NewDesc("ray_operator_available_replicas",
+		"Number of available replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.",
 		[]string{"namespace", "role", "health"}, nil, metrics.ALPHA, "")
 )
 
-// RegisterMetrics registers the metrics of all controllers of the process. The counters of errors
-// begin at 0: one that only appears with its first error shows no increase then.
+// Reasons of syncErrors other than those of the condition Health.
+const (
+	errorReasonPanic = "Panic"
+	errorReasonOther = "Other"
+)
+
+// RegisterMetrics registers the metrics of all controllers of the process. Counters start at 0: a
+// counter that appears with its first error shows no increase.
 func RegisterMetrics(register func(...metrics.Registerable)) {
 	register(syncDuration, syncErrors)
 	for _, reason := range []string{reasonFailedCreate, reasonFailedUpdate, reasonFailedDelete, reasonFailedGet, errorReasonPanic, errorReasonOther} {
@@ -54,16 +63,7 @@ func RegisterMetrics(register func(...metrics.Registerable)) {
 	}
 }
 
-// Reasons in syncErrors beside those of the condition Health.
-const (
-	errorReasonPanic = "Panic"
-	errorReasonOther = "Other"
-)
-
-// errPanic says that a sync has panicked.
-var errPanic = errors.New("panic in sync")
-
-// errorReason returns the reason of a sync that failed, one of few.
+// errorReason returns the reason of a failed sync.
 func errorReason(err error) string {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p.reason
@@ -74,92 +74,86 @@ func errorReason(err error) string {
 	return errorReasonOther
 }
 
-// observeSync records how long a sync took that began at start.
-func (c *Controller) observeSync(start time.Time) {
-	syncDuration.Observe(c.clock.Since(start).Seconds())
+// observeSync records the duration of a sync.
+func observeSync(clock clock.PassiveClock, start time.Time) {
+	syncDuration.Observe(clock.Since(start).Seconds())
 }
 
-// rayCollector counts the Rays in the caches whenever it is asked, while the controller runs:
-// a replica that stands by would only count them once more.
+// rayCollector counts the Rays in the caches at each scrape, while the controller is running: counts
+// of a standby replica would be duplicates.
 type rayCollector struct {
 	metrics.BaseStableCollector
-	controller *Controller
+	caches  map[string]*caches
+	running *atomic.Bool
 }
-
-// Collector returns the collector of the metrics that are about Rays.
-func (c *Controller) Collector() metrics.StableCollector { return &rayCollector{controller: c} }
 
 // DescribeWithStability implements metrics.StableCollector.
 func (*rayCollector) DescribeWithStability(ch chan<- *metrics.Desc) {
 	ch <- raysDesc
-	ch <- wantedDesc
+	ch <- desiredDesc
 	ch <- availableDesc
 }
 
 // CollectWithStability implements metrics.StableCollector.
 func (r *rayCollector) CollectWithStability(ch chan<- metrics.Metric) {
-	if !r.controller.running.Load() {
+	if !r.running.Load() {
 		return
 	}
 	gauge := func(desc *metrics.Desc, value int64, labels ...string) {
 		ch <- metrics.NewLazyConstMetric(desc, metrics.GaugeValue, float64(value), labels...)
 	}
-	rays, err := r.controller.allRays()
+	rays, err := allRays(r.caches)
 	if err != nil {
-		klog.Background().Error(err, "Metrics do not have all Rays")
+		klog.Background().Error(err, "Metrics lack Rays that could not be listed")
 	}
 	for key, total := range sumRays(rays) {
 		gauge(raysDesc, total.rays, key.namespace, key.health)
 		for role, count := range total.replicas {
-			gauge(wantedDesc, count.wanted, key.namespace, string(role), key.health)
+			gauge(desiredDesc, count.desired, key.namespace, string(role), key.health)
 			gauge(availableDesc, count.available, key.namespace, string(role), key.health)
 		}
 	}
 }
 
-// raysOf names the Rays of a namespace that have one Health.
-type raysOf struct{ namespace, health string }
+// rayKey identifies the Rays of a namespace with one status of Health.
+type rayKey struct{ namespace, health string }
 
-// rayTotal sums Rays up.
+// rayTotal is a sum over Rays.
 type rayTotal struct {
 	rays     int64
 	replicas map[rayv1.Role]replicaTotal
 }
 
-type replicaTotal struct{ wanted, available int64 }
+type replicaTotal struct{ desired, available int64 }
 
-// sumRays sums Rays up by namespace and Health, which is Unknown where no status says it.
-func sumRays(rays []*rayv1.Ray) map[raysOf]rayTotal {
-	totals := map[raysOf]rayTotal{}
+// sumRays sums Rays up by namespace and Health. A Ray without the condition is Unknown.
+func sumRays(rays []*rayv1.Ray) map[rayKey]rayTotal {
+	totals := map[rayKey]rayTotal{}
 	for _, ray := range rays {
 		health := corev1.ConditionUnknown
 		if condition := findCondition(ray.Status.Conditions, rayv1.RayHealth); condition != nil {
 			health = condition.Status
 		}
-		key := raysOf{namespace: ray.Namespace, health: string(health)}
+		key := rayKey{namespace: ray.Namespace, health: string(health)}
 		total, found := totals[key]
 		if !found {
-			total.replicas = map[rayv1.Role]replicaTotal{}
+			total.replicas = map[rayv1.Role]replicaTotal{rayv1.RoleHead: {}, rayv1.RoleWorker: {}}
 		}
 		total.rays++
-		total.add(ray, rayv1.RoleHead, &ray.Status.Head.ReplicaCounts)
-		if ray.Status.Worker != nil {
-			total.add(ray, rayv1.RoleWorker, &ray.Status.Worker.ReplicaCounts)
-		} else {
-			total.add(ray, rayv1.RoleWorker, &rayv1.ReplicaCounts{})
+		add := func(role rayv1.Role, desired, available int32) {
+			sum := total.replicas[role]
+			total.replicas[role] = replicaTotal{sum.desired + int64(desired), sum.available + int64(available)}
+		}
+		if _, undecodable := rayclient.Undecodable(ray); !undecodable {
+			for _, group := range resources.Groups(ray) {
+				add(group.Role, group.Replicas, 0)
+			}
+		}
+		add(rayv1.RoleHead, 0, ray.Status.Head.AvailableReplicas)
+		if worker := ray.Status.Worker; worker != nil {
+			add(rayv1.RoleWorker, 0, worker.AvailableReplicas)
 		}
 		totals[key] = total
 	}
 	return totals
-}
-
-// add adds the replicas of a group.
-func (t *rayTotal) add(ray *rayv1.Ray, role rayv1.Role, counts *rayv1.ReplicaCounts) {
-	total := t.replicas[role]
-	_, unreadable := ray.Annotations[annotationUnreadable]
-	if group := resources.Group(ray, role); group != nil && !unreadable {
-		total.wanted += int64(resources.Replicas(group))
-	}
-	total.available += int64(counts.AvailableReplicas)
-	t.replicas[role] = total
 }

@@ -28,22 +28,22 @@ func TestCollector(t *testing.T) {
 	}
 	f.controller.running.Store(true)
 	want := `
-# HELP ray_operator_rays [ALPHA] How many Rays there are, by namespace and Health (True, False, Unknown). Only the replica that leads has this.
+# HELP ray_operator_rays [ALPHA] Number of Rays, by namespace and status of the condition Health. Reported by the leader only.
 # TYPE ray_operator_rays gauge
 ray_operator_rays{health="False",namespace="default"} 1
 ray_operator_rays{health="Unknown",namespace="default"} 1
-# HELP ray_operator_replicas_wanted [ALPHA] How many replicas the Rays of a namespace and Health want, by role (head, worker). Only the replica that leads has this.
-# TYPE ray_operator_replicas_wanted gauge
-ray_operator_replicas_wanted{health="False",namespace="default",role="head"} 1
-ray_operator_replicas_wanted{health="False",namespace="default",role="worker"} 5
-ray_operator_replicas_wanted{health="Unknown",namespace="default",role="head"} 1
-ray_operator_replicas_wanted{health="Unknown",namespace="default",role="worker"} 0
-# HELP ray_operator_replicas_available [ALPHA] How many replicas of the Rays of a namespace and Health are available, by role (head, worker). Only the replica that leads has this.
-# TYPE ray_operator_replicas_available gauge
-ray_operator_replicas_available{health="False",namespace="default",role="head"} 1
-ray_operator_replicas_available{health="False",namespace="default",role="worker"} 1
-ray_operator_replicas_available{health="Unknown",namespace="default",role="head"} 0
-ray_operator_replicas_available{health="Unknown",namespace="default",role="worker"} 0
+# HELP ray_operator_desired_replicas [ALPHA] Number of desired replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.
+# TYPE ray_operator_desired_replicas gauge
+ray_operator_desired_replicas{health="False",namespace="default",role="head"} 1
+ray_operator_desired_replicas{health="False",namespace="default",role="worker"} 5
+ray_operator_desired_replicas{health="Unknown",namespace="default",role="head"} 1
+ray_operator_desired_replicas{health="Unknown",namespace="default",role="worker"} 0
+# HELP ray_operator_available_replicas [ALPHA] Number of available replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.
+# TYPE ray_operator_available_replicas gauge
+ray_operator_available_replicas{health="False",namespace="default",role="head"} 1
+ray_operator_available_replicas{health="False",namespace="default",role="worker"} 1
+ray_operator_available_replicas{health="Unknown",namespace="default",role="head"} 0
+ray_operator_available_replicas{health="Unknown",namespace="default",role="worker"} 0
 `
 	if err := testutil.CustomCollectAndCompare(f.controller.Collector(), strings.NewReader(want)); err != nil {
 		t.Error(err)
@@ -55,7 +55,7 @@ func TestErrorsBeginAtZero(t *testing.T) {
 	registry := metrics.NewKubeRegistry()
 	RegisterMetrics(registry.MustRegister)
 	want := `
-# HELP ray_operator_sync_errors_total [ALPHA] How many syncs of Rays failed, by the reason that the Ray's Health has then, Panic or Other.
+# HELP ray_operator_sync_errors_total [ALPHA] Number of failed syncs of Rays, by reason: that of the condition Health, Panic, or Other.
 # TYPE ray_operator_sync_errors_total counter
 ray_operator_sync_errors_total{reason="FailedCreate"} 0
 ray_operator_sync_errors_total{reason="FailedDelete"} 0
@@ -71,7 +71,7 @@ ray_operator_sync_errors_total{reason="Panic"} 0
 
 // TestErrorReason states by what the metric of errors tells them apart.
 func TestErrorReason(t *testing.T) {
-	refused := failed(reasonFailedCreate, "create", "service", "a", errors.New("no"))
+	refused := failed(reasonFailedCreate, "Service", "a", errors.New("no"))
 	for _, test := range []struct {
 		err  error
 		want string

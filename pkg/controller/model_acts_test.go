@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -243,7 +244,7 @@ func (w *world) takeName(n, m int) string {
 	theirs := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName, UID: "theirs"}, Spec: modelSpec()}
 	var o object = resources.NewService(theirs)
 	if id.resource == deploymentResource {
-		o = resources.NewDeployment(theirs, roles[n%3-1])
+		o = resources.NewDeployment(theirs, groupOf(theirs, roles[n%3-1]))
 	}
 	o.SetOwnerReferences(nil)
 	o.SetAnnotations(nil)
@@ -346,26 +347,37 @@ var childEdits = []struct {
 	}},
 	{"the labels", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetLabels(nil) }},
 	{"a label", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) {
-		o.SetLabels(union(o.GetLabels(), map[string]string{rayv1.LabelRole: "theirs"}))
+		o.SetLabels(labels.Merge(o.GetLabels(), map[string]string{rayv1.LabelRole: "theirs"}))
 	}},
 	{"an annotation", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
 		annotate(o, foreignName, strconv.Itoa(m))
 	}},
 	{"the owner", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetOwnerReferences(nil) }},
+	{"a record that is not valid", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
+		annotate(o, rayv1.AnnotationLastApplied, []string{"", "{", "7", `{"rayGeneration":"x"}`}[m%4])
+	}},
 	{"all records", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetAnnotations(nil) }},
 	{"the record of the Ray's generation", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		annotate(o, rayv1.AnnotationRayGeneration, []string{"x", "", "-1", "1000", "1"}[m%5])
+		editLastApplied(o, func(r *lastApplied) { r.RayGeneration = []int64{0, -1, 1000, 1}[m%4] })
 	}},
 	{"the record of the generation", func(o object, d *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
 		if d != nil {
-			annotate(o, rayv1.AnnotationGeneration, []string{"x", "", "1", "1000"}[m%4])
+			editLastApplied(o, func(r *lastApplied) { r.Generation = []int64{0, 1, 1000}[m%3] })
 		}
 	}},
 	{"a record of the template", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		annotations := union(o.GetAnnotations(), nil)
-		delete(annotations, []string{rayv1.AnnotationInputs, rayv1.AnnotationRendering}[m%2])
-		o.SetAnnotations(annotations)
+		editLastApplied(o, func(r *lastApplied) {
+			if m%2 == 0 {
+				r.Inputs = ""
+			} else {
+				r.Rendering = ""
+			}
+		})
 	}},
+}
+
+func annotate(o object, key, value string) {
+	o.SetAnnotations(labels.Merge(o.GetAnnotations(), map[string]string{key: value}))
 }
 
 // isForeign tells whether a key is of somebody else's, who may keep it.

@@ -77,7 +77,8 @@ func (w *world) state() *state {
 		s.Status = &ray.Status
 		ray.Status.ObservedGeneration, ray.Status.StartTime, ray.Status.LastReconcileTime = 0, nil, nil
 		for i := range ray.Status.Conditions {
-			ray.Status.Conditions[i].LastUpdateTime, ray.Status.Conditions[i].LastTransitionTime = metav1.Time{}, metav1.Time{}
+			condition := &ray.Status.Conditions[i]
+			condition.ObservedGeneration, condition.LastUpdateTime, condition.LastTransitionTime = 0, metav1.Time{}, metav1.Time{}
 		}
 	}
 	for _, id := range childIDs {
@@ -88,14 +89,14 @@ func (w *world) state() *state {
 		if ray == nil || !metav1.IsControlledBy(child, ray) {
 			w.violate("%s %s is left, and belongs to no Ray", id.resource, id.name)
 		}
-		normalize(child)
+		dropVariable(child)
 		s.Children[id] = child
 	}
 	return s
 }
 
-// normalize drops from a child what differs between runs, and what others may add.
-func normalize(child object) {
+// dropVariable drops from a child what differs between runs, and what other clients may add.
+func dropVariable(child object) {
 	child.SetUID("")
 	child.SetResourceVersion("")
 	child.SetGeneration(0)
@@ -104,9 +105,12 @@ func normalize(child object) {
 	}
 	annotations := maps.Clone(child.GetAnnotations())
 	maps.DeleteFunc(annotations, func(key, _ string) bool {
-		return isForeign(key) || key == rayv1.AnnotationRayGeneration || key == rayv1.AnnotationGeneration || key == "deployment.kubernetes.io/revision"
+		return isForeign(key) || key == "deployment.kubernetes.io/revision"
 	})
 	child.SetAnnotations(annotations)
+	if _, found := annotations[rayv1.AnnotationLastApplied]; found {
+		editLastApplied(child, func(r *lastApplied) { r.RayGeneration, r.Generation = 0, 0 })
+	}
 	switch child := child.(type) {
 	case *appsv1.Deployment:
 		child.Status = appsv1.DeploymentStatus{}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/podtemplate"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -127,13 +128,13 @@ func (j *judge) judgeChild(write *fakeWrite) {
 	if write.after == nil {
 		return
 	}
-	at, generation := childOf{owner.UID, write.id}, recordedGeneration(write.after)
+	at, generation := childOf{owner.UID, write.id}, rayGeneration(write.after)
 	// Nobody can call a creation back that is on its way. And for a Ray that is new to it,
 	// the operator does not ask whether there was a child once.
-	unknowing := write.verb == "create" && (j.late || w.operator.syncing.ray.Status.StartTime == nil)
+	unknowing := write.verb == "create" && (j.late || w.operator.controller.reconciler.memory.isNew(w.operator.syncing.ray))
 	newest := j.newest[at]
-	if ray := j.world.ray(); ray != nil && write.before != nil && recordIsValid(ray, write.before) {
-		newest = recordedGeneration(write.before) // which others may have changed to an older one
+	if ray := j.world.ray(); ray != nil && write.before != nil && isRecordValid(ray, write.before) {
+		newest = rayGeneration(write.before) // which others may have changed to an older one
 	}
 	if !unknowing && generation < newest {
 		w.violate("a child is written for generation %d, after %d", generation, newest)
@@ -143,6 +144,10 @@ func (j *judge) judgeChild(write *fakeWrite) {
 		j.judgeTemplate(owner.UID, write.before, deployment)
 		j.written[deployment.UID] = deployment
 	}
+}
+
+func hasGroup(ray *rayv1.Ray, role rayv1.Role) bool {
+	return slices.ContainsFunc(resources.Groups(ray), func(g resources.Group) bool { return g.Role == role })
 }
 
 // judgeTemplate wants that Pods restart only if the user changed their template, or if
@@ -158,11 +163,11 @@ func (j *judge) judgeTemplate(ray types.UID, before object, after *appsv1.Deploy
 	if !sameRecords || !equality.Semantic.DeepEqual(old.Spec.Template, last.Spec.Template) {
 		return
 	}
-	was, is := j.known(ray, recordedGeneration(last)), j.known(ray, recordedGeneration(after))
+	was, is := j.known(ray, rayGeneration(last)), j.known(ray, rayGeneration(after))
 	role := rayv1.Role(after.Labels[rayv1.LabelRole])
-	if was == nil || is == nil || resources.Group(was, role) == nil || resources.Group(is, role) == nil {
+	if was == nil || is == nil || !hasGroup(was, role) || !hasGroup(is, role) {
 		j.world.violate("a Deployment is written for a generation that the Ray never had")
-	} else if equality.Semantic.DeepEqual(resources.Group(was, role).Template, resources.Group(is, role).Template) {
+	} else if equality.Semantic.DeepEqual(groupOf(was, role).Template, groupOf(is, role).Template) {
 		j.world.violate("the Pod template of the %s is replaced, which nobody had changed", role)
 	}
 }
@@ -215,13 +220,13 @@ func (j *judge) judgeHealthy(after *rayv1.Ray) {
 		j.world.violate("a generation is called healthy that the Ray never had")
 		return
 	}
-	for _, role := range roles {
-		if group := resources.Group(ray, role); group != nil && !j.shown(deployIDs[role], func(o object) bool {
+	for _, group := range resources.Groups(ray) {
+		if !j.shown(deployIDs[group.Role], func(o object) bool {
 			d, ok := o.(*appsv1.Deployment)
-			return ok && metav1.IsControlledBy(d, ray) && complete(d, resources.Replicas(group)) &&
-				contains(&d.Spec.Template, &resources.NewDeployment(ray, role).Spec.Template)
+			return ok && metav1.IsControlledBy(d, ray) && complete(d, group.Replicas) &&
+				podtemplate.Contains(&d.Spec.Template, &resources.NewDeployment(ray, group).Spec.Template)
 		}) {
-			j.world.violate("Health is True, but the %s was not complete", role)
+			j.world.violate("Health is True, but the %s was not complete", group.Name)
 		}
 	}
 	if !j.shown(serviceID, func(o object) bool {
@@ -251,7 +256,7 @@ func complete(d *appsv1.Deployment, replicas int32) bool {
 }
 
 // harmless matches what users must not be bothered with.
-var harmless = regexp.MustCompile(`has been modified|UID is another|precondition|already exists|cache is behind`)
+var harmless = regexp.MustCompile(`has been modified|UID is another|precondition|already exists(;|$)|stale cache`)
 
 func (j *judge) judgeMessage(message string) {
 	if harmless.MatchString(message) {

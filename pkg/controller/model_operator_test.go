@@ -62,7 +62,7 @@ func (w *world) startOperator(shown map[string]int) {
 	controller.queue = op.queue
 	op.controller = controller
 	controller.running.Store(true)
-	op.caches = controller.caches[metav1.NamespaceAll].stores
+	op.caches = controller.reconciler.caches[metav1.NamespaceAll].stores
 	w.operator = op
 	for _, resource := range modelKinds {
 		count, found := shown[resource]

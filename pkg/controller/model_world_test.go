@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,15 +160,17 @@ func (w *world) remove(id objectID, policy metav1.DeletionPropagation) {
 
 // modelSpec returns the spec of a Ray. Of the sample it has what matters.
 func modelSpec() rayv1.RaySpec {
-	group := func(replicas int32, ports ...int32) rayv1.GroupSpec {
+	template := func(ports ...int32) corev1.PodTemplateSpec {
 		container := corev1.Container{Name: "ray", Image: "ray:1", Env: []corev1.EnvVar{{Name: "GREETING", Value: "hello"}}}
 		for _, port := range ports {
 			container.Ports = append(container.Ports, corev1.ContainerPort{ContainerPort: port})
 		}
-		return rayv1.GroupSpec{Replicas: &replicas, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{container}}}}
+		return corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{container}}}
 	}
-	worker := group(2)
-	return rayv1.RaySpec{Head: group(1, 6379, 8265), Worker: &worker}
+	return rayv1.RaySpec{
+		Head:   rayv1.HeadSpec{Replicas: new(int32(1)), Template: template(6379, 8265)},
+		Worker: &rayv1.WorkerSpec{Replicas: new(int32(2)), Template: template()},
+	}
 }
 
 const foreignName = "foreign"
@@ -183,9 +186,12 @@ func injectContainer(o object) {
 }
 
 func withForeignContainer(containers []corev1.Container) []corev1.Container {
+	if slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Name == foreignName }) {
+		return containers
+	}
 	foreign := corev1.Container{Name: foreignName, Image: "sidecar"}
 	setContainerDefaults(&foreign)
-	return appendOthers(containers, []corev1.Container{foreign}, func(c corev1.Container) string { return c.Name })
+	return append(containers, foreign)
 }
 
 // toText returns a value as text, for a key.

@@ -20,7 +20,7 @@ func TestEveryOrderOfEvents(t *testing.T) {
 		everyOrder(t, func(*fixture) {})
 	})
 	t.Run("to processes that know nothing of their predecessors' writes", func(t *testing.T) {
-		everyOrder(t, func(f *fixture) { f.controller.ownWrites.forget(sampleKey) })
+		everyOrder(t, func(f *fixture) { f.controller.reconciler.consistency.Clear(sampleKey) })
 	})
 }
 
@@ -92,7 +92,7 @@ func (f *fixture) pending() []string {
 
 func (f *fixture) syncUnlessBehind() {
 	f.t.Helper()
-	if err := f.sync(); err != nil && !errors.Is(err, errBehind) {
+	if err := f.sync(); err != nil && !errors.Is(err, errStale) {
 		f.t.Errorf("sync: %v", err)
 	}
 }
@@ -100,7 +100,7 @@ func (f *fixture) syncUnlessBehind() {
 // checkOutcome checks what must hold in the end, and on the way there.
 func (f *fixture) checkOutcome() {
 	f.t.Helper()
-	f.settle()
+	f.converge()
 	created := slices.DeleteFunc(f.takeEvents(), func(event string) bool { return !strings.Contains(event, reasonSuccessfullyCreate) })
 	if len(created) != 3 {
 		f.t.Errorf("created %q, want each child once", created)
@@ -108,7 +108,7 @@ func (f *fixture) checkOutcome() {
 	if worker := f.deployment(rayv1.RoleWorker); *worker.Spec.Replicas != 5 || container(worker).Image != "new" {
 		f.t.Errorf("the workers have %d replicas of %q, not the newest spec", *worker.Spec.Replicas, container(worker).Image)
 	}
-	if got, want := f.health(), "False ReplicasMissing: head: the Deployment has not been observed yet; worker: the Deployment's newest generation has not been observed yet"; got != want {
+	if got, want := f.health(), "False RolloutIncomplete: head: the Deployment has not been observed yet; worker: the Deployment's newest generation has not been observed yet"; got != want {
 		f.t.Errorf("Health is %q, want %q", got, want)
 	}
 	if status := f.ray().Status; status.ObservedGeneration != 2 || status.Worker.Replicas != 3 {
@@ -120,7 +120,7 @@ func (f *fixture) checkOutcome() {
 			continue
 		}
 		child := event.resource + "/" + event.object.GetName()
-		if recorded := recordedGeneration(event.object); recorded < newest[child] {
+		if recorded := rayGeneration(event.object); recorded < newest[child] {
 			f.t.Errorf("%s was written for generation %d after %d", child, recorded, newest[child])
 		} else {
 			newest[child] = recorded

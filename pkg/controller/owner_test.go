@@ -15,9 +15,9 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-func isWaiting(err error) bool { return errors.Is(err, errWaiting) && !errors.Is(err, errBehind) }
+func isOnlyBlocked(err error) bool { return errors.Is(err, errBlocked) && !errors.Is(err, errStale) }
 
-func isBehind(err error) bool { return errors.Is(err, errBehind) }
+func isStale(err error) bool { return errors.Is(err, errStale) }
 
 // ownedBy returns metadata of an object that has the name of a child, and another owner.
 func ownedBy(name string, owner *metav1.OwnerReference) metav1.ObjectMeta {
@@ -56,36 +56,36 @@ func TestTakenNames(t *testing.T) {
 			name:       "a Service that nobody owns",
 			inTheWay:   service(nil),
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "Warning NameTaken the name of the service sample-cluster-head is taken: it does not belong to this Ray; delete it, or give the Ray another name",
-			wantHealth: "False NameTaken: the name of the service sample-cluster-head is taken: it does not belong to this Ray; delete it, or give the Ray another name; ",
+			wantEvent:  "Warning AlreadyExists Service \"sample-cluster-head\" already exists and is not controlled by this Ray; delete it or rename the Ray",
+			wantHealth: "False AlreadyExists: Service \"sample-cluster-head\" already exists and is not controlled by this Ray; delete it or rename the Ray; ",
 		},
 		{
 			name:       "a Deployment of another Ray",
 			inTheWay:   worker(&metav1.OwnerReference{APIVersion: rayv1.SchemeGroupVersion.String(), Kind: "Ray", Name: "other", UID: "other"}),
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "Warning NameTaken the name of the deployment sample-cluster-worker is taken: it belongs to Ray other; delete it, or give the Ray another name",
-			wantHealth: "False NameTaken: head: the Deployment has not been observed yet; worker: the name of the deployment sample-cluster-worker is taken: it belongs to Ray other; delete it, or give the Ray another name",
+			wantEvent:  "Warning AlreadyExists Deployment \"sample-cluster-worker\" already exists and is controlled by Ray \"other\"; delete it or rename the Ray",
+			wantHealth: "False AlreadyExists: head: the Deployment has not been observed yet; worker: Deployment \"sample-cluster-worker\" already exists and is controlled by Ray \"other\"; delete it or rename the Ray",
 		},
 		{
 			name:       "a Deployment of another kind of object that has the name of the Ray",
 			inTheWay:   head(&metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "Ray", Name: rayName, UID: "other"}),
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "Warning NameTaken the name of the deployment sample-cluster-head is taken: it belongs to Ray sample-cluster; delete it, or give the Ray another name",
-			wantHealth: "False NameTaken: head: the name of the deployment sample-cluster-head is taken: it belongs to Ray sample-cluster; ",
+			wantEvent:  "Warning AlreadyExists Deployment \"sample-cluster-head\" already exists and is controlled by Ray \"sample-cluster\"; delete it or rename the Ray",
+			wantHealth: "False AlreadyExists: head: Deployment \"sample-cluster-head\" already exists and is controlled by Ray \"sample-cluster\"; ",
 		},
 		{
 			name:       "the Service of a Ray of the same name that was deleted",
 			inTheWay:   service(predecessor()),
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "Normal ChildTerminating the service sample-cluster-head of an earlier Ray of this name is still being deleted",
-			wantHealth: "False ChildTerminating: the service sample-cluster-head of an earlier Ray of this name is still being deleted; ",
+			wantEvent:  "Normal ChildTerminating Service \"sample-cluster-head\" of an earlier Ray with this name is being deleted",
+			wantHealth: "False ChildTerminating: Service \"sample-cluster-head\" of an earlier Ray with this name is being deleted; ",
 		},
 		{
 			name:       "the Deployment of a Ray of the same name that was deleted",
 			inTheWay:   head(predecessor()),
 			wantWrites: []string{createService, createHead, createWorker, updateStatus},
-			wantEvent:  "Normal ChildTerminating the deployment sample-cluster-head of an earlier Ray of this name is still being deleted",
-			wantHealth: "False ChildTerminating: head: the deployment sample-cluster-head of an earlier Ray of this name is still being deleted; ",
+			wantEvent:  "Normal ChildTerminating Deployment \"sample-cluster-head\" of an earlier Ray with this name is being deleted",
+			wantHealth: "False ChildTerminating: head: Deployment \"sample-cluster-head\" of an earlier Ray with this name is being deleted; ",
 		},
 	}
 	for _, test := range tests {
@@ -111,10 +111,10 @@ func TestTakenNames(t *testing.T) {
 				if after := f.server.objects[id]; after == nil || after.GetResourceVersion() != before {
 					t.Errorf("the %s was touched", id.name)
 				}
-				f.checkRest(isWaiting)
+				f.checkRest(isOnlyBlocked)
 
 				// A quota would count every attempt to create it.
-				if err := f.sync(); !isWaiting(err) || len(f.takeWrites()) > 0 {
+				if err := f.sync(); !isOnlyBlocked(err) || len(f.takeWrites()) > 0 {
 					t.Error("there was one more attempt to create what is known to be taken")
 				}
 
@@ -128,7 +128,7 @@ func TestTakenNames(t *testing.T) {
 // checkTaken syncs a new Ray, one of whose names is taken.
 func (f *fixture) checkTaken(wantWrites []string, wantEvent, wantHealth string) {
 	f.t.Helper()
-	if err := f.sync(); !isWaiting(err) {
+	if err := f.sync(); !isOnlyBlocked(err) {
 		f.t.Errorf("the sync returned %v, want that it waits", err)
 	}
 	if got, want := strings.Join(f.takeWrites(), "\n"), strings.Join(wantWrites, "\n"); got != want {
@@ -160,10 +160,10 @@ func TestRefusalBesideTakenName(t *testing.T) {
 	f.put(&corev1.Service{ObjectMeta: ownedBy(serviceKey, nil)})
 	f.deliver()
 	f.refuse(overQuota(), createWorker)
-	if err := f.sync(); !apierrors.IsForbidden(err) || isWaiting(err) {
+	if err := f.sync(); !apierrors.IsForbidden(err) || isOnlyBlocked(err) {
 		t.Errorf("the sync returned %v, want the refusal alone", err)
 	}
-	if got := f.health(); !strings.Contains(got, "is taken") || !strings.Contains(got, overQuotaMessage) {
+	if got := f.health(); !strings.Contains(got, "already exists") || !strings.Contains(got, overQuotaMessage) {
 		t.Errorf("Health is %q, want both problems", got)
 	}
 }
@@ -180,7 +180,7 @@ func TestLostOwnership(t *testing.T) {
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
 			},
 			wantWrites:   []string{updateStatus},
-			wantChildren: func(c *children) { takeOver("other")(c.Worker) },
+			wantChildren: func(c *childSet) { takeOver("other")(c.Worker) },
 			wantHealth:   healthy,
 		},
 		{
@@ -189,14 +189,14 @@ func TestLostOwnership(t *testing.T) {
 				takeOver("other")(d)
 				d.Spec.Replicas = new(int32(0))
 			}),
-			wantErr:    isWaiting,
+			wantErr:    isOnlyBlocked,
 			wantWrites: []string{updateStatus},
-			wantEvents: []string{"Normal ChildTerminating the deployment sample-cluster-head of an earlier Ray of this name is still being deleted"},
-			wantChildren: func(c *children) {
+			wantEvents: []string{"Normal ChildTerminating Deployment \"sample-cluster-head\" of an earlier Ray with this name is being deleted"},
+			wantChildren: func(c *childSet) {
 				takeOver("other")(c.Head)
 				c.Head.Spec.Replicas = new(int32(0))
 			},
-			wantHealth: "False ChildTerminating: head: the deployment sample-cluster-head of an earlier Ray of this name is still being deleted",
+			wantHealth: "False ChildTerminating: head: Deployment \"sample-cluster-head\" of an earlier Ray with this name is being deleted",
 		},
 		{
 			name: "an orphaned Service is not taken back",
@@ -204,14 +204,14 @@ func TestLostOwnership(t *testing.T) {
 				s.OwnerReferences = nil
 				s.Spec.Selector = map[string]string{"app": "theirs"}
 			}),
-			wantErr:    isWaiting,
+			wantErr:    isOnlyBlocked,
 			wantWrites: []string{updateStatus},
-			wantEvents: []string{"Warning NameTaken the name of the service sample-cluster-head is taken: it does not belong to this Ray; delete it, or give the Ray another name"},
-			wantChildren: func(c *children) {
+			wantEvents: []string{"Warning AlreadyExists Service \"sample-cluster-head\" already exists and is not controlled by this Ray; delete it or rename the Ray"},
+			wantChildren: func(c *childSet) {
 				c.Service.OwnerReferences = nil
 				c.Service.Spec.Selector = map[string]string{"app": "theirs"}
 			},
-			wantHealth: "False NameTaken: the name of the service sample-cluster-head is taken: it does not belong to this Ray; delete it, or give the Ray another name",
+			wantHealth: "False AlreadyExists: Service \"sample-cluster-head\" already exists and is not controlled by this Ray; delete it or rename the Ray",
 		},
 		{
 			name: "an owner that is not the controller does not count",
@@ -219,10 +219,10 @@ func TestLostOwnership(t *testing.T) {
 				d.OwnerReferences[0].Controller = nil
 				d.Spec.Replicas = new(int32(0))
 			}),
-			wantErr:    isWaiting,
+			wantErr:    isOnlyBlocked,
 			wantWrites: []string{updateStatus},
-			wantEvents: []string{"Warning NameTaken the name of the deployment sample-cluster-head is taken: it does not belong to this Ray; delete it, or give the Ray another name"},
-			wantChildren: func(c *children) {
+			wantEvents: []string{"Warning AlreadyExists Deployment \"sample-cluster-head\" already exists and is not controlled by this Ray; delete it or rename the Ray"},
+			wantChildren: func(c *childSet) {
 				c.Head.OwnerReferences[0].Controller = nil
 				c.Head.Spec.Replicas = new(int32(0))
 			},
@@ -231,12 +231,12 @@ func TestLostOwnership(t *testing.T) {
 }
 
 func TestTerminatingChildren(t *testing.T) {
-	const event = "Normal ChildTerminating the deployment sample-cluster-worker is being deleted"
+	const event = "Normal ChildTerminating Deployment \"sample-cluster-worker\" is being deleted"
 	terminate := func(f *fixture) {
 		f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Finalizers = []string{"foregroundDeletion"} })
 		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 	}
-	terminating := func(c *children) {
+	terminating := func(c *childSet) {
 		c.Worker.Finalizers = []string{"foregroundDeletion"}
 		c.Worker.DeletionTimestamp = new(serverTime)
 	}
@@ -247,11 +247,11 @@ func TestTerminatingChildren(t *testing.T) {
 				terminate(f)
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 			},
-			wantErr:      isWaiting,
+			wantErr:      isOnlyBlocked,
 			wantWrites:   []string{updateStatus},
 			wantEvents:   []string{event},
 			wantChildren: terminating,
-			wantHealth:   "False ChildTerminating: worker: the deployment sample-cluster-worker is being deleted",
+			wantHealth:   "False ChildTerminating: worker: Deployment \"sample-cluster-worker\" is being deleted",
 		},
 		{
 			name: "workers that are being deleted are not deleted again with the group",
@@ -259,18 +259,18 @@ func TestTerminatingChildren(t *testing.T) {
 				terminate(f)
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
 			},
-			wantErr:      isWaiting,
+			wantErr:      isOnlyBlocked,
 			wantWrites:   []string{updateStatus},
 			wantEvents:   []string{event},
 			wantChildren: terminating,
-			wantHealth:   "False ChildTerminating: worker: the deployment sample-cluster-worker is being deleted",
+			wantHealth:   "False ChildTerminating: worker: Deployment \"sample-cluster-worker\" is being deleted",
 		},
 	})
 	t.Run("workers are created again once they are gone", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		terminate(f)
 		f.deliver()
-		f.checkSync(isWaiting, []string{updateStatus}, []string{event})
+		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{event})
 		f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Finalizers = nil })
 		f.deliver()
 		f.clock.step(time.Minute)

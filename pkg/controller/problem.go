@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -11,49 +12,135 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-var (
-	// errBehind says that what was read is older than what the server has. Nothing that
-	// follows from it may be written, not even a status; the next sync will see more.
-	errBehind = errors.New("cache is behind the API server")
-
-	// errWaiting says that the Ray can go on only when somebody else acts.
-	errWaiting = errors.New("waiting for somebody else")
+// Reasons of the conditions Health and Ready.
+const (
+	// reasonHealthy: all desired replicas are up to date and available.
+	reasonHealthy = "AllReplicasAvailable"
+	// reasonUnobserved: the Deployment controller has not observed any Deployment yet.
+	reasonUnobserved = "DeploymentsUnobserved"
+	// reasonProgressing: replicas are missing, outdated, or pending termination.
+	reasonProgressing = "RolloutIncomplete"
+	// reasonReplicaFailure: Pods of a Deployment cannot be created or deleted.
+	reasonReplicaFailure = "ReplicaFailure"
 )
 
-// problem is why a child is not as its Ray asks, in the words of a condition and an event.
+// Reasons of problems. A problem is the reason of the conditions Health and Ready, and of an event.
+const (
+	// reasonUnreadable: the spec of the Ray cannot be decoded.
+	reasonUnreadable = "Unreadable"
+	// reasonFailedCreate: the API server rejected the creation of a child.
+	reasonFailedCreate = "FailedCreate"
+	// reasonFailedUpdate: the API server rejected the update of a child.
+	reasonFailedUpdate = "FailedUpdate"
+	// reasonFailedDelete: the API server rejected the deletion of a child.
+	reasonFailedDelete = "FailedDelete"
+	// reasonFailedGet: a child or the Ray could not be read from the API server.
+	reasonFailedGet = "FailedGet"
+	// reasonAlreadyExists: an object that is not controlled by the Ray has the name of a child.
+	reasonAlreadyExists = "AlreadyExists"
+	// reasonTerminating: a child, or a child of an earlier Ray with the same name, is being deleted.
+	reasonTerminating = "ChildTerminating"
+)
+
+// isProblem returns whether a reason of Health is that of a problem.
+func isProblem(reason string) bool {
+	switch reason {
+	case reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure:
+		return false
+	default:
+		return true
+	}
+}
+
+var (
+	// errStale is the error of a read or write that was based on a stale cache. Nothing derived from
+	// it may be written, not even a status; the next sync reads a newer state.
+	errStale = errors.New("stale cache")
+
+	// errBlocked is the error of a Ray that cannot proceed until another client acts.
+	errBlocked = errors.New("blocked by another object")
+
+	// errPanic is the error of a sync that has panicked.
+	errPanic = errors.New("panic in sync")
+)
+
+// problem is why a child is not in its desired state.
 type problem struct {
-	reason string
-	// subject is what the message begins with, and does not vary while the problem stays. The
-	// words of those who refuse something may.
-	subject string
+	// problemKey identifies the problem while it lasts. The message may vary.
+	problemKey
 	message string
 	err     error
 }
+
+type problemKey struct{ reason, object string }
 
 func (p *problem) Error() string { return p.message }
 
 func (p *problem) Unwrap() error { return p.err }
 
-// failed returns the problem that the API server refused a request, or errBehind if it did
-// so because the request was based on an old state, which a create never is.
-func failed(reason, verb, kind, name string, err error) error {
-	if verb != "create" && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-		return fmt.Errorf("%s the %s %q: %w: %w", verb, kind, name, errBehind, err)
+// asProblem returns the problem that an error is.
+func asProblem(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
 	}
-	subject := fmt.Sprintf("could not %s the %s %s", verb, kind, name)
-	return &problem{reason: reason, subject: subject, message: settle(subject + ": " + words(err)), err: err}
+	return &problem{problemKey: problemKey{reason: reasonProgressing}, message: normalize(err.Error()), err: err}
 }
 
-// words returns what an error says. If the API server finds several things invalid it lists them
-// in the order of its maps, which is another one each time.
-func words(err error) string {
-	refusal, _ := errors.AsType[*apierrors.StatusError](err)
-	if refusal == nil || refusal.ErrStatus.Details == nil || len(refusal.ErrStatus.Details.Causes) < 2 {
+// participles are the verbs of requests as messages have them.
+var participles = map[string]string{
+	reasonFailedCreate: "created", reasonFailedUpdate: "updated", reasonFailedDelete: "deleted", reasonFailedGet: "read",
+}
+
+// failed returns the problem that the API server rejected a request, or errStale if it did so because
+// the request was based on an old state, which a create never is.
+func failed(reason, kind, name string, err error) error {
+	object := fmt.Sprintf("%s %q", kind, name)
+	message := object + " could not be " + participles[reason]
+	if reason != reasonFailedCreate && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
+		return fmt.Errorf("%s: %w: %w", message, errStale, err)
+	}
+	return &problem{
+		problemKey: problemKey{reason, object},
+		message:    normalize(message + ": " + serverMessage(err)),
+		err:        err,
+	}
+}
+
+// blocked returns the problem that another client must act on an object first.
+func blocked(reason, kind, name, format string, args ...any) error {
+	object := fmt.Sprintf("%s %q", kind, name)
+	return &problem{
+		problemKey: problemKey{reason, object},
+		message:    normalize(object + " " + fmt.Sprintf(format, args...)),
+		err:        errBlocked,
+	}
+}
+
+// unreadable returns the problem that the spec of a Ray cannot be decoded.
+func unreadable(message string) error {
+	message = normalize(message)
+	return &problem{problemKey: problemKey{reasonUnreadable, message}, message: message}
+}
+
+// isBlocked returns whether another client must act first.
+func isBlocked(err error) bool { return errors.Is(err, errBlocked) }
+
+// isNamespaceTerminating returns whether a write was rejected because the namespace is being deleted,
+// and the Ray with it.
+func isNamespaceTerminating(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+}
+
+// serverMessage returns the message of an error. The API server lists several invalid fields in
+// random order, so they are sorted.
+func serverMessage(err error) string {
+	status, _ := errors.AsType[*apierrors.StatusError](err)
+	if status == nil || status.ErrStatus.Details == nil || len(status.ErrStatus.Details.Causes) < 2 {
 		return err.Error()
 	}
-	details := refusal.ErrStatus.Details
-	of := fmt.Sprintf("%s %q is invalid: ", schema.GroupKind{Group: details.Group, Kind: details.Kind}, details.Name)
-	if !strings.HasPrefix(err.Error(), of) {
+	details := status.ErrStatus.Details
+	prefix := fmt.Sprintf("%s %q is invalid: ", schema.GroupKind{Group: details.Group, Kind: details.Kind}, details.Name)
+	if !strings.HasPrefix(err.Error(), prefix) {
 		return err.Error()
 	}
 	causes := make([]string, 0, len(details.Causes))
@@ -61,33 +148,25 @@ func words(err error) string {
 		causes = append(causes, cause.Field+": "+cause.Message)
 	}
 	slices.Sort(causes)
-	return of + strings.Join(slices.Compact(causes), ", ")
+	return prefix + strings.Join(slices.Compact(causes), ", ")
 }
 
-// waiting returns the problem that somebody else has to act first.
-func waiting(reason, format string, args ...any) error {
-	message := fmt.Sprintf(format, args...)
-	return &problem{reason: reason, subject: message, message: message, err: errWaiting}
-}
+// podName matches the name of a Pod in a message of the API server. Its suffix is random, and differs
+// each time that the ReplicaSet controller tries to create the Pod.
+var podName = regexp.MustCompile(`((?i:pods?) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
 
-// unreadable returns the problem that a Ray cannot be read.
-func unreadable(why string) error {
-	return &problem{reason: reasonUnreadable, subject: why, message: why}
-}
+// maxMessage is the length limit, in bytes, of the message of a problem; it is the limit of an event.
+// The API server quotes invalid values in full, which may be as long as the whole Ray.
+const maxMessage = 1024
 
-// waits tells whether a problem is that somebody else has to act first.
-func waits(err error) bool { return errors.Is(err, errWaiting) }
-
-// subject returns what a problem is about, in words that do not vary while it stays.
-func subject(err error) string {
-	if p, ok := errors.AsType[*problem](err); ok {
-		return p.subject
+// normalize removes from a message what varies while its cause stays the same, since each change of a
+// condition is a write, and truncates it.
+func normalize(message string) string {
+	if podName.MatchString(message) { // rare, and ReplaceAllString always allocates
+		message = podName.ReplaceAllString(message, `${1}*"`)
 	}
-	return err.Error()
-}
-
-// namespaceTerminating tells whether a write was refused because the namespace is being
-// deleted, and everything of a Ray's with it.
-func namespaceTerminating(err error) bool {
-	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+	if len(message) > maxMessage {
+		message = message[:maxMessage-len("…")] + "…"
+	}
+	return strings.ToValidUTF8(message, "")
 }

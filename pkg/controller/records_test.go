@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,48 +9,47 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // TestRecordsAreKept has changes of the annotations in which the workers' Deployment
 // records how it was last written. None may restart a Pod, nor be lost on the operator.
 func TestRecordsAreKept(t *testing.T) {
 	const (
-		updated = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations"
-		undone  = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: undo a change by somebody else of its annotations"
+		updated  = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations"
+		reverted = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: revert external changes to its annotations"
 	)
+	rendered := func(ray *rayv1.Ray) *lastApplied {
+		group := groupOf(ray, rayv1.RoleWorker)
+		return newLastApplied(ray, group, resources.NewDeployment(ray, group))
+	}
 	tests := []struct {
 		name      string
-		key       string
-		value     string
+		change    func(*lastApplied)
 		wantEvent string
 	}{
-		{"a lost generation of the Ray is recorded again", rayv1.AnnotationRayGeneration, "", updated},
-		{"a generation of the Ray that is no number is corrected", rayv1.AnnotationRayGeneration, "x", updated},
-		{"a generation of the Ray that does not exist yet is corrected", rayv1.AnnotationRayGeneration, "99", undone},
-		{"a lost generation of the Deployment is recorded again", rayv1.AnnotationGeneration, "", undone},
-		{"lost inputs are recorded again", rayv1.AnnotationInputs, "", undone},
-		{"other inputs are corrected", rayv1.AnnotationInputs, "x", undone},
-		{"a lost rendering is recorded again", rayv1.AnnotationRendering, "", undone},
-		{"another rendering of what is as wanted is corrected", rayv1.AnnotationRendering, "x", undone},
+		{"a lost generation of the Ray is recorded again", func(r *lastApplied) { r.RayGeneration = 0 }, updated},
+		{"an invalid generation of the Ray is corrected", func(r *lastApplied) { r.RayGeneration = -1 }, updated},
+		{"a generation that the Ray has yet to reach is corrected", func(r *lastApplied) { r.RayGeneration = 99 }, reverted},
+		{"a lost generation of the Deployment is recorded again", func(r *lastApplied) { r.Generation = 0 }, reverted},
+		{"lost inputs are recorded again", func(r *lastApplied) { r.Inputs = "" }, reverted},
+		{"other inputs are corrected", func(r *lastApplied) { r.Inputs = "x" }, reverted},
+		{"a lost rendering is recorded again", func(r *lastApplied) { r.Rendering = "" }, reverted},
+		{"another rendering of the desired template is corrected", func(r *lastApplied) { r.Rendering = "x" }, reverted},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := newHealthyFixture(t)
 			before := f.children()
-			records := f.deployment(rayv1.RoleWorker).Annotations
-			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
-				d.Annotations[test.key] = test.value
-				if test.value == "" {
-					delete(d.Annotations, test.key)
-				}
-			})
+			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { editLastApplied(d, test.change) })
 			f.deliver()
 			f.checkSync(nil, []string{updateWorker}, []string{test.wantEvent})
 
 			worker := f.deployment(rayv1.RoleWorker)
-			records[rayv1.AnnotationGeneration] = strconv.FormatInt(worker.Generation, 10)
-			if diff := cmp.Diff(records, worker.Annotations); diff != "" {
-				t.Errorf("records (-want +got):\n%s", diff)
+			want := rendered(f.ray())
+			want.Generation = worker.Generation
+			if diff := cmp.Diff(*want, readLastApplied(worker)); diff != "" {
+				t.Errorf("record (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(before, f.children()); diff != "" {
 				t.Errorf("children (-before +after):\n%s", diff)
@@ -62,33 +60,33 @@ func TestRecordsAreKept(t *testing.T) {
 		})
 	}
 	const changed = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"
-	lostAndChanged := func(key string) func(f *fixture) {
+	lostAndChanged := func(lose func(*lastApplied)) func(f *fixture) {
 		return func(f *fixture) {
-			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { delete(d.Annotations, key) })
+			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { editLastApplied(d, lose) })
 			f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
 		}
 	}
 	runSyncTests(t, []syncTest{
 		{
 			name:         "a change by the user is not lost where the inputs are",
-			change:       lostAndChanged(rayv1.AnnotationInputs),
+			change:       lostAndChanged(func(r *lastApplied) { r.Inputs = "" }),
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{changed},
-			wantChildren: func(c *children) { container(c.Worker).Image = "new" },
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 		{
 			name:         "a change by the user is not lost where the rendering is",
-			change:       lostAndChanged(rayv1.AnnotationRendering),
+			change:       lostAndChanged(func(r *lastApplied) { r.Rendering = "" }),
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{changed},
-			wantChildren: func(c *children) { container(c.Worker).Image = "new" },
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 		{
 			name:         "a change by the user is not lost where the generation is",
-			change:       lostAndChanged(rayv1.AnnotationRayGeneration),
+			change:       lostAndChanged(func(r *lastApplied) { r.RayGeneration = 0 }),
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{changed + ", annotations"},
-			wantChildren: func(c *children) { container(c.Worker).Image = "new" },
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 		{
 			name: "a change by hand is undone also after a change by the user",
@@ -103,7 +101,7 @@ func TestRecordsAreKept(t *testing.T) {
 		{
 			name: "a change by hand is undone also where the rendering is lost",
 			change: changeWorker(func(d *appsv1.Deployment) {
-				delete(d.Annotations, rayv1.AnnotationRendering)
+				editLastApplied(d, func(r *lastApplied) { r.Rendering = "" })
 				container(d).Image = "other"
 			}),
 			wantWrites: []string{updateWorker},
@@ -124,25 +122,25 @@ func TestRecordsAreKept(t *testing.T) {
 		{
 			name: "another generation of the Deployment is only a reason to look",
 			change: func(f *fixture) {
-				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Annotations[rayv1.AnnotationGeneration] = "99" })
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { editLastApplied(d, func(r *lastApplied) { r.Generation = 99 }) })
 				f.rollOut()
 			},
 		},
 		{
 			name:       "the Service's lost generation of the Ray is recorded again",
-			change:     changeService(func(s *corev1.Service) { delete(s.Annotations, rayv1.AnnotationRayGeneration) }),
+			change:     changeService(func(s *corev1.Service) { editLastApplied(s, func(r *lastApplied) { r.RayGeneration = 0 }) }),
 			wantWrites: []string{updateService},
 			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: annotations"},
 		},
 		{
 			name: "a new scale is set where the record is ahead",
 			change: func(f *fixture) {
-				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Annotations[rayv1.AnnotationRayGeneration] = "99" })
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { editLastApplied(d, func(r *lastApplied) { r.RayGeneration = 99 }) })
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   restored("deployment sample-cluster-worker", "replicas, annotations"),
-			wantChildren: func(c *children) { c.Worker.Spec.Replicas = new(int32(5)) },
+			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(5)) },
 		},
 	})
 }
@@ -152,8 +150,7 @@ func TestRecordsAreKept(t *testing.T) {
 func renderedDifferently(f *fixture) {
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
 		rerender(d)
-		d.Annotations[rayv1.AnnotationRendering] = "other"
-		d.Annotations[rayv1.AnnotationGeneration] = strconv.FormatInt(d.Generation+1, 10)
+		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = "other", d.Generation+1 })
 	})
 	f.rollOut()
 }
@@ -169,7 +166,7 @@ func TestUpgrade(t *testing.T) {
 		{
 			name:         "an upgrade of the operator restarts nothing",
 			change:       renderedDifferently,
-			wantChildren: func(c *children) { rerender(c.Worker) },
+			wantChildren: func(c *childSet) { rerender(c.Worker) },
 			wantHealth:   healthy,
 		},
 		{
@@ -180,7 +177,7 @@ func TestUpgrade(t *testing.T) {
 			},
 			wantWrites: []string{updateWorker, updateStatus},
 			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				rerender(c.Worker)
 				c.Worker.Spec.Replicas = new(int32(5))
 			},
@@ -193,7 +190,7 @@ func TestUpgrade(t *testing.T) {
 			},
 			wantWrites: []string{updateHead, updateStatus},
 			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template"},
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				rerender(c.Worker)
 				container(c.Head).Image = "new"
 			},
@@ -206,7 +203,7 @@ func TestUpgrade(t *testing.T) {
 			},
 			wantWrites:   []string{updateWorker},
 			wantEvents:   restored("deployment sample-cluster-worker", "replicas"),
-			wantChildren: func(c *children) { rerender(c.Worker) },
+			wantChildren: func(c *childSet) { rerender(c.Worker) },
 		},
 		{
 			name: "the user's next change of the template brings the new rendering",
@@ -216,7 +213,7 @@ func TestUpgrade(t *testing.T) {
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"},
-			wantChildren: func(c *children) { container(c.Worker).Image = "new" },
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 	})
 }

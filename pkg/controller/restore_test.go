@@ -29,7 +29,7 @@ func changeService(change func(*corev1.Service)) func(*fixture) {
 func restored(childrenAndParts ...string) []string {
 	var events []string
 	for i := 0; i < len(childrenAndParts); i += 2 {
-		events = append(events, "Normal SuccessfullyUpdate Successfully update the "+childrenAndParts[i]+": undo a change by somebody else of its "+childrenAndParts[i+1])
+		events = append(events, "Normal SuccessfullyUpdate Successfully update the "+childrenAndParts[i]+": revert external changes to its "+childrenAndParts[i+1])
 	}
 	return events
 }
@@ -193,7 +193,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 				f.editDeployment(rayv1.RoleWorker, test.change)
 				f.rollOut()
 			},
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				test.change(c.Worker)
 				setDefaults(c.Worker)
 			},
@@ -204,17 +204,17 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 		{
 			name:         "an annotation of the Service stays",
 			change:       changeService(func(s *corev1.Service) { s.Annotations["note"] = "x" }),
-			wantChildren: func(c *children) { c.Service.Annotations = map[string]string{"note": "x"} },
+			wantChildren: func(c *childSet) { c.Service.Annotations = map[string]string{"note": "x"} },
 		},
 		{
 			name:         "the session affinity of the Service stays",
 			change:       changeService(func(s *corev1.Service) { s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP }),
-			wantChildren: func(c *children) { c.Service.Spec.SessionAffinity = corev1.ServiceAffinityClientIP },
+			wantChildren: func(c *childSet) { c.Service.Spec.SessionAffinity = corev1.ServiceAffinityClientIP },
 		},
 		{
 			name:         "the protocol of an application behind a port stays",
 			change:       changeService(func(s *corev1.Service) { s.Spec.Ports[0].AppProtocol = new("redis") }),
-			wantChildren: func(c *children) { c.Service.Spec.Ports[0].AppProtocol = new("redis") },
+			wantChildren: func(c *childSet) { c.Service.Spec.Ports[0].AppProtocol = new("redis") },
 		},
 		{
 			name:    "a sidecar and fields of the Pods stay where another change is undone",
@@ -225,7 +225,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 			}),
 			wantWrites:   []string{updateWorker},
 			wantEvents:   restored("deployment sample-cluster-worker", "template"),
-			wantChildren: func(c *children) { addOthers(c.Worker); setDefaults(c.Worker) },
+			wantChildren: func(c *childSet) { addOthers(c.Worker); setDefaults(c.Worker) },
 		},
 		{
 			name: "a variable stays where a change outside of its container is undone",
@@ -235,7 +235,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 			}),
 			wantWrites: []string{updateWorker},
 			wantEvents: restored("deployment sample-cluster-worker", "template"),
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				container(c.Worker).Env = append(container(c.Worker).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})
 			},
 		},
@@ -247,7 +247,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 			},
 			wantWrites: []string{updateWorker, updateStatus},
 			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				addSidecar(&c.Worker.Spec.Template.Spec)
 				setDefaults(c.Worker)
 				c.Worker.Spec.Replicas = new(int32(4))
@@ -285,16 +285,4 @@ func addSidecar(pod *corev1.PodSpec) {
 		VolumeMounts: []corev1.VolumeMount{{Name: "sidecar", MountPath: "/sidecar"}},
 	})
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "sidecar", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
-}
-
-// TestRestoredServiceAccount has a user who calls the ServiceAccount by its old name, for which
-// the API server sets both. Of two that differ it takes the newer.
-func TestRestoredServiceAccount(t *testing.T) {
-	of := func(old, newer string) *corev1.PodTemplateSpec {
-		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{DeprecatedServiceAccount: old, ServiceAccountName: newer}}
-	}
-	restored := restore(of("theirs", "theirs"), of("users", ""))
-	if got := restored.Spec.ServiceAccountName; got != "users" {
-		t.Errorf("the ServiceAccount is %q, want the user's", got)
-	}
 }

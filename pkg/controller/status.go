@@ -1,10 +1,7 @@
 package controller
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -15,28 +12,45 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// observation is what a sync learned about the children of a Ray.
+// observation is what a sync observed of a Ray and its children.
 type observation struct {
-	// ray is what keeps the Ray from being read. Then nothing else was observed.
+	// ray is the problem that the Ray cannot be decoded. Nothing else was observed then.
 	ray error
-	// service is what keeps the Service from being as wanted.
+	// service is the problem of the Service.
 	service error
-	// groups has the head first, then the workers.
-	groups []groupState
+	// groups has the head first.
+	groups []groupObservation
 }
 
-// groupState is what a sync learned about one group of a Ray.
-type groupState struct {
+// groupObservation is what a sync observed of one group.
+type groupObservation struct {
+	name string
 	role rayv1.Role
-	// desired is how many replicas are wanted, nil if the Ray does not have the group.
+	// desired is the number of desired replicas, nil if the spec does not have the group.
 	desired *int32
-	// deployment is the group's Deployment, nil if there is none.
+	// deployment is nil if it does not exist.
 	deployment *appsv1.Deployment
-	// err is what keeps the Deployment from being as wanted.
+	// err is the problem of the Deployment.
 	err error
 }
 
-// mirrored are the conditions of a Deployment that a Ray's status repeats for each group.
+// problems returns the problems of the Ray and its children.
+func (o *observation) problems() []error {
+	var problems []error
+	add := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	add(o.ray)
+	add(o.service)
+	for _, group := range o.groups {
+		add(group.err)
+	}
+	return problems
+}
+
+// mirrored has, per role, the conditions of a Deployment that the status of a Ray mirrors.
 var mirrored = map[rayv1.Role][]struct {
 	from appsv1.DeploymentConditionType
 	to   rayv1.RayConditionType
@@ -53,36 +67,37 @@ var mirrored = map[rayv1.Role][]struct {
 	},
 }
 
-// newStatus returns the status of a Ray whose children were observed at now. It carries
-// over what has not changed, so that it equals the Ray's status if nothing has.
-func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayStatus {
-	old := &ray.Status
+// maxConditions is the number of conditions of a Ray with a head and workers.
+const maxConditions = 8
+
+// newStatus returns the status of a Ray whose children were observed at now. It keeps what has not
+// changed, including times, so that it equals the current status if nothing has changed.
+func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.RayStatus {
+	current := &ray.Status
 	status := rayv1.RayStatus{
 		ObservedGeneration: ray.Generation,
-		StartTime:          old.StartTime,
-		LastReconcileTime:  old.LastReconcileTime,
+		StartTime:          current.StartTime,
+		LastReconcileTime:  current.LastReconcileTime,
+		Conditions:         make([]rayv1.RayCondition, 0, maxConditions),
 	}
 	if status.StartTime == nil {
 		status.StartTime = &now
 	}
-
 	if observed.ray != nil {
-		// The counts are as they were last seen. The conditions would have to be kept true.
-		status.Head, status.Worker = old.Head, old.Worker
+		// The counts remain as they were last observed. Nobody would keep the mirrored conditions true.
+		status.Head, status.Worker = current.Head, current.Worker
 	}
 
-	conditions := make([]rayv1.RayCondition, 0, 1+len(observed.groups)*len(mirrored[rayv1.RoleHead]))
-	conditions = append(conditions, newHealth(observed, wasHealthy(ray)))
-	for _, group := range observed.groups {
-		if group.desired == nil {
-			if group.err != nil {
-				// There still may be workers. If they have lost their label, nothing else
-				// tells the next sync to look for them.
-				status.Worker = cmp.Or(old.Worker, &rayv1.WorkerStatus{Selector: resources.Selector(ray, group.role)})
-			}
+	health := newHealth(observed, wasHealthy(ray))
+	health.ObservedGeneration = ray.Generation
+	ready := health
+	ready.Type = rayv1.RayReady
+	status.Conditions = append(status.Conditions, health, ready)
+	for i := range observed.groups {
+		group := &observed.groups[i]
+		if group.desired == nil && group.err == nil {
 			continue
 		}
-		conditions = appendMirrored(conditions, group)
 		switch group.role {
 		case rayv1.RoleHead:
 			status.Head.ReplicaCounts = newReplicaCounts(group.deployment)
@@ -92,11 +107,13 @@ func newStatus(ray *rayv1.Ray, observed observation, now metav1.Time) rayv1.RayS
 				Selector:      resources.Selector(ray, group.role),
 			}
 		}
+		if group.desired != nil {
+			status.Conditions = appendMirrored(status.Conditions, ray, group)
+		}
 	}
-	for i := range conditions {
-		setTimes(&conditions[i], findCondition(old.Conditions, conditions[i].Type), now)
+	for i := range status.Conditions {
+		setTimes(&status.Conditions[i], findCondition(current.Conditions, status.Conditions[i].Type), now)
 	}
-	status.Conditions = conditions
 	return status
 }
 
@@ -114,59 +131,65 @@ func newReplicaCounts(deployment *appsv1.Deployment) rayv1.ReplicaCounts {
 	}
 }
 
-// appendMirrored appends a group's conditions: what its Deployment says, and Unknown where
-// that says nothing.
-func appendMirrored(conditions []rayv1.RayCondition, group groupState) []rayv1.RayCondition {
+// appendMirrored appends the conditions of a group's Deployment. One that the Deployment does not have
+// is Unknown.
+func appendMirrored(conditions []rayv1.RayCondition, ray *rayv1.Ray, group *groupObservation) []rayv1.RayCondition {
 	for _, mirror := range mirrored[group.role] {
-		condition := rayv1.RayCondition{Type: mirror.to, Status: corev1.ConditionUnknown}
+		condition := rayv1.RayCondition{Type: mirror.to, Status: corev1.ConditionUnknown, ObservedGeneration: ray.Generation}
 		if source := findDeploymentCondition(group.deployment, mirror.from); source != nil {
 			condition.Status = source.Status
 			condition.Reason = source.Reason
-			condition.Message = settle(source.Message)
+			condition.Message = normalize(source.Message)
+			if group.deployment.Status.ObservedGeneration < group.deployment.Generation {
+				// The Deployment controller computed it for an earlier generation.
+				condition.ObservedGeneration = 0
+				if current := findCondition(ray.Status.Conditions, mirror.to); current != nil {
+					condition.ObservedGeneration = current.ObservedGeneration
+				}
+			}
 		}
 		conditions = append(conditions, condition)
 	}
 	return conditions
 }
 
-// wasHealthy tells whether a Ray is known to have been healthy in its newest generation.
+// wasHealthy returns whether the status says that a Ray is healthy in its current generation.
 func wasHealthy(ray *rayv1.Ray) bool {
 	health := findCondition(ray.Status.Conditions, rayv1.RayHealth)
 	return ray.Status.ObservedGeneration == ray.Generation && health != nil && health.Status == corev1.ConditionTrue
 }
 
-// newHealth returns the condition Health, whose message names in one line all that is
-// missing. The first problem gives the reason, else Pods that cannot be made, else the first thing
-// that is missing.
+// newHealth returns the condition Health. Its message is one line with all that is missing. Its reason
+// is that of the first problem, else ReplicaFailure, else that of the first group that is incomplete.
 //
-// A Ray that was healthy needs no observation to stay so: what the Deployment controller has
-// not seen has not changed any Pod. Otherwise each annotation that somebody sets at a
-// Deployment, which is a new generation of it, would make Health change twice.
-func newHealth(observed observation, wasHealthy bool) rayv1.RayCondition {
+// A healthy Ray stays healthy while the Deployment controller has yet to observe a new generation of a
+// Deployment: no Pod has changed. Otherwise, each annotation that a client sets on a Deployment, which
+// is a new generation, would change Health twice.
+func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 	var reason string
 	var messages []string
 	if problems := observed.problems(); len(problems) > 0 {
-		reason, _ = explain(problems[0])
+		reason = asProblem(problems[0]).reason
 	}
 	for _, err := range []error{observed.ray, observed.service} {
 		if err != nil {
-			_, message := explain(err)
-			messages = append(messages, message)
+			messages = append(messages, asProblem(err).message)
 		}
 	}
-	known := false
-	for _, group := range observed.groups {
-		groupReason, message := missing(group, wasHealthy)
-		known = known || group.desired != nil && groupReason != reasonUnobserved
+	anyObserved := false
+	for i := range observed.groups {
+		group := &observed.groups[i]
+		groupReason, message := incomplete(group, wasHealthy)
+		anyObserved = anyObserved || group.desired != nil && groupReason != reasonUnobserved
 		if groupReason == "" {
 			continue
 		}
-		messages = append(messages, fmt.Sprintf("%s: %s", group.role, message))
+		messages = append(messages, fmt.Sprintf("%s: %s", group.name, message))
 		if reason == "" || reason == reasonUnobserved || reason == reasonProgressing && groupReason == reasonReplicaFailure {
 			reason = groupReason
 		}
 	}
-	if known && reason == reasonUnobserved {
+	if anyObserved && reason == reasonUnobserved {
 		reason = reasonProgressing
 	}
 
@@ -180,19 +203,20 @@ func newHealth(observed observation, wasHealthy bool) rayv1.RayCondition {
 	return health
 }
 
-// missing returns what keeps a group from being healthy, or nothing.
-func missing(group groupState, wasHealthy bool) (reason, message string) {
+// incomplete returns the reason and the message why a group is not healthy, or nothing if it is.
+func incomplete(group *groupObservation, wasHealthy bool) (reason, message string) {
 	if group.err != nil {
-		return explain(group.err)
+		problem := asProblem(group.err)
+		return problem.reason, problem.message
 	}
 	if group.desired == nil {
 		return "", ""
 	}
-	desired, deployment := *group.desired, group.deployment
+	deployment := group.deployment
 	if deployment == nil {
 		return reasonProgressing, "the Deployment does not exist"
 	}
-	progress := missingReplicas(&deployment.Status, desired)
+	progress := incompleteReplicas(&deployment.Status, *group.desired)
 	failure := findDeploymentCondition(deployment, appsv1.DeploymentReplicaFailure)
 	switch {
 	case deployment.Status.ObservedGeneration == 0:
@@ -202,7 +226,7 @@ func missing(group groupState, wasHealthy bool) (reason, message string) {
 	case progress == "":
 		return "", ""
 	case failure != nil && failure.Status == corev1.ConditionTrue:
-		return reasonReplicaFailure, progress + ": " + settle(failure.Message)
+		return reasonReplicaFailure, progress + ": " + normalize(failure.Message)
 	case deployment.Spec.Paused:
 		return reasonProgressing, progress + ": the Deployment is paused"
 	default:
@@ -210,76 +234,48 @@ func missing(group groupState, wasHealthy bool) (reason, message string) {
 	}
 }
 
-// missingReplicas returns in what a Deployment's Pods differ from what is desired, or "".
-// It is what kubectl rollout status waits for.
-func missingReplicas(status *appsv1.DeploymentStatus, desired int32) string {
+// incompleteReplicas returns how the Pods of a Deployment differ from the desired ones, or "". Its
+// conditions are those of kubectl rollout status.
+func incompleteReplicas(status *appsv1.DeploymentStatus, desired int32) string {
 	switch {
 	case status.AvailableReplicas < desired:
 		return fmt.Sprintf("%d of %d available", status.AvailableReplicas, desired)
 	case status.UpdatedReplicas < desired:
 		return fmt.Sprintf("%d of %d updated", status.UpdatedReplicas, desired)
 	case status.Replicas > desired:
-		return fmt.Sprintf("%d more than wanted still to go", status.Replicas-desired)
+		return fmt.Sprintf("%d old replicas are pending termination", status.Replicas-desired)
 	default:
 		return ""
 	}
 }
 
-// explain returns the reason and the message of what went wrong with a child.
-func explain(err error) (reason, message string) {
-	if p, ok := errors.AsType[*problem](err); ok {
-		return p.reason, settle(p.message)
-	}
-	return reasonProgressing, settle(err.Error())
-}
-
-// podName matches the name of a Pod of a Deployment in a message of the API server, with
-// the random end that differs each time the ReplicaSet controller tries to create one.
-var podName = regexp.MustCompile(`((?i:pods?) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
-
-// maxMessage is how many bytes a message about one thing may have, as in an event. The API
-// server quotes what it refuses in full, and that may be as large as the whole Ray.
-const maxMessage = 1024
-
-// settle takes out of a message what varies while its cause stays, since each change of a
-// message is a write, and cuts it if it is too long.
-func settle(message string) string {
-	if podName.MatchString(message) { // seldom, and a replacement allocates also if there is none
-		message = podName.ReplaceAllString(message, `${1}*"`)
-	}
-	if len(message) > maxMessage {
-		message = message[:maxMessage-len("…")] + "…"
-	}
-	return strings.ToValidUTF8(message, "")
-}
-
-// setTimes sets the times of a condition: those it had, as far as it has not changed.
-func setTimes(condition, old *rayv1.RayCondition, now metav1.Time) {
+// setTimes sets the times of a condition. They change only with the condition.
+func setTimes(condition, current *rayv1.RayCondition, now metav1.Time) {
 	condition.LastUpdateTime, condition.LastTransitionTime = now, now
-	if old == nil || old.Status != condition.Status {
+	if current == nil || current.Status != condition.Status {
 		return
 	}
-	condition.LastTransitionTime = old.LastTransitionTime
-	if old.Reason == condition.Reason && old.Message == condition.Message {
-		condition.LastUpdateTime = old.LastUpdateTime
+	condition.LastTransitionTime = current.LastTransitionTime
+	if current.Reason == condition.Reason && current.Message == condition.Message {
+		condition.LastUpdateTime = current.LastUpdateTime
 	}
 }
 
-func findCondition(conditions []rayv1.RayCondition, kind rayv1.RayConditionType) *rayv1.RayCondition {
+func findCondition(conditions []rayv1.RayCondition, conditionType rayv1.RayConditionType) *rayv1.RayCondition {
 	for i := range conditions {
-		if conditions[i].Type == kind {
+		if conditions[i].Type == conditionType {
 			return &conditions[i]
 		}
 	}
 	return nil
 }
 
-func findDeploymentCondition(deployment *appsv1.Deployment, kind appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
+func findDeploymentCondition(deployment *appsv1.Deployment, conditionType appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
 	if deployment == nil {
 		return nil
 	}
 	for i := range deployment.Status.Conditions {
-		if deployment.Status.Conditions[i].Type == kind {
+		if deployment.Status.Conditions[i].Type == conditionType {
 			return &deployment.Status.Conditions[i]
 		}
 	}

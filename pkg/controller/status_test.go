@@ -21,8 +21,8 @@ var (
 )
 
 // availableGroup returns a group all of whose replicas are available, and changed.
-func availableGroup(role rayv1.Role, desired int32, change func(*groupState)) groupState {
-	group := groupState{role: role, desired: &desired, deployment: &appsv1.Deployment{
+func availableGroup(role rayv1.Role, desired int32, change func(*groupObservation)) groupObservation {
+	group := groupObservation{name: string(role), role: role, desired: &desired, deployment: &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Generation: 3},
 		Status: appsv1.DeploymentStatus{
 			ObservedGeneration: 3,
@@ -39,11 +39,11 @@ func availableGroup(role rayv1.Role, desired int32, change func(*groupState)) gr
 }
 
 // ofStatus makes a change of a group out of one of its Deployment's status.
-func ofStatus(change func(*appsv1.DeploymentStatus)) func(*groupState) {
-	return func(group *groupState) { change(&group.deployment.Status) }
+func ofStatus(change func(*appsv1.DeploymentStatus)) func(*groupObservation) {
+	return func(group *groupObservation) { change(&group.deployment.Status) }
 }
 
-func failingReplicas(message string) func(*groupState) {
+func failingReplicas(message string) func(*groupObservation) {
 	return ofStatus(func(s *appsv1.DeploymentStatus) {
 		s.AvailableReplicas = 1
 		s.Conditions = append(s.Conditions, appsv1.DeploymentCondition{
@@ -53,12 +53,12 @@ func failingReplicas(message string) func(*groupState) {
 }
 
 func TestHealth(t *testing.T) {
-	unobserved := func(group *groupState) { group.deployment.Status = appsv1.DeploymentStatus{} }
-	absent := func(group *groupState) { group.desired, group.deployment = nil, nil }
+	unobserved := func(group *groupObservation) { group.deployment.Status = appsv1.DeploymentStatus{} }
+	absent := func(group *groupObservation) { group.desired, group.deployment = nil, nil }
 	tests := []struct {
 		name         string
 		service      error
-		head, worker func(*groupState)
+		head, worker func(*groupObservation)
 		want         string
 	}{
 		{
@@ -83,50 +83,50 @@ func TestHealth(t *testing.T) {
 		{
 			name: "one group has not been observed, and the other is known to be incomplete",
 			head: unobserved, worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }),
-			want: "False ReplicasMissing: head: the Deployment has not been observed yet; worker: 0 of 3 available",
+			want: "False RolloutIncomplete: head: the Deployment has not been observed yet; worker: 0 of 3 available",
 		},
 		{
 			name:   "there is no Deployment",
-			worker: func(group *groupState) { group.deployment = nil },
-			want:   "False ReplicasMissing: worker: the Deployment does not exist",
+			worker: func(group *groupObservation) { group.deployment = nil },
+			want:   "False RolloutIncomplete: worker: the Deployment does not exist",
 		},
 		{
 			name:   "the newest generation has not been observed",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.ObservedGeneration = 2 }),
-			want:   "False ReplicasMissing: worker: the Deployment's newest generation has not been observed yet",
+			want:   "False RolloutIncomplete: worker: the Deployment's newest generation has not been observed yet",
 		},
 		{
 			name:   "a Pod is not available",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 2 }),
-			want:   "False ReplicasMissing: worker: 2 of 3 available",
+			want:   "False RolloutIncomplete: worker: 2 of 3 available",
 		},
 		{
 			name:   "a Pod has the old template",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.UpdatedReplicas = 2 }),
-			want:   "False ReplicasMissing: worker: 2 of 3 updated",
+			want:   "False RolloutIncomplete: worker: 2 of 3 updated",
 		},
 		{
 			name:   "an old Pod is left",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.Replicas = 4 }),
-			want:   "False ReplicasMissing: worker: 1 more than wanted still to go",
+			want:   "False RolloutIncomplete: worker: 1 old replicas are pending termination",
 		},
 		{
 			name: "a head is new beside workers that are known",
 			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.ObservedGeneration = 0 }),
-			want: "False ReplicasMissing: head: the Deployment has not been observed yet",
+			want: "False RolloutIncomplete: head: the Deployment has not been observed yet",
 		},
 		{
 			name: "Pods are missing since the rollout is paused",
-			worker: func(group *groupState) {
+			worker: func(group *groupObservation) {
 				group.deployment.Spec.Paused = true
 				group.deployment.Status.UpdatedReplicas = 2
 			},
-			want: "False ReplicasMissing: worker: 2 of 3 updated: the Deployment is paused",
+			want: "False RolloutIncomplete: worker: 2 of 3 updated: the Deployment is paused",
 		},
 		{
 			name: "both groups are incomplete",
 			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }), worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 1 }),
-			want: "False ReplicasMissing: head: 0 of 1 available; worker: 1 of 3 available",
+			want: "False RolloutIncomplete: head: 0 of 1 available; worker: 1 of 3 available",
 		},
 		{
 			name:   "Pods are refused",
@@ -140,42 +140,42 @@ func TestHealth(t *testing.T) {
 		},
 		{
 			name: "a condition says that Pods are no longer refused",
-			worker: func(group *groupState) {
+			worker: func(group *groupObservation) {
 				failingReplicas("x")(group)
 				group.deployment.Status.Conditions[1].Status = corev1.ConditionFalse
 			},
-			want: "False ReplicasMissing: worker: 1 of 3 available",
+			want: "False RolloutIncomplete: worker: 1 of 3 available",
 		},
 		{
 			name:    "the Service has a problem, which comes first",
-			service: waiting(reasonNameTaken, "taken"),
+			service: blocked(reasonAlreadyExists, "Service", "x", "taken"),
 			worker:  ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 2 }),
-			want:    "False NameTaken: taken; worker: 2 of 3 available",
+			want:    "False AlreadyExists: Service \"x\" taken; worker: 2 of 3 available",
 		},
 		{
 			name:   "a problem gives the reason before what is missing does",
 			head:   ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }),
-			worker: func(group *groupState) { group.err = waiting(reasonNameTaken, "taken") },
-			want:   "False NameTaken: head: 0 of 1 available; worker: taken",
+			worker: func(group *groupObservation) { group.err = blocked(reasonAlreadyExists, "Service", "x", "taken") },
+			want:   "False AlreadyExists: head: 0 of 1 available; worker: Service \"x\" taken",
 		},
 		{
 			name:    "there is only a problem, and nothing has been observed",
-			service: failed(reasonFailedCreate, "create", "service", "x", errors.New("no")),
+			service: failed(reasonFailedCreate, "Service", "x", errors.New("no")),
 			head:    unobserved, worker: unobserved,
-			want: "False FailedCreate: could not create the service x: no; head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet",
+			want: "False FailedCreate: Service \"x\" could not be created: no; head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet",
 		},
 		{
 			name: "workers that are no longer wanted cannot be deleted",
-			worker: func(group *groupState) {
+			worker: func(group *groupObservation) {
 				absent(group)
-				group.err = failed(reasonFailedDelete, "delete", "deployment", "x", errors.New("no"))
+				group.err = failed(reasonFailedDelete, "Deployment", "x", errors.New("no"))
 			},
-			want: "False FailedDelete: worker: could not delete the deployment x: no",
+			want: "False FailedDelete: worker: Deployment \"x\" could not be deleted: no",
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			health := newHealth(observation{service: test.service, groups: []groupState{
+			health := newHealth(&observation{service: test.service, groups: []groupObservation{
 				availableGroup(rayv1.RoleHead, 1, test.head),
 				availableGroup(rayv1.RoleWorker, 3, test.worker),
 			}}, false)
@@ -187,7 +187,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestNothingWantedIsHealthy(t *testing.T) {
-	health := newHealth(observation{groups: []groupState{availableGroup(rayv1.RoleHead, 0, nil)}}, false)
+	health := newHealth(&observation{groups: []groupObservation{availableGroup(rayv1.RoleHead, 0, nil)}}, false)
 	if health.Status != corev1.ConditionTrue {
 		t.Errorf("Health is %v, want True", health)
 	}
@@ -214,13 +214,13 @@ func TestHealthStays(t *testing.T) {
 				findCondition(ray.Status.Conditions, rayv1.RayHealth).Status = corev1.ConditionFalse
 			},
 			head: newGeneration,
-			want: "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet",
+			want: "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet",
 		},
 		{
 			name: "nor does a new generation of it",
 			ray:  func(ray *rayv1.Ray) { ray.Generation++ },
 			head: newGeneration,
-			want: "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet",
+			want: "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet",
 		},
 		{
 			name: "Pods are missing",
@@ -228,7 +228,7 @@ func TestHealthStays(t *testing.T) {
 				d.Generation++
 				d.Status.AvailableReplicas = 0
 			},
-			want: "False ReplicasMissing: head: 0 of 1 available",
+			want: "False RolloutIncomplete: head: 0 of 1 available",
 		},
 		{
 			name: "it is another Deployment",
@@ -244,8 +244,8 @@ func TestHealthStays(t *testing.T) {
 			if test.ray != nil {
 				test.ray(ray)
 			}
-			head := availableGroup(rayv1.RoleHead, 1, func(group *groupState) { test.head(group.deployment) })
-			status := newStatus(ray, observation{groups: []groupState{head}}, metav1.Now())
+			head := availableGroup(rayv1.RoleHead, 1, func(group *groupObservation) { test.head(group.deployment) })
+			status := newStatus(ray, &observation{groups: []groupObservation{head}}, metav1.Now())
 			health := findCondition(status.Conditions, rayv1.RayHealth)
 			if got := strings.TrimSuffix(string(health.Status)+" "+health.Reason+": "+health.Message, ": "); got != test.want {
 				t.Errorf("got\n%s, want\n%s", got, test.want)
@@ -254,8 +254,8 @@ func TestHealthStays(t *testing.T) {
 	}
 }
 
-// TestSettledMessages has messages of the API server in which a Pod's name differs each time.
-func TestSettledMessages(t *testing.T) {
+// TestNormalize has messages of the API server with a random Pod name.
+func TestNormalize(t *testing.T) {
 	tests := []struct{ name, message, want string }{
 		{"a Pod of a Deployment", `pods "x-worker-7f69d5c8b4-2xk9p" is forbidden: exceeded quota`, `pods "x-worker-7f69d5c8b4-*" is forbidden: exceeded quota`},
 		{"an invalid Pod", `Pod "x-worker-7f69d5c8b4-2xk9p" is invalid: spec`, `Pod "x-worker-7f69d5c8b4-*" is invalid: spec`},
@@ -265,12 +265,12 @@ func TestSettledMessages(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := settle(test.message); got != test.want {
+			if got := normalize(test.message); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
-	status := newStatus(readSample(t), observation{groups: []groupState{
+	status := newStatus(readSample(t), &observation{groups: []groupObservation{
 		availableGroup(rayv1.RoleHead, 1, failingReplicas(`pods "x-bcdfg" is forbidden`)),
 	}}, later)
 	if mirrored := findCondition(status.Conditions, rayv1.RayHeadDeploymentReplicaFailure); mirrored.Message != `pods "x-*" is forbidden` {
@@ -282,14 +282,17 @@ func TestNewStatus(t *testing.T) {
 	ray := readSample(t)
 	ray.Generation = 7
 	before := ray.DeepCopy()
-	observed := observation{groups: []groupState{
+	observed := &observation{groups: []groupObservation{
 		availableGroup(rayv1.RoleHead, 1, nil),
 		availableGroup(rayv1.RoleWorker, 3, ofStatus(func(s *appsv1.DeploymentStatus) {
 			s.Replicas, s.UpdatedReplicas, s.ReadyReplicas, s.AvailableReplicas, s.UnavailableReplicas = 5, 4, 3, 2, 1
 		})),
 	}}
-	condition := func(kind rayv1.RayConditionType, status corev1.ConditionStatus, reason, message string) rayv1.RayCondition {
-		return rayv1.RayCondition{Type: kind, Status: status, Reason: reason, Message: message, LastUpdateTime: later, LastTransitionTime: later}
+	condition := func(conditionType rayv1.RayConditionType, status corev1.ConditionStatus, reason, message string) rayv1.RayCondition {
+		return rayv1.RayCondition{
+			Type: conditionType, Status: status, ObservedGeneration: 7, Reason: reason, Message: message,
+			LastUpdateTime: later, LastTransitionTime: later,
+		}
 	}
 	want := rayv1.RayStatus{
 		ObservedGeneration: 7,
@@ -301,6 +304,7 @@ func TestNewStatus(t *testing.T) {
 		},
 		Conditions: []rayv1.RayCondition{
 			condition(rayv1.RayHealth, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
+			condition(rayv1.RayReady, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
 			condition(rayv1.RayHeadDeploymentProgressing, corev1.ConditionUnknown, "", ""),
 			condition(rayv1.RayHeadDeploymentAvailable, corev1.ConditionTrue, "Available", "It is."),
 			condition(rayv1.RayHeadDeploymentReplicaFailure, corev1.ConditionUnknown, "", ""),
@@ -322,10 +326,29 @@ func TestNewStatus(t *testing.T) {
 		t.Errorf("where nothing has changed, the status has (-before +after):\n%s", cmp.Diff(got, again))
 	}
 
-	ray.Spec.Worker, observed.groups[1] = nil, groupState{role: rayv1.RoleWorker}
+	ray.Spec.Worker, observed.groups[1] = nil, groupObservation{name: "worker", role: rayv1.RoleWorker}
 	headOnly := newStatus(ray, observed, later)
-	if len(headOnly.Conditions) != 4 || headOnly.Worker != nil {
+	if len(headOnly.Conditions) != 5 || headOnly.Worker != nil {
 		t.Errorf("without workers there are still workers in the status: %v", headOnly)
+	}
+}
+
+// TestObservedGeneration has the conditions of a Ray with a new generation, of which the Deployment
+// controller has observed only the head's Deployment.
+func TestObservedGeneration(t *testing.T) {
+	ray := readSample(t)
+	ray.Generation = 2
+	ray.Status.Conditions = []rayv1.RayCondition{{Type: rayv1.RayWorkerDeploymentAvailable, ObservedGeneration: 1}}
+	status := newStatus(ray, &observation{groups: []groupObservation{
+		availableGroup(rayv1.RoleHead, 1, nil),
+		availableGroup(rayv1.RoleWorker, 3, ofStatus(func(s *appsv1.DeploymentStatus) { s.ObservedGeneration = 2 })),
+	}}, later)
+	for conditionType, want := range map[rayv1.RayConditionType]int64{
+		rayv1.RayHealth: 2, rayv1.RayReady: 2, rayv1.RayHeadDeploymentAvailable: 2, rayv1.RayWorkerDeploymentAvailable: 1,
+	} {
+		if got := findCondition(status.Conditions, conditionType).ObservedGeneration; got != want {
+			t.Errorf("observedGeneration of %s is %d, want %d", conditionType, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ type syncTest struct {
 	wantEvents []string
 	// wantChildren changes the children as they were before change to what they are after
 	// the sync. Without it, the sync has put everything back.
-	wantChildren func(*children)
+	wantChildren func(*childSet)
 	wantHealth   string
 	// wantErr tells whether the error is as wanted. Without it, there is none.
 	wantErr func(error) bool
@@ -58,8 +60,7 @@ func runSyncTests(t *testing.T, tests []syncTest) {
 				t.Errorf("Health is\n%q, want\n%q", f.health(), test.wantHealth)
 			}
 			f.checkRest(test.wantErr)
-			f.restart()
-			f.checkRest(test.wantErr)
+			f.checkRestart(test.wantErr)
 		})
 	}
 }
@@ -67,7 +68,7 @@ func runSyncTests(t *testing.T, tests []syncTest) {
 // checkSync syncs once, and compares what that does with what is wanted.
 func (f *fixture) checkSync(wantErr func(error) bool, wantWrites, wantEvents []string) {
 	f.t.Helper()
-	if err := f.sync(); !asWanted(err, wantErr) {
+	if err := f.sync(); !asExpected(err, wantErr) {
 		f.t.Errorf("unexpected result of the sync: %v", err)
 	}
 	if diff := cmp.Diff(wantWrites, f.takeWrites()); diff != "" {
@@ -86,7 +87,7 @@ func (f *fixture) checkRest(wantErr func(error) bool) {
 	f.clock.step(time.Minute)
 	f.deliver()
 	before := f.server.revision
-	if err := f.sync(); !asWanted(err, wantErr) {
+	if err := f.sync(); !asExpected(err, wantErr) {
 		f.t.Errorf("unexpected result of one more sync: %v", err)
 	}
 	writes := f.takeWrites()
@@ -98,7 +99,25 @@ func (f *fixture) checkRest(wantErr func(error) bool) {
 	}
 }
 
-func asWanted(err error, want func(error) bool) bool {
+// checkRestart checks that a restart of the operator changes nothing. A problem that stands, if the sync
+// has an error, is reported once more.
+func (f *fixture) checkRestart(wantErr func(error) bool) {
+	f.t.Helper()
+	f.restart()
+	if wantErr != nil {
+		before := f.server.revision
+		if err := f.sync(); !asExpected(err, wantErr) || f.server.revision != before {
+			f.t.Errorf("after a restart the sync has the error %v and the writes %q", err, f.takeWrites())
+		}
+		events := f.takeEvents()
+		if len(events) == 0 || slices.ContainsFunc(events, func(event string) bool { return strings.Contains(event, "Successfully") }) {
+			f.t.Errorf("after a restart there are the events %q, want only the problem", events)
+		}
+	}
+	f.checkRest(wantErr)
+}
+
+func asExpected(err error, want func(error) bool) bool {
 	if want == nil {
 		return err == nil
 	}
@@ -144,7 +163,7 @@ func TestHeadOnly(t *testing.T) {
 			"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-head",
 		})
 	f.rollOut()
-	f.settle()
+	f.converge()
 	if got := f.health(); got != healthy {
 		t.Errorf("Health is %q, want %q", got, healthy)
 	}
@@ -152,8 +171,8 @@ func TestHeadOnly(t *testing.T) {
 
 func TestSpecChanges(t *testing.T) {
 	const (
-		workerUnobserved = "False ReplicasMissing: worker: the Deployment's newest generation has not been observed yet"
-		headUnobserved   = "False ReplicasMissing: head: the Deployment's newest generation has not been observed yet"
+		workerUnobserved = "False RolloutIncomplete: worker: the Deployment's newest generation has not been observed yet"
+		headUnobserved   = "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet"
 	)
 	runSyncTests(t, []syncTest{
 		{
@@ -164,7 +183,7 @@ func TestSpecChanges(t *testing.T) {
 			change:       func(f *fixture) { f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }) },
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
-			wantChildren: func(c *children) { c.Worker.Spec.Replicas = new(int32(5)) },
+			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(5)) },
 			wantHealth:   workerUnobserved,
 		},
 		{
@@ -179,7 +198,7 @@ func TestSpecChanges(t *testing.T) {
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: replicas",
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas",
 			},
-			wantChildren: func(c *children) { c.Head.Spec.Replicas, c.Worker.Spec.Replicas = new(int32(0)), new(int32(0)) },
+			wantChildren: func(c *childSet) { c.Head.Spec.Replicas, c.Worker.Spec.Replicas = new(int32(0)), new(int32(0)) },
 		},
 		{
 			name: "a new image of the workers leaves the head alone",
@@ -188,7 +207,7 @@ func TestSpecChanges(t *testing.T) {
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"},
-			wantChildren: func(c *children) { c.Worker.Spec.Template.Spec.Containers[0].Image = "new" },
+			wantChildren: func(c *childSet) { c.Worker.Spec.Template.Spec.Containers[0].Image = "new" },
 			wantHealth:   workerUnobserved,
 		},
 		{
@@ -201,7 +220,7 @@ func TestSpecChanges(t *testing.T) {
 			},
 			wantWrites:   []string{updateHead, updateStatus},
 			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template"},
-			wantChildren: func(c *children) { c.Head.Spec.Template.Spec.NodeSelector = nil },
+			wantChildren: func(c *childSet) { c.Head.Spec.Template.Spec.NodeSelector = nil },
 			wantHealth:   headUnobserved,
 		},
 		{
@@ -216,7 +235,7 @@ func TestSpecChanges(t *testing.T) {
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template",
 				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: ports",
 			},
-			wantChildren: func(c *children) {
+			wantChildren: func(c *childSet) {
 				c.Service.Spec.Ports = []corev1.ServicePort{{Name: "gcs", Port: 6379, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(6379)}}
 				c.Head.Spec.Template.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 6379, Protocol: corev1.ProtocolTCP}}
 			},
@@ -227,7 +246,7 @@ func TestSpecChanges(t *testing.T) {
 			change:       func(f *fixture) { f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil }) },
 			wantWrites:   []string{deleteWorker, updateStatus},
 			wantEvents:   []string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"},
-			wantChildren: func(c *children) { c.Worker = nil },
+			wantChildren: func(c *childSet) { c.Worker = nil },
 			wantHealth:   healthy,
 		},
 		{
@@ -249,7 +268,7 @@ func TestSpecChanges(t *testing.T) {
 				f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 })
 			},
 			wantWrites: []string{updateStatus},
-			wantHealth: "False ReplicasMissing: worker: 1 of 3 available",
+			wantHealth: "False RolloutIncomplete: worker: 1 of 3 available",
 		},
 	})
 }
@@ -265,8 +284,8 @@ func TestDeletedRays(t *testing.T) {
 		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 		f.deliver()
 		f.checkSync(nil, nil, nil)
-		if waiting := len(f.controller.progress.turns); waiting > 0 {
-			t.Errorf("%d Rays have a turn to tell progress", waiting)
+		if delayed := f.controller.reconciler.status.delayed; delayed > 0 {
+			t.Errorf("writes of %d Rays are delayed", delayed)
 		}
 	})
 	t.Run("a Ray that is gone gets no writes, and is forgotten", func(t *testing.T) {
@@ -279,8 +298,8 @@ func TestDeletedRays(t *testing.T) {
 		f.drop(rayResource, rayName)
 		f.deliver(rayResource)
 		f.checkSync(nil, nil, nil)
-		if left := len(f.controller.ownWrites.pending); left > 0 {
-			t.Errorf("writes of %d Rays are still remembered", left)
+		if r := &f.controller.reconciler; len(r.status.records)+len(r.memory.rays) > 0 {
+			t.Errorf("there are still %d records of statuses and %d memories", len(r.status.records), len(r.memory.rays))
 		}
 	})
 }

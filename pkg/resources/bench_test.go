@@ -2,8 +2,6 @@ package resources
 
 import (
 	"testing"
-
-	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
 func BenchmarkNewService(b *testing.B) {
@@ -18,7 +16,7 @@ func BenchmarkNewDeployment(b *testing.B) {
 	ray := readRay(b, seedManifest)
 	b.ReportAllocs()
 	for b.Loop() {
-		NewDeployment(ray, rayv1.RoleWorker)
+		NewDeployment(ray, Groups(ray)[1])
 	}
 }
 

@@ -15,61 +15,35 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// NewDeployment returns the Deployment of one group of a Ray, which must have it.
-func NewDeployment(ray *rayv1.Ray, role rayv1.Role) *appsv1.Deployment {
-	group := Group(ray, role)
-	template := newPodTemplate(ray, role, &group.Template)
-
-	meta := newObjectMeta(ray, role, DeploymentName(ray, role))
-	meta.Annotations[rayv1.AnnotationInputs] = Hash(&group.Template)
-	meta.Annotations[rayv1.AnnotationRendering] = Hash(&template)
-	// The API server starts to count at 1; an update has to count on from what exists.
-	meta.Annotations[rayv1.AnnotationGeneration] = "1"
-
+// NewDeployment returns the desired Deployment of a group of a Ray.
+func NewDeployment(ray *rayv1.Ray, group Group) *appsv1.Deployment {
 	return &appsv1.Deployment{
-		ObjectMeta: meta,
+		ObjectMeta: newObjectMeta(ray, group.Role, DeploymentName(ray, group.Role)),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: new(Replicas(group)),
-			Selector: &metav1.LabelSelector{MatchLabels: selectorLabels(ray, role)},
-			Strategy: appsv1.DeploymentStrategy{Type: strategies[role]},
-			Template: template,
+			Replicas: new(group.Replicas),
+			Selector: &metav1.LabelSelector{MatchLabels: selectorLabels(ray, group.Role)},
+			Strategy: appsv1.DeploymentStrategy{Type: strategies[group.Role]},
+			Template: newPodTemplate(ray, group),
 		},
 	}
 }
 
-// strategies says how a group's Pods are replaced. A head that rolled would be two GCS
-// behind one Service for a while, hence two clusters.
+// strategies has the strategy of each role. With a rolling update of the head, two GCS would run
+// behind one Service for a while, and split the cluster in two.
 var strategies = map[rayv1.Role]appsv1.DeploymentStrategyType{
 	rayv1.RoleHead:   appsv1.RecreateDeploymentStrategyType,
 	rayv1.RoleWorker: appsv1.RollingUpdateDeploymentStrategyType,
 }
 
-// Group returns the group of a Ray that has a role, or nil if the Ray has none.
-func Group(ray *rayv1.Ray, role rayv1.Role) *rayv1.GroupSpec {
-	if role == rayv1.RoleHead {
-		return &ray.Spec.Head
-	}
-	return ray.Spec.Worker
-}
+// newPodTemplate returns the user's template with the labels and the environment of a Ray node. All
+// other fields are the user's and are not changed.
+func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
+	template := *group.Template.DeepCopy()
 
-// Replicas returns how many nodes a group wants. The schema defaults the field, but a
-// Ray may have been stored before it did.
-func Replicas(group *rayv1.GroupSpec) int32 {
-	if group.Replicas == nil {
-		return 1
-	}
-	return *group.Replicas
-}
-
-// newPodTemplate returns the user's template with what makes its Pods a Ray node: labels
-// and environment. The rest is the user's, untouched.
-func newPodTemplate(ray *rayv1.Ray, role rayv1.Role, users *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-	template := *users.DeepCopy()
-
-	// People's labels are the user's to override, the selecting ones are not.
-	labels := Labels(ray, role)
-	maps.Copy(labels, users.Labels)
-	maps.Copy(labels, selectorLabels(ray, role))
+	// A user may override the recommended labels, but not those that select.
+	labels := Labels(ray, group.Role)
+	maps.Copy(labels, template.Labels)
+	maps.Copy(labels, selectorLabels(ray, group.Role))
 	template.Labels = labels
 
 	env := newEnvironment(ray)
@@ -81,7 +55,7 @@ func newPodTemplate(ray *rayv1.Ray, role rayv1.Role, users *corev1.PodTemplateSp
 	return template
 }
 
-// newEnvironment returns the variables by which Ray nodes find each other.
+// newEnvironment returns the variables that Ray nodes use to find each other.
 func newEnvironment(ray *rayv1.Ray) []corev1.EnvVar {
 	podIP := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}
 	return []corev1.EnvVar{
@@ -91,20 +65,29 @@ func newEnvironment(ray *rayv1.Ray) []corev1.EnvVar {
 	}
 }
 
-// prependMissing returns the user's variables with those of the operator's before them
-// that they lack. Before, since a $(NAME) expands only to what is defined earlier.
-func prependMissing(operators, users []corev1.EnvVar) []corev1.EnvVar {
-	missing := slices.DeleteFunc(slices.Clone(operators), func(ours corev1.EnvVar) bool {
-		return slices.ContainsFunc(users, func(theirs corev1.EnvVar) bool { return theirs.Name == ours.Name })
+// prependMissing returns the user's variables, preceded by those defaults that the user does not
+// define. Defaults come first because $(NAME) expands only variables that are defined earlier.
+func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
+	missing := slices.DeleteFunc(slices.Clone(defaults), func(variable corev1.EnvVar) bool {
+		return slices.ContainsFunc(users, func(user corev1.EnvVar) bool { return user.Name == variable.Name })
 	})
 	return append(missing, users...)
 }
 
-// Hash returns a short hash of a value that JSON can hold, equal for equal values.
+// groupInputs are all fields of a group that its Pods are made from. A new field needs omitempty:
+// without a value it must not change the hash of existing groups, or their Pods restart.
+type groupInputs struct {
+	Template *corev1.PodTemplateSpec `json:"template"`
+}
+
+// InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
+func InputsHash(group Group) string { return Hash(groupInputs{Template: group.Template}) }
+
+// Hash returns a short hash of the JSON encoding of a value.
 func Hash(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
-		// API types come from JSON and go back to it: only a defect in them gets here.
+		// API types are made from JSON, so this is a bug in one of them.
 		panic(fmt.Sprintf("encoding a value to hash: %v", err))
 	}
 	sum := sha256.Sum256(data)

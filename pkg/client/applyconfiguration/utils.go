@@ -16,8 +16,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=ray.kubeflow.org, Version=v1
-	case v1.SchemeGroupVersion.WithKind("GroupSpec"):
-		return &rayv1.GroupSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("HeadSpec"):
+		return &rayv1.HeadSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadStatus"):
 		return &rayv1.HeadStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("Ray"):
@@ -30,6 +30,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.RayStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ReplicaCounts"):
 		return &rayv1.ReplicaCountsApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("WorkerSpec"):
+		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):
 		return &rayv1.WorkerStatusApplyConfiguration{}
 

@@ -5,7 +5,7 @@ package v1
 // HeadStatusApplyConfiguration represents a declarative configuration of the HeadStatus type for use
 // with apply.
 //
-// HeadStatus is how the head stands.
+// HeadStatus is the observed state of the head node.
 type HeadStatusApplyConfiguration struct {
 	ReplicaCountsApplyConfiguration `json:""`
 }

@@ -11,18 +11,18 @@ import (
 // RayApplyConfiguration represents a declarative configuration of the Ray type for use
 // with apply.
 //
-// Ray is one Ray cluster: a head node and, if wanted, any number of workers.
+// Ray is a Ray cluster: one head node and any number of worker nodes.
 //
-// The operator derives the names of a Service and two Deployments from the name of
-// the Ray. The longest suffix of a Service name is "-head", and a Service name has
-// at most 63 characters (DNS-1035), hence the limit of 58.
+// The names of the Service and the Deployments are derived from the name of the Ray. The longest
+// suffix of a Service name is "-head", and a Service name is a DNS-1035 label of at most 63
+// characters, hence the limit of 58.
 type RayApplyConfiguration struct {
 	metav1.TypeMetaApplyConfiguration `json:""`
 	// Standard object metadata.
 	*metav1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// What is wanted.
+	// Desired state.
 	Spec *RaySpecApplyConfiguration `json:"spec,omitempty"`
-	// How things stand. Written by the operator alone.
+	// Observed state. Written by the operator only.
 	Status *RayStatusApplyConfiguration `json:"status,omitempty"`
 }
 

@@ -11,20 +11,22 @@ import (
 // RayConditionApplyConfiguration represents a declarative configuration of the RayCondition type for use
 // with apply.
 //
-// RayCondition is one aspect of a Ray's state. It has the two times of a
-// DeploymentCondition, which metav1.Condition lacks.
+// RayCondition is a condition of a Ray. Like a DeploymentCondition, and unlike a
+// metav1.Condition, it has two times.
 type RayConditionApplyConfiguration struct {
-	// What the condition is about.
+	// Type of the condition.
 	Type *rayv1.RayConditionType `json:"type,omitempty"`
-	// True, False, or Unknown.
+	// Status of the condition: True, False or Unknown.
 	Status *corev1.ConditionStatus `json:"status,omitempty"`
-	// Why, as one word.
+	// Generation of the Ray that the condition was computed for.
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// Machine-readable reason of the status, in CamelCase.
 	Reason *string `json:"reason,omitempty"`
-	// Why, as a sentence.
+	// Human-readable details.
 	Message *string `json:"message,omitempty"`
-	// When status, reason or message last changed.
+	// Last time the status, reason or message changed.
 	LastUpdateTime *metav1.Time `json:"lastUpdateTime,omitempty"`
-	// When status last changed.
+	// Last time the status changed.
 	LastTransitionTime *metav1.Time `json:"lastTransitionTime,omitempty"`
 }
 
@@ -47,6 +49,14 @@ func (b *RayConditionApplyConfiguration) WithType(value rayv1.RayConditionType) 
 // If called multiple times, the Status field is set to the value of the last call.
 func (b *RayConditionApplyConfiguration) WithStatus(value corev1.ConditionStatus) *RayConditionApplyConfiguration {
 	b.Status = &value
+	return b
+}
+
+// WithObservedGeneration sets the ObservedGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ObservedGeneration field is set to the value of the last call.
+func (b *RayConditionApplyConfiguration) WithObservedGeneration(value int64) *RayConditionApplyConfiguration {
+	b.ObservedGeneration = &value
 	return b
 }
 

@@ -5,12 +5,12 @@ package v1
 // RaySpecApplyConfiguration represents a declarative configuration of the RaySpec type for use
 // with apply.
 //
-// RaySpec is what is wanted of a Ray cluster.
+// RaySpec is the desired state of a Ray cluster.
 type RaySpecApplyConfiguration struct {
 	// The head node.
-	Head *GroupSpecApplyConfiguration `json:"head,omitempty"`
-	// The workers. Without it the cluster is the head alone.
-	Worker *GroupSpecApplyConfiguration `json:"worker,omitempty"`
+	Head *HeadSpecApplyConfiguration `json:"head,omitempty"`
+	// The workers. If omitted, the cluster consists of the head only.
+	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
 }
 
 // RaySpecApplyConfiguration constructs a declarative configuration of the RaySpec type for use with
@@ -22,7 +22,7 @@ func RaySpec() *RaySpecApplyConfiguration {
 // WithHead sets the Head field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Head field is set to the value of the last call.
-func (b *RaySpecApplyConfiguration) WithHead(value *GroupSpecApplyConfiguration) *RaySpecApplyConfiguration {
+func (b *RaySpecApplyConfiguration) WithHead(value *HeadSpecApplyConfiguration) *RaySpecApplyConfiguration {
 	b.Head = value
 	return b
 }
@@ -30,7 +30,7 @@ func (b *RaySpecApplyConfiguration) WithHead(value *GroupSpecApplyConfiguration)
 // WithWorker sets the Worker field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Worker field is set to the value of the last call.
-func (b *RaySpecApplyConfiguration) WithWorker(value *GroupSpecApplyConfiguration) *RaySpecApplyConfiguration {
+func (b *RaySpecApplyConfiguration) WithWorker(value *WorkerSpecApplyConfiguration) *RaySpecApplyConfiguration {
 	b.Worker = value
 	return b
 }

@@ -9,19 +9,19 @@ import (
 // RayStatusApplyConfiguration represents a declarative configuration of the RayStatus type for use
 // with apply.
 //
-// RayStatus is how a Ray cluster stands.
+// RayStatus is the observed state of a Ray cluster.
 type RayStatusApplyConfiguration struct {
-	// The generation of the Ray that this status is about.
+	// Generation of the Ray that this status was computed for.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// When the operator first wrote a status.
+	// Time of the first status update.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// When the operator last wrote the status. It stands still when nothing changes.
+	// Time of the last status update. Does not change in the steady state.
 	LastReconcileTime *metav1.Time `json:"lastReconcileTime,omitempty"`
-	// The head node.
+	// Observed state of the head node.
 	Head *HeadStatusApplyConfiguration `json:"head,omitempty"`
-	// The workers. Absent when the spec has none.
+	// Observed state of the workers. Absent if there are none.
 	Worker *WorkerStatusApplyConfiguration `json:"worker,omitempty"`
-	// Health, and the conditions of the Deployments.
+	// Health, Ready, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

@@ -5,17 +5,17 @@ package v1
 // ReplicaCountsApplyConfiguration represents a declarative configuration of the ReplicaCounts type for use
 // with apply.
 //
-// ReplicaCounts counts the Pods of a group, as its Deployment reports them.
+// ReplicaCounts are the numbers of Pods of a group, as its Deployment reports them.
 type ReplicaCountsApplyConfiguration struct {
-	// Pods that exist.
+	// Number of Pods.
 	Replicas *int32 `json:"replicas,omitempty"`
-	// Pods that run the newest template.
+	// Number of Pods with the current template.
 	UpdatedReplicas *int32 `json:"updatedReplicas,omitempty"`
-	// Pods that are ready.
+	// Number of ready Pods.
 	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
-	// Pods that have been ready for as long as the Deployment asks.
+	// Number of available Pods: ready for at least the Deployment's minReadySeconds.
 	AvailableReplicas *int32 `json:"availableReplicas,omitempty"`
-	// Pods that are missing for the group to be available as a whole. Left out when 0.
+	// Number of Pods that are still required for the group to be available. Omitted if 0.
 	UnavailableReplicas *int32 `json:"unavailableReplicas,omitempty"`
 }
 

@@ -5,10 +5,10 @@ package v1
 // WorkerStatusApplyConfiguration represents a declarative configuration of the WorkerStatus type for use
 // with apply.
 //
-// WorkerStatus is how the workers stand.
+// WorkerStatus is the observed state of the workers.
 type WorkerStatusApplyConfiguration struct {
 	ReplicaCountsApplyConfiguration `json:""`
-	// Selects the workers' Pods, for the scale subresource.
+	// Label selector of the workers' Pods, for the scale subresource.
 	Selector *string `json:"selector,omitempty"`
 }
 

@@ -6,27 +6,27 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// GroupSpecApplyConfiguration represents a declarative configuration of the GroupSpec type for use
+// HeadSpecApplyConfiguration represents a declarative configuration of the HeadSpec type for use
 // with apply.
 //
-// GroupSpec is a group of Ray nodes that are all alike.
-type GroupSpecApplyConfiguration struct {
-	// How many nodes are wanted. Defaults to 1; a head has 0 or 1.
+// HeadSpec is the desired state of the head node.
+type HeadSpecApplyConfiguration struct {
+	// Number of desired head nodes, 0 or 1. Defaults to 1.
 	Replicas *int32 `json:"replicas,omitempty"`
-	// The Pods of the group. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
+	// Template of the head's Pod. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
 	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
 }
 
-// GroupSpecApplyConfiguration constructs a declarative configuration of the GroupSpec type for use with
+// HeadSpecApplyConfiguration constructs a declarative configuration of the HeadSpec type for use with
 // apply.
-func GroupSpec() *GroupSpecApplyConfiguration {
-	return &GroupSpecApplyConfiguration{}
+func HeadSpec() *HeadSpecApplyConfiguration {
+	return &HeadSpecApplyConfiguration{}
 }
 
 // WithReplicas sets the Replicas field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Replicas field is set to the value of the last call.
-func (b *GroupSpecApplyConfiguration) WithReplicas(value int32) *GroupSpecApplyConfiguration {
+func (b *HeadSpecApplyConfiguration) WithReplicas(value int32) *HeadSpecApplyConfiguration {
 	b.Replicas = &value
 	return b
 }
@@ -34,7 +34,7 @@ func (b *GroupSpecApplyConfiguration) WithReplicas(value int32) *GroupSpecApplyC
 // WithTemplate sets the Template field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Template field is set to the value of the last call.
-func (b *GroupSpecApplyConfiguration) WithTemplate(value corev1.PodTemplateSpec) *GroupSpecApplyConfiguration {
+func (b *HeadSpecApplyConfiguration) WithTemplate(value corev1.PodTemplateSpec) *HeadSpecApplyConfiguration {
 	b.Template = &value
 	return b
 }

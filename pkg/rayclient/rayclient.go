@@ -1,4 +1,9 @@
-package controller
+// Package rayclient has a client for Rays that tolerates Rays it cannot decode.
+//
+// A Ray may have been stored under another schema than today's, with a spec that the Go types cannot
+// hold. The generated client fails on every list and watch that contains such a Ray, and so one Ray
+// would stop the operator from reconciling all others.
+package rayclient
 
 import (
 	"bytes"
@@ -18,41 +23,50 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned/scheme"
 )
 
-// annotationUnreadable marks a Ray in memory whose spec the types cannot hold, and says
-// why. Nobody can set it: the API server accepts no annotation of such a name.
-const annotationUnreadable = "ray.kubeflow.org/(unreadable)"
+// annotationUndecodable marks, in memory, a Ray with a spec that cannot be decoded. Its value is the
+// reason. The API server rejects an annotation with such a name, so no client can set it.
+const annotationUndecodable = "ray.kubeflow.org/(undecodable)"
 
-// NewRayClient returns a client that reads every Ray, also one that was stored under
-// another schema and that the types cannot hold. The generated client would fail on each
-// list and each watch that has such a Ray in it, and so on all Rays for the sake of one.
-// Only the decoding differs: the requests are those of the generated client.
-func NewRayClient(config *rest.Config) (versioned.Interface, error) {
+// Undecodable returns why the spec of a Ray could not be decoded, and whether that is so. The spec of
+// such a Ray is empty.
+func Undecodable(ray *rayv1.Ray) (reason string, undecodable bool) {
+	reason, undecodable = ray.Annotations[annotationUndecodable]
+	return reason, undecodable
+}
+
+// RemoveMark removes the mark of a Ray that could not be decoded, before the Ray is sent to the API
+// server.
+func RemoveMark(ray *rayv1.Ray) { delete(ray.Annotations, annotationUndecodable) }
+
+// New returns a client that decodes every Ray. Its requests are those of the generated client; only
+// the decoding of responses differs.
+func New(config *rest.Config) (versioned.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.APIPath = "/apis"
 	config.GroupVersion = &rayv1.SchemeGroupVersion
-	config.NegotiatedSerializer = codecs
+	config.NegotiatedSerializer = Codecs
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("creating a client for Rays: %w", err)
 	}
 	return versioned.New(client), nil
 }
 
-// codecs are the generated client's.
-var codecs = rayCodecs{rest.CodecFactoryForGeneratedClient(scheme.Scheme, scheme.Codecs).WithoutConversion()}
+// Codecs decode every Ray. Otherwise they are those of the generated client.
+var Codecs runtime.NegotiatedSerializer = rayCodecs{rest.CodecFactoryForGeneratedClient(scheme.Scheme, scheme.Codecs).WithoutConversion()}
 
-// rayCodecs are codecs with which a Ray is always decoded.
+// rayCodecs are codecs that decode every Ray.
 type rayCodecs struct{ runtime.NegotiatedSerializer }
 
-// DecoderToVersion returns the decoder of answers, and of the objects in a watch.
+// DecoderToVersion returns the decoder of responses and of the objects in a watch.
 func (c rayCodecs) DecoderToVersion(decoder runtime.Decoder, gv runtime.GroupVersioner) runtime.Decoder {
 	return rayDecoder{c.NegotiatedSerializer.DecoderToVersion(decoder, gv)}
 }
 
 type rayDecoder struct{ runtime.Decoder }
 
-// Decode decodes an object. A Ray, or a list of Rays, that cannot be decoded as a whole is
-// decoded in parts.
+// Decode decodes an object. A Ray or a list of Rays that cannot be decoded as a whole is decoded in
+// parts.
 func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	object, kind, err := d.decodeWhole(data, defaults, into)
 	if err == nil || kind == nil || kind.GroupVersion() != rayv1.SchemeGroupVersion {
@@ -76,8 +90,8 @@ func (d rayDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into 
 	}
 }
 
-// decodeWhole decodes an object as the generated client does. A huge exponent in a quantity is
-// an error.
+// decodeWhole decodes an object as the generated client does, but a huge exponent in a quantity is an
+// error.
 func (d rayDecoder) decodeWhole(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	if defused := defuse(data); defused != nil {
 		trial := into
@@ -91,7 +105,7 @@ func (d rayDecoder) decodeWhole(data []byte, defaults *schema.GroupVersionKind, 
 	return d.Decoder.Decode(data, defaults, into)
 }
 
-// decodeList decodes a list Ray by Ray.
+// decodeList decodes a list of Rays one by one.
 func (d rayDecoder) decodeList(data []byte, list *rayv1.RayList) error {
 	var parts struct {
 		Metadata metav1.ListMeta   `json:"metadata"`
@@ -109,9 +123,9 @@ func (d rayDecoder) decodeList(data []byte, list *rayv1.RayList) error {
 	return nil
 }
 
-// decodeParts decodes what can be decoded of a Ray. A status that cannot is as good as
-// none, since it is written anew; without its spec the Ray is marked as unreadable. Only
-// the metadata must be right, which the API server sees to whatever the schema is.
+// decodeParts decodes those parts of a Ray that can be decoded. A status that cannot is dropped, since
+// the operator writes a new one. If the spec cannot, the Ray is marked. Metadata can always be
+// decoded: the API server validates it under every schema.
 func decodeParts(data []byte, ray *rayv1.Ray) error {
 	var parts struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`
@@ -131,13 +145,13 @@ func decodeParts(data []byte, ray *rayv1.Ray) error {
 	if err := unmarshalSpec(parts.Spec, &ray.Spec); err != nil {
 		ray.Spec = rayv1.RaySpec{}
 		path, err := culprit(parts.Spec, err)
-		metav1.SetMetaDataAnnotation(&ray.ObjectMeta, annotationUnreadable, fmt.Sprintf("the operator cannot read spec%s: %v", path, err))
+		metav1.SetMetaDataAnnotation(&ray.ObjectMeta, annotationUndecodable, fmt.Sprintf("spec%s cannot be decoded: %v", path, err))
 	}
 	return nil
 }
 
-// culprit returns where in a spec the first thing is that cannot be decoded, and its
-// error. That of the whole spec is often another one, and does not always say where.
+// culprit returns the path of the first field in a spec that cannot be decoded, and its error. The
+// error of the whole spec often lacks the path.
 func culprit(spec []byte, err error) (string, error) {
 	decoder := json.NewDecoder(bytes.NewReader(spec))
 	decoder.UseNumber()
@@ -154,13 +168,13 @@ func culprit(spec []byte, err error) (string, error) {
 	})
 }
 
-// culpritIn is culprit for a value within a spec that is decoded with an error. Decode
-// decodes the spec with another value in its place, and nothing beside it.
+// culpritIn is culprit for a value in a spec. The function decode decodes a spec that has only the
+// given value, in the place of the original one.
 func culpritIn(value any, err error, decode func(any) error) (string, error) {
 	switch value := value.(type) {
 	case map[string]any:
 		if decode(map[string]any{}) != nil {
-			break // there must be no object here at all
+			break // the field is not an object
 		}
 		for _, key := range slices.Sorted(maps.Keys(value)) {
 			within := func(part any) error { return decode(map[string]any{key: part}) }

@@ -1,4 +1,4 @@
-package controller
+package podtemplate
 
 import (
 	"reflect"
@@ -26,9 +26,9 @@ func TestContains(t *testing.T) {
 		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: port}}
 	}
 	tests := []struct {
-		name       string
-		have, want corev1.Container
-		contains   bool
+		name              string
+		observed, desired corev1.Container
+		contains          bool
 	}{
 		{"nothing is wanted", corev1.Container{Image: "a"}, corev1.Container{}, true},
 		{"another string", corev1.Container{Image: "a"}, corev1.Container{Image: "b"}, false},
@@ -55,7 +55,7 @@ func TestContains(t *testing.T) {
 		{"a variable between", corev1.Container{Env: env("a", "x", "b")}, corev1.Container{Env: env("a", "b")}, true},
 		{"variables in another order", corev1.Container{Env: env("b", "a")}, corev1.Container{Env: env("a", "b")}, false},
 		{"a variable missing", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "b")}, false},
-		{"a wanted variable only once", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "a")}, false},
+		{"a desired variable only once", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "a")}, false},
 
 		{"a pointer to 0 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, true},
 		{"a pointer to 1 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(1))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, false},
@@ -70,7 +70,7 @@ func TestContains(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := contains(&test.have, &test.want); got != test.contains {
+			if got := Contains(&test.observed, &test.desired); got != test.contains {
 				t.Errorf("got %t, want %t", got, test.contains)
 			}
 		})
@@ -79,9 +79,9 @@ func TestContains(t *testing.T) {
 
 func TestContainsLabels(t *testing.T) {
 	tests := []struct {
-		name       string
-		have, want map[string]string
-		contains   bool
+		name              string
+		observed, desired map[string]string
+		contains          bool
 	}{
 		{"another label in addition", map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "1"}, true},
 		{"another value", map[string]string{"a": "2"}, map[string]string{"a": "1"}, false},
@@ -91,29 +91,29 @@ func TestContainsLabels(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			have, want := metav1.ObjectMeta{Annotations: test.have}, metav1.ObjectMeta{Annotations: test.want}
-			if got := contains(&have, &want); got != test.contains {
+			observed, desired := metav1.ObjectMeta{Annotations: test.observed}, metav1.ObjectMeta{Annotations: test.desired}
+			if got := Contains(&observed, &desired); got != test.contains {
 				t.Errorf("got %t, want %t", got, test.contains)
 			}
 		})
 	}
 }
 
-// TestContainsSeesEveryField sets each field of a template that there is, and takes it away
-// again: a field that a later version of Kubernetes adds must not go unnoticed, nor panic.
+// TestContainsSeesEveryField removes each field of a template in which all are set: a field that a later
+// version of Kubernetes adds must be compared, and must not panic.
 func TestContainsSeesEveryField(t *testing.T) {
 	var full corev1.PodTemplateSpec
 	fill(reflect.ValueOf(&full).Elem())
-	if !contains(&full, &full) {
+	if !Contains(&full, &full) {
 		t.Fatal("a template does not contain itself")
 	}
 	cleared := 0
 	forEachField(reflect.ValueOf(&full).Elem(), "template", func(value reflect.Value, path string) {
-		want := full.DeepCopy()
+		desired := full.DeepCopy()
 		set := reflect.New(value.Type()).Elem()
 		set.Set(value)
 		value.SetZero()
-		if contains(&full, want) {
+		if Contains(&full, desired) {
 			t.Errorf("without %s, the template still counts as containing it", path)
 		}
 		value.Set(set)
@@ -124,14 +124,14 @@ func TestContainsSeesEveryField(t *testing.T) {
 	}
 }
 
-// fill sets all that a value consists of.
+// fill sets all fields of a value.
 func fill(value reflect.Value) {
 	switch value.Interface().(type) {
 	case resource.Quantity:
 		value.Set(reflect.ValueOf(resource.MustParse("1")))
 		return
 	case metav1.Time:
-		value.Set(reflect.ValueOf(earlier))
+		value.Set(reflect.ValueOf(metav1.Unix(1, 0)))
 		return
 	case intstr.IntOrString:
 		value.Set(reflect.ValueOf(intstr.FromInt32(1)))
@@ -167,8 +167,8 @@ func fill(value reflect.Value) {
 	}
 }
 
-// forEachField visits every field of a value that is set, however deep, except for the
-// inner workings of types that are compared as a whole.
+// forEachField visits every field of a value that is set, at any depth, except for the fields of types
+// that are compared as a whole.
 func forEachField(value reflect.Value, path string, visit func(reflect.Value, string)) {
 	switch value.Interface().(type) {
 	case resource.Quantity, metav1.Time, intstr.IntOrString:
@@ -189,6 +189,6 @@ func forEachField(value reflect.Value, path string, visit func(reflect.Value, st
 			}
 		}
 	default:
-		// Whoever visits this field has visited all of it.
+		// A scalar has no fields.
 	}
 }

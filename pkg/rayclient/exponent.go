@@ -1,4 +1,4 @@
-package controller
+package rayclient
 
 import (
 	"bytes"
@@ -12,18 +12,20 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// To parse a quantity such as 1E-777777777777 takes for ever: resource.ParseQuantity writes it
-// out. The CustomResourceDefinition allows exponents of two digits, and Kubernetes knows no
-// larger ones, but a Ray may have been stored under another schema.
+// This file is a workaround for resource.ParseQuantity, which does not bound the exponent
+// (https://github.com/kubernetes/kubernetes/pull/141306): it needs time and memory in
+// proportion to the value of the exponent, so 1E-777777777777 never ends. The
+// CustomResourceDefinition limits exponents to two digits, but a Ray may have been stored under
+// another schema. If ParseQuantity bounds the exponent, remove this file.
 
-// hugeExponent matches what may be a quantity, and has an exponent of more digits.
+// hugeExponent matches text that may be a quantity and has an exponent of three or more digits.
 var hugeExponent = regexp.MustCompile(`^[+-]?[0-9.]+[eE][+-]?[0-9]{3,}$`)
 
-// noQuantity is a string that is no quantity, in place of one that must not be parsed.
+// noQuantity replaces a string that must not be parsed as a quantity. It is not a quantity itself.
 const noQuantity = "an exponent of more than two digits"
 
-// noNumber is in place of a number that must not be parsed as a quantity. Nothing in a spec can
-// hold it, as nothing but a quantity can hold such a number.
+// noNumber replaces a number that must not be parsed as a quantity. No field of a spec can hold it, as
+// no field but a quantity can hold such a number.
 var noNumber = []any{[]any{}}
 
 // unmarshalSpec decodes the spec of a Ray. A huge exponent in a quantity is an error.
@@ -36,8 +38,8 @@ func unmarshalSpec(data []byte, spec *rayv1.RaySpec) error {
 	return utiljson.Unmarshal(data, spec)
 }
 
-// defuse returns JSON in which there is something else in place of everything that hugeExponent
-// matches, or nil if there is nothing. If that can be decoded, what was matched are no quantities.
+// defuse returns the JSON with all matches of hugeExponent replaced, or nil if there are none. If the
+// result can be decoded, the matches are not quantities.
 func defuse(data []byte) []byte {
 	if !hasHugeExponent(data) {
 		return nil
@@ -46,7 +48,7 @@ func defuse(data []byte) []byte {
 	decoder.UseNumber()
 	var tree any
 	if decoder.Decode(&tree) != nil {
-		return nil // nobody parses that
+		return nil // invalid JSON is an error anyway
 	}
 	defused, err := json.Marshal(withoutHugeExponents(tree))
 	if err != nil {
@@ -55,8 +57,8 @@ func defuse(data []byte) []byte {
 	return defused
 }
 
-// hasHugeExponent tells whether there may be anything for hugeExponent to match. It looks at all
-// that a watch brings, so it must be quick.
+// hasHugeExponent returns whether the JSON may have a match of hugeExponent. It reads everything that a
+// watch delivers, so it must be fast.
 func hasHugeExponent(data []byte) bool {
 	for i := 1; i < len(data)-3; i++ {
 		if data[i]|0x20 != 'e' || !isDecimal(data[i-1]) {
@@ -81,8 +83,8 @@ func hasHugeExponent(data []byte) bool {
 
 func isDecimal(b byte) bool { return '0' <= b && b <= '9' || b == '.' }
 
-// endsValue tells whether a byte of JSON is beside a string or a number, or may be white space,
-// which has bytes above ASCII, too, and escapes.
+// endsValue returns whether a byte of JSON delimits a string or a number, or may be part of white
+// space, which includes bytes above ASCII and escapes.
 func endsValue(b byte) bool {
 	return b >= utf8.RuneSelf || strings.IndexByte("\":,[]{} \t\r\n\\", b) >= 0
 }

@@ -1,4 +1,4 @@
-package controller
+package rayclient
 
 import (
 	"context"
@@ -12,24 +12,24 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	rayinformers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions"
 )
 
-// stage is an API server that a test plays itself. Each request waits for its answer.
-type stage struct {
+// scriptedServer is an API server whose responses a test sends. Each request waits for its response.
+type scriptedServer struct {
 	t        *testing.T
 	requests chan url.Values
 	answers  chan *http.Response
 }
 
-// RoundTrip makes the stage the transport of a client.
-func (s *stage) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip makes the server the transport of a client.
+func (s *scriptedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case s.requests <- r.URL.Query():
 	case <-r.Context().Done():
@@ -44,8 +44,8 @@ func (s *stage) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// answer awaits a request that has some parameters, and answers it.
-func (s *stage) answer(code int, body io.ReadCloser, want map[string]string) {
+// answer waits for a request, checks its parameters, and sends the response.
+func (s *scriptedServer) answer(code int, body io.ReadCloser, want map[string]string) {
 	s.t.Helper()
 	select {
 	case got := <-s.requests:
@@ -55,13 +55,13 @@ func (s *stage) answer(code int, body io.ReadCloser, want map[string]string) {
 			}
 		}
 	case <-time.After(time.Minute):
-		s.t.Fatal("the request did not come")
+		s.t.Fatal("there was no request")
 	}
 	s.answers <- &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {runtime.ContentTypeJSON}}, Body: body}
 }
 
-// stream answers a request with a watch, and returns where its events are to be written.
-func (s *stage) stream(want map[string]string) io.Writer {
+// stream responds to a request with a watch, and returns the writer of its events.
+func (s *scriptedServer) stream(want map[string]string) io.Writer {
 	s.t.Helper()
 	reader, writer := io.Pipe()
 	s.t.Cleanup(func() { writer.Close() })
@@ -73,15 +73,15 @@ func text(format string, args ...any) io.ReadCloser {
 	return io.NopCloser(strings.NewReader(fmt.Sprintf(format, args...)))
 }
 
-// newStage returns a stage, and an informer of Rays that plays on it.
-func newStage(t *testing.T) (*stage, cache.SharedIndexInformer) {
+// newScriptedServer returns a server, and an informer of Rays that sends requests to it.
+func newScriptedServer(t *testing.T) (*scriptedServer, cache.SharedIndexInformer) {
 	t.Helper()
-	s := &stage{t: t, requests: make(chan url.Values), answers: make(chan *http.Response)}
-	client, err := NewRayClient(&rest.Config{Host: "http://stage", Transport: s, QPS: -1})
+	s := &scriptedServer{t: t, requests: make(chan url.Values), answers: make(chan *http.Response)}
+	client, err := New(&rest.Config{Host: "http://scripted", Transport: s, QPS: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	informer := newScope(nil, client, metav1.NamespaceAll).rays.Informer()
+	informer := rayinformers.NewSharedInformerFactory(client, 0).Ray().V1().Rays().Informer()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -96,8 +96,8 @@ func newStage(t *testing.T) (*stage, cache.SharedIndexInformer) {
 }
 
 const (
-	goodSpec   = `{"head":{"replicas":1}}`
-	brokenSpec = `{"head":{"replicas":"two"}}`
+	decodableSpec   = `{"head":{"replicas":1}}`
+	undecodableSpec = `{"head":{"replicas":"two"}}`
 )
 
 func rayText(name string, version int, spec string) string {
@@ -108,12 +108,12 @@ func frame(kind, object string) string {
 	return fmt.Sprintf(`{"type":%q,"object":%s}`, kind, object) + "\n"
 }
 
-// end is the bookmark that ends the list in a watch.
+// end is the bookmark after the initial events of a watch.
 func end(version int) string {
 	return frame("BOOKMARK", fmt.Sprintf(`{"kind":"Ray","apiVersion":"ray.kubeflow.org/v1","metadata":{"resourceVersion":"%d","annotations":{"k8s.io/initial-events-end":"true"}},"spec":{"head":{"template":{}}}}`, version))
 }
 
-// awaitCache waits until the cache has some Rays, as "NAME VERSION" with a "!" if it is unreadable.
+// awaitCache waits until the cache has some Rays, as "NAME VERSION" with a "!" if it is undecodable.
 func awaitCache(t *testing.T, informer cache.SharedIndexInformer, want ...string) {
 	t.Helper()
 	var diff string
@@ -122,7 +122,7 @@ func awaitCache(t *testing.T, informer cache.SharedIndexInformer, want ...string
 		for _, item := range informer.GetStore().List() {
 			ray := item.(*rayv1.Ray) //nolint:errcheck,forcetypeassert // an informer of Rays
 			line := ray.Name + " " + ray.ResourceVersion
-			if _, unreadable := ray.Annotations[annotationUnreadable]; unreadable {
+			if _, undecodable := Undecodable(ray); undecodable {
 				line += "!"
 			}
 			got = append(got, line)
@@ -145,15 +145,15 @@ func write(t *testing.T, to io.Writer, frames ...string) {
 	}
 }
 
-// TestWatchList has an unreadable Ray in each frame of a watch where one can be.
+// TestWatchList sends an undecodable Ray in every kind of frame of a watch.
 func TestWatchList(t *testing.T) {
-	s, informer := newStage(t)
+	s, informer := newScriptedServer(t)
 	streaming := map[string]string{"watch": "true", "sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
 
 	watch := s.stream(streaming)
 	write(t, watch,
-		frame("ADDED", rayText("a", 1, brokenSpec)),
-		frame("ADDED", rayText("b", 2, goodSpec)),
+		frame("ADDED", rayText("a", 1, undecodableSpec)),
+		frame("ADDED", rayText("b", 2, decodableSpec)),
 		end(10))
 	awaitCache(t, informer, "a 1!", "b 2")
 	if got := informer.LastSyncResourceVersion(); got != "10" {
@@ -161,35 +161,34 @@ func TestWatchList(t *testing.T) {
 	}
 
 	write(t, watch,
-		frame("MODIFIED", rayText("a", 11, goodSpec)),
-		frame("MODIFIED", rayText("b", 12, brokenSpec)),
-		frame("ADDED", rayText("c", 13, brokenSpec)),
-		frame("ADDED", rayText("d", 14, goodSpec)))
+		frame("MODIFIED", rayText("a", 11, decodableSpec)),
+		frame("MODIFIED", rayText("b", 12, undecodableSpec)),
+		frame("ADDED", rayText("c", 13, undecodableSpec)),
+		frame("ADDED", rayText("d", 14, decodableSpec)))
 	awaitCache(t, informer, "a 11", "b 12!", "c 13!", "d 14")
-	write(t, watch, frame("DELETED", rayText("c", 15, brokenSpec)))
+	write(t, watch, frame("DELETED", rayText("c", 15, undecodableSpec)))
 	awaitCache(t, informer, "a 11", "b 12!", "d 14")
 
-	// What is too old ends the watch, and all is listed anew.
+	// An expired resourceVersion ends the watch, and the informer lists again.
 	write(t, watch, frame("ERROR", `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"Expired","message":"too old","code":410}`))
 	watch = s.stream(streaming)
-	write(t, watch, frame("ADDED", rayText("e", 20, brokenSpec)), end(20))
+	write(t, watch, frame("ADDED", rayText("e", 20, undecodableSpec)), end(20))
 	awaitCache(t, informer, "e 20!")
 }
 
-// TestListPages has unreadable Rays in a list that comes in pages, as from a server that
-// does not stream lists.
+// TestListPages sends undecodable Rays in a paged list, as a server does that does not stream lists.
 func TestListPages(t *testing.T) {
-	s, informer := newStage(t)
+	s, informer := newScriptedServer(t)
 	page := func(metadata string, rays ...string) io.ReadCloser {
 		return text(`{"kind":"RayList","apiVersion":"ray.kubeflow.org/v1","metadata":%s,"items":[%s]}`, metadata, strings.Join(rays, ","))
 	}
 	s.answer(http.StatusUnprocessableEntity, text(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`), map[string]string{"sendInitialEvents": "true"})
-	s.answer(http.StatusOK, page(`{"resourceVersion":"30","continue":"more","remainingItemCount":2}`, rayText("a", 1, goodSpec), rayText("b", 2, brokenSpec)),
+	s.answer(http.StatusOK, page(`{"resourceVersion":"30","continue":"more","remainingItemCount":2}`, rayText("a", 1, decodableSpec), rayText("b", 2, undecodableSpec)),
 		map[string]string{"watch": "", "limit": "500", "continue": ""})
-	s.answer(http.StatusOK, page(`{"resourceVersion":"30"}`, rayText("c", 3, brokenSpec), rayText("d", 4, goodSpec)),
+	s.answer(http.StatusOK, page(`{"resourceVersion":"30"}`, rayText("c", 3, undecodableSpec), rayText("d", 4, decodableSpec)),
 		map[string]string{"limit": "500", "continue": "more"})
 	awaitCache(t, informer, "a 1", "b 2!", "c 3!", "d 4")
 	watch := s.stream(map[string]string{"watch": "true", "resourceVersion": "30", "allowWatchBookmarks": "true", "sendInitialEvents": ""})
-	write(t, watch, frame("MODIFIED", rayText("d", 31, brokenSpec)))
+	write(t, watch, frame("MODIFIED", rayText("d", 31, undecodableSpec)))
 	awaitCache(t, informer, "a 1", "b 2!", "c 3!", "d 31!")
 }

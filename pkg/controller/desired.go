@@ -1,0 +1,199 @@
+package controller
+
+import (
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/podtemplate"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// The functions in this file are pure. They take a child as observed, with the record of what was last
+// applied to it, and return the child as desired and which parts of it differ; if none does, nothing is
+// to be written. They do not change what the operator does not manage.
+
+// newService returns a Ray's Service, to be created.
+func newService(ray *rayv1.Ray) *corev1.Service {
+	service := resources.NewService(ray)
+	(&lastApplied{RayGeneration: ray.Generation}).writeTo(service)
+	return service
+}
+
+// desiredService returns the Service of a Ray as desired. With keepPorts it does not change the ports.
+func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastApplied, keepPorts bool) (*corev1.Service, []string) {
+	desired := resources.NewService(ray)
+	var diff []string
+	if !containsLabels(observed.Labels, desired.Labels) {
+		diff = append(diff, "labels")
+	}
+	if !recorded.isValid(ray) {
+		diff = append(diff, "annotations")
+	}
+	if observed.Spec.Type != desired.Spec.Type {
+		diff = append(diff, "type")
+	}
+	if !maps.Equal(observed.Spec.Selector, desired.Spec.Selector) {
+		diff = append(diff, "selector")
+	}
+	setPorts := !keepPorts && !slices.EqualFunc(observed.Spec.Ports, desired.Spec.Ports, equalPort)
+	if setPorts {
+		diff = append(diff, "ports")
+	}
+	if len(diff) == 0 {
+		return observed, nil
+	}
+
+	next := observed.DeepCopy()
+	next.Labels = labels.Merge(observed.Labels, desired.Labels)
+	if observed.Spec.Type != desired.Spec.Type {
+		// The API server rejects an update in which these are set without type LoadBalancer.
+		next.Spec.LoadBalancerSourceRanges = nil
+		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
+	}
+	next.Spec.Type, next.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
+	if setPorts {
+		next.Spec.Ports = desired.Spec.Ports
+	}
+	current := *recorded
+	current.RayGeneration = ray.Generation
+	current.writeTo(next)
+	return next, diff
+}
+
+// equalPort compares the fields of a port that the operator sets. Other clients may set the rest.
+func equalPort(observed, desired corev1.ServicePort) bool {
+	return observed.Name == desired.Name && observed.Protocol == desired.Protocol &&
+		observed.Port == desired.Port && observed.TargetPort == desired.TargetPort
+}
+
+// newDeployment returns the Deployment of a group, to be created.
+func newDeployment(ray *rayv1.Ray, group resources.Group) *appsv1.Deployment {
+	deployment := resources.NewDeployment(ray, group)
+	newLastApplied(ray, group, deployment).writeTo(deployment)
+	return deployment
+}
+
+// newLastApplied returns the record of a Deployment as it is rendered, with the generation of a new object.
+func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Deployment) *lastApplied {
+	return &lastApplied{
+		RayGeneration: ray.Generation,
+		Generation:    1,
+		Inputs:        resources.InputsHash(group),
+		Rendering:     resources.Hash(&rendered.Spec.Template),
+	}
+}
+
+// desiredDeployment returns the Deployment of a group as desired.
+func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
+	changed := recorded.Generation != observed.Generation
+	if !changed && recorded.RayGeneration == ray.Generation {
+		// Only labels can differ, since they do not change the generation. Nothing is rendered.
+		return desiredLabels(observed, resources.Labels(ray, group.Role))
+	}
+
+	desired := resources.NewDeployment(ray, group)
+	current := newLastApplied(ray, group, desired)
+	next := observed.DeepCopy()
+	var diff []string
+	if !containsLabels(observed.Labels, desired.Labels) {
+		next.Labels = labels.Merge(observed.Labels, desired.Labels)
+		diff = append(diff, "labels")
+	}
+	if observed.Spec.Replicas == nil || *observed.Spec.Replicas != group.Replicas {
+		next.Spec.Replicas = desired.Spec.Replicas
+		diff = append(diff, "replicas")
+	}
+	if observed.Spec.Strategy.Type != desired.Spec.Strategy.Type {
+		next.Spec.Strategy = desired.Spec.Strategy
+		diff = append(diff, "strategy")
+	}
+	complete := recorded.Generation != 0 && recorded.isValid(ray)
+	switch decideTemplate(ray, recorded, current, changed, observed, desired) {
+	case keepTemplate:
+		current.Inputs, current.Rendering = recorded.Inputs, recorded.Rendering
+	case recordTemplate:
+		complete = false
+	case revertTemplate:
+		next.Spec.Template = podtemplate.Merge(&observed.Spec.Template, &desired.Spec.Template)
+		diff = append(diff, "template")
+	case replaceTemplate:
+		next.Spec.Template = desired.Spec.Template
+		diff = append(diff, "template")
+	}
+	if !complete {
+		diff = append(diff, "annotations")
+	}
+	if len(diff) == 0 {
+		return observed, nil
+	}
+	current.Generation = observed.Generation + 1 // the record is an annotation, so the write increments it
+	current.AdmissionOverride = recorded.AdmissionOverride
+	current.writeTo(next)
+	return next, diff
+}
+
+// desiredLabels is desiredDeployment for a Deployment of which only the labels can differ.
+func desiredLabels(observed *appsv1.Deployment, desired map[string]string) (*appsv1.Deployment, []string) {
+	if containsLabels(observed.Labels, desired) {
+		return observed, nil
+	}
+	next := observed.DeepCopy()
+	next.Labels = labels.Merge(observed.Labels, desired)
+	return next, []string{"labels"}
+}
+
+// templateDecision is what to do with the Pod template of a Deployment.
+type templateDecision int
+
+const (
+	// keepTemplate keeps the observed template.
+	keepTemplate templateDecision = iota
+	// recordTemplate keeps it as well, and corrects its record.
+	recordTemplate
+	// revertTemplate reverts changes by other clients, and keeps what they added.
+	revertTemplate
+	// replaceTemplate replaces it by a new rendering.
+	replaceTemplate
+)
+
+// decideTemplate decides what to do with the Pod template of a Deployment. The records are those of the
+// last write and of a write now; changed says whether another client changed the Deployment since. A
+// template is replaced only if the user changed its inputs: anything else must not restart Pods.
+func decideTemplate(ray *rayv1.Ray, recorded, current *lastApplied, changed bool, observed, desired *appsv1.Deployment) templateDecision {
+	sameInputs, sameRendering := recorded.Inputs == current.Inputs, recorded.Rendering == current.Rendering
+	known := recorded.Inputs != "" && recorded.Rendering != "" && recorded.isValid(ray)
+
+	switch {
+	case known && !sameInputs && recorded.RayGeneration < ray.Generation:
+		return replaceTemplate
+	case known && !changed:
+		// As the operator wrote it, or as admission stored it.
+		return keepTemplate
+	case podtemplate.Contains(&observed.Spec.Template, &desired.Spec.Template):
+		if known && sameInputs && sameRendering {
+			return keepTemplate
+		}
+		return recordTemplate
+	case known && !sameRendering:
+		// Another version of the operator rendered it. This version does not know what that one set,
+		// and keeps the template until the user changes it.
+		return keepTemplate
+	default:
+		return revertTemplate
+	}
+}
+
+// containsLabels returns whether an object has all desired labels.
+func containsLabels(observed, desired map[string]string) bool {
+	for key, value := range desired {
+		if got, found := observed[key]; !found || got != value {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// lastApplied is the record of what the operator last applied to a child. It is stored with the child,
+// in the annotation AnnotationLastApplied, so that a restart of the operator changes nothing.
+type lastApplied struct {
+	// RayGeneration is the generation of the Ray that the child was last written for.
+	RayGeneration int64 `json:"rayGeneration"`
+	// Generation is the metadata.generation of a Deployment after the operator's last write. The API
+	// server increments it with every change of the spec or the annotations. While it is unchanged, no
+	// other client has changed the Deployment, and all differences are due to admission.
+	Generation int64 `json:"generation,omitempty"`
+	// Inputs is the hash of the user's inputs of the group.
+	Inputs string `json:"inputs,omitempty"`
+	// Rendering is the hash of the Pod template that was rendered from them.
+	Rendering string `json:"rendering,omitempty"`
+	// AdmissionOverride is the last update that admission changed back.
+	AdmissionOverride *admissionOverride `json:"admissionOverride,omitempty"`
+}
+
+// admissionOverride is a difference between what the operator sent and what admission stored. The
+// operator accepts the stored values, and does not send the same update again.
+type admissionOverride struct {
+	// Accepted is a JSON merge patch with the values that admission set.
+	Accepted json.RawMessage `json:"accepted,omitempty"`
+	// Desired is a JSON merge patch with the values that the operator sent.
+	Desired json.RawMessage `json:"desired,omitempty"`
+	// Hash replaces the patches if they exceed maxOverride.
+	Hash string `json:"hash,omitempty"`
+}
+
+// maxOverride is the length limit, in bytes, of each patch in an admissionOverride: annotations
+// have a limit of 256 KiB in total.
+const maxOverride = 4096
+
+// readLastApplied returns the record of a child. It is zero if there is none or it is invalid.
+func readLastApplied(child metav1.Object) lastApplied {
+	var r lastApplied
+	value, found := child.GetAnnotations()[rayv1.AnnotationLastApplied]
+	if !found || json.Unmarshal([]byte(value), &r) != nil {
+		return lastApplied{}
+	}
+	return r
+}
+
+// writeTo stores the record in a child. It replaces the child's map of annotations.
+func (r *lastApplied) writeTo(child metav1.Object) {
+	annotations := map[string]string{}
+	for key, value := range child.GetAnnotations() {
+		annotations[key] = value
+	}
+	annotations[rayv1.AnnotationLastApplied] = string(encode(r))
+	child.SetAnnotations(annotations)
+}
+
+// isValid returns whether a child was last written for a generation that its Ray has had. Otherwise
+// the cached Ray is stale, or another client has changed the record.
+func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
+	return 0 < r.RayGeneration && r.RayGeneration <= ray.Generation
+}
+
+// overrides returns whether the record has this admissionOverride.
+func (r *lastApplied) overrides(override *admissionOverride) bool {
+	return r.AdmissionOverride != nil && string(encode(r.AdmissionOverride)) == string(encode(override))
+}
+
+// newOverride returns the difference between what is stored and what was sent. Fields that are equal
+// have no influence, such as one that admission sets anew at each write.
+func newOverride[T any](stored, sent T) *admissionOverride {
+	override := &admissionOverride{Accepted: mergePatch(sent, stored), Desired: mergePatch(stored, sent)}
+	if len(override.Accepted) > maxOverride || len(override.Desired) > maxOverride {
+		return &admissionOverride{Hash: resources.Hash(override)}
+	}
+	return override
+}
+
+// mergePatch returns the JSON merge patch from one object to another.
+func mergePatch[T any](from, to T) []byte {
+	patch, err := jsonpatch.CreateMergePatch(encode(from), encode(to))
+	if err != nil {
+		panic(fmt.Sprintf("comparing two JSON objects: %v", err))
+	}
+	return patch
+}
+
+// encode returns the JSON encoding of a value.
+func encode(value any) []byte {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("encoding %T: %v", value, err)) // as in resources.Hash
+	}
+	return data
+}

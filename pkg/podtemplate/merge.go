@@ -1,0 +1,64 @@
+package podtemplate
+
+import (
+	"reflect"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
+)
+
+// Merge returns the desired template with what other clients added to the observed one: labels,
+// annotations, containers, volumes, and fields of the Pod that are unset in the desired template.
+func Merge(observed, desired *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	merged := *desired.DeepCopy()
+	merged.Labels = labels.Merge(observed.Labels, desired.Labels)
+	merged.Annotations = labels.Merge(observed.Annotations, desired.Annotations)
+
+	spec := &merged.Spec
+	spec.Containers = mergeContainers(observed.Spec.Containers, desired.Spec.Containers)
+	spec.InitContainers = mergeContainers(observed.Spec.InitContainers, desired.Spec.InitContainers)
+	spec.Volumes = appendMissing(spec.Volumes, observed.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
+
+	if spec.ServiceAccountName == "" {
+		// If both names of the ServiceAccount are set, the API server uses this one.
+		spec.ServiceAccountName = spec.DeprecatedServiceAccount
+	}
+	fields, added := reflect.ValueOf(spec).Elem(), reflect.ValueOf(&observed.Spec).Elem()
+	for i := range fields.NumField() {
+		if fields.Field(i).IsZero() {
+			fields.Field(i).Set(added.Field(i))
+		}
+	}
+	return merged
+}
+
+// mergeContainers returns the desired containers, followed by those that other clients added. A
+// container is kept as observed if it contains all that is desired.
+func mergeContainers(observed, desired []corev1.Container) []corev1.Container {
+	merged := make([]corev1.Container, 0, len(observed))
+	for i := range desired {
+		container := &desired[i]
+		for j := range observed {
+			if observed[j].Name == desired[i].Name && Contains(&observed[j], &desired[i]) {
+				container = &observed[j]
+			}
+		}
+		merged = append(merged, *container.DeepCopy())
+	}
+	return appendMissing(merged, observed, func(c corev1.Container) string { return c.Name })
+}
+
+// appendMissing appends to items those of another list with a name that items lack.
+func appendMissing[T any](items, added []T, name func(T) string) []T {
+	names := sets.New[string]()
+	for _, item := range items {
+		names.Insert(name(item))
+	}
+	for _, item := range added {
+		if !names.Has(name(item)) {
+			items = append(items, item)
+		}
+	}
+	return items
+}

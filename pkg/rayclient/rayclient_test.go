@@ -1,0 +1,108 @@
+package rayclient
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// decode decodes as the client does.
+func decode(data []byte) (runtime.Object, error) {
+	info, _ := runtime.SerializerInfoForMediaType(Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
+	object, _, err := Codecs.DecoderToVersion(info.Serializer, rayv1.SchemeGroupVersion).Decode(data, &rayv1.SchemeGroupVersionKind, nil)
+	return object, err
+}
+
+func decodeRay(t testing.TB, data []byte) *rayv1.Ray {
+	t.Helper()
+	object, err := decode(data)
+	ray, ok := object.(*rayv1.Ray)
+	if err != nil || !ok {
+		t.Fatalf("decoding %s: got %T, %v", data, object, err)
+	}
+	return ray
+}
+
+const replicasMessage = `spec.head.replicas cannot be decoded: json: cannot unmarshal string into Go struct field HeadSpec.head.replicas of type int32`
+
+func TestDecode(t *testing.T) {
+	tests := []struct {
+		name string
+		data string
+		// want is a part of the message, "" if the Ray can be read.
+		want string
+	}{
+		{name: "good", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":3}}`},
+		{name: "number", data: `{"spec":{"head":{"replicas":"two"}}}`, want: replicasMessage},
+		{name: "too large", data: `{"spec":{"worker":{"replicas":4294967296}}}`, want: "spec.worker.replicas cannot be decoded: json: cannot unmarshal number 4294967296"},
+		{name: "fraction", data: `{"spec":{"worker":{"replicas":1.5}}}`, want: "spec.worker.replicas cannot be decoded: "},
+		{
+			name: "a quantity, whose error does not name the field",
+			data: `{"spec":{"head":{"template":{"spec":{"containers":[{"name":"a"},{"resources":{"limits":{"cpu":"1","memory":"much"}}}]}}}}}`,
+			want: "spec.head.template.spec.containers[1].resources.limits.memory cannot be decoded: quantities must match",
+		},
+		{name: "time", data: `{"spec":{"head":{"template":{"metadata":{"creationTimestamp":"noon"}}}}}`, want: "spec.head.template.metadata.creationTimestamp cannot be decoded: parsing time"},
+		{name: "list for an object", data: `{"spec":{"head":[{"replicas":1}]}}`, want: "spec.head cannot be decoded: json: cannot unmarshal array"},
+		{name: "object for a list", data: `{"spec":{"head":{"template":{"spec":{"containers":{"name":"a"}}}}}}`, want: "spec.head.template.spec.containers cannot be decoded: json: cannot unmarshal object"},
+		{name: "all of it", data: `{"spec":"none"}`, want: "spec cannot be decoded: json: cannot unmarshal string"},
+		{name: "the first of two in the order of their names", data: `{"spec":{"worker":[],"head":{"replicas":true}}}`, want: "spec.head.replicas cannot be decoded: json: cannot unmarshal bool"},
+		{name: "what nobody knows is skipped", data: `{"spec":{"extra":[[{}]],"head":{"replicas":1,"nodes":"two"}}}`},
+		{name: "a broken status is as good as none", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":"x"}}`},
+		{name: "only a broken status", data: `{"status":"fine"}`},
+		{name: "neither", data: `{"spec":7,"status":[]}`, want: "spec cannot be decoded: json: cannot unmarshal number"},
+		{name: "null", data: `{"spec":null,"status":7}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ray := decodeRay(t, []byte(`{"metadata":{"name":"a","uid":"u","generation":3,"annotations":{"mine":"1"}},`+test.data[1:]))
+			got, found := ray.Annotations[annotationUndecodable]
+			if found != (test.want != "") || !strings.Contains(got, test.want) {
+				t.Errorf("marked %t with %q, want %q", found, got, test.want)
+			}
+			delete(ray.Annotations, annotationUndecodable)
+			want := metav1.ObjectMeta{Name: "a", UID: "u", Generation: 3, Annotations: map[string]string{"mine": "1"}}
+			if diff := cmp.Diff(want, ray.ObjectMeta); diff != "" {
+				t.Errorf("metadata (-want +got):\n%s", diff)
+			}
+			if test.want != "" && !cmp.Equal(ray.Spec, rayv1.RaySpec{}) {
+				t.Errorf("a part of the spec is left: %v", ray.Spec)
+			}
+		})
+	}
+}
+
+// TestDecodeIntoUsedRay has the decoder fill what has had another content.
+func TestDecodeIntoUsedRay(t *testing.T) {
+	info, _ := runtime.SerializerInfoForMediaType(Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
+	into := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"of": "another"}}, Status: rayv1.RayStatus{ObservedGeneration: 1}}
+	got, _, err := Codecs.DecoderToVersion(info.Serializer, rayv1.SchemeGroupVersion).Decode([]byte(`{"metadata":{"name":"a"},"spec":1}`), nil, into)
+	if err != nil || got != into || into.Labels != nil || into.Name != "a" || into.Status.ObservedGeneration != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// TestInvalidResponses has responses that no API server sends. They are errors.
+func TestInvalidResponses(t *testing.T) {
+	for _, data := range []string{
+		`{`, `7`, `{"metadata":"none","spec":1}`, `{"kind":"RayList","items":7}`,
+		`{"kind":"RayList","items":[{"metadata":{"name":"a"},"spec":1},{"metadata":7}]}`,
+		`{"kind":"Status","apiVersion":"v1","code":"x"}`,
+	} {
+		if got, err := decode([]byte(data)); err == nil {
+			t.Errorf("%s was decoded to %v", data, got)
+		}
+	}
+}
+
+// TestMark ensures that no client can set the mark.
+func TestMark(t *testing.T) {
+	if len(validation.IsQualifiedName(annotationUndecodable)) == 0 {
+		t.Errorf("%q is a valid annotation", annotationUndecodable)
+	}
+}

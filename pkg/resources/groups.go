@@ -1,0 +1,48 @@
+package resources
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// Group is a group of Ray nodes that have the same template. Each group has a Deployment.
+type Group struct {
+	// Name identifies the group in its Ray, and in messages.
+	Name string
+	// Role is the role of the group's nodes.
+	Role rayv1.Role
+	// Replicas is the number of desired nodes.
+	Replicas int32
+	// Template is the user's Pod template. It is part of the Ray and must not be changed.
+	Template *corev1.PodTemplateSpec
+}
+
+// Groups returns the groups that a Ray's spec has, the head first.
+func Groups(ray *rayv1.Ray) []Group {
+	head := &ray.Spec.Head
+	groups := make([]Group, 1, 2)
+	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template}
+	if worker := ray.Spec.Worker; worker != nil {
+		groups = append(groups, Group{string(rayv1.RoleWorker), rayv1.RoleWorker, replicas(worker.Replicas), &worker.Template})
+	}
+	return groups
+}
+
+// RemovedGroups returns the groups that an earlier spec of the Ray may have had. Only their names
+// and roles are set.
+func RemovedGroups(ray *rayv1.Ray) []Group {
+	if ray.Spec.Worker != nil {
+		return nil
+	}
+	return []Group{{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker}}
+}
+
+// replicas returns the value of a field replicas. Its default is in the schema, but a Ray may have
+// been stored under a schema without it.
+func replicas(field *int32) int32 {
+	if field == nil {
+		return 1
+	}
+	return *field
+}
