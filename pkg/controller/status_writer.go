@@ -72,9 +72,9 @@ type statusRecord struct {
 	reported sets.Set[problemKey]
 	// sent is the last status that was sent, until the cache shows it.
 	sent *rayv1.RayStatus
-	// altered is set if the API server stored another status than sent: a CustomResourceDefinition
-	// that is older than the operator lacks a field, or admission changes one.
-	altered bool
+	// altered is the last status that was sent if the API server stored another one: a
+	// CustomResourceDefinition that is older than the operator lacks a field, or admission changes one.
+	altered *rayv1.RayStatus
 	// rejected is the resourceVersion of the Ray whose status the API server rejected: under today's
 	// schema a rule fails for the stored spec, or admission rejects it for a while.
 	rejected      string
@@ -118,7 +118,7 @@ func (w *statusWriter) decide(ray *rayv1.Ray, status *rayv1.RayStatus, problems 
 	defer w.mu.Unlock()
 	r := w.of(cache.MetaObjectToName(ray))
 	switch {
-	case reflect.DeepEqual(&ray.Status, status), r.altered && equalExceptTimes(r.sent, status):
+	case reflect.DeepEqual(&ray.Status, status), r.altered != nil && equalExceptTimes(r.altered, status):
 		w.endDelay(r)
 		return false, 0
 	case r.rejected == ray.ResourceVersion && now.Before(r.rejectedUntil):
@@ -203,10 +203,9 @@ func (w *statusWriter) send(ctx context.Context, ray *rayv1.Ray, status *rayv1.R
 		return rejectionInterval, nil
 	}
 	w.consistency.WroteAt(key, rayResource, stored.ResourceVersion)
-	r.rejected = ""
-	r.altered = !equality.Semantic.DeepEqual(&stored.Status, status)
-	if r.altered {
-		r.sent = status
+	r.rejected, r.altered = "", nil
+	if !equality.Semantic.DeepEqual(&stored.Status, status) {
+		r.altered = status
 		klog.FromContext(ctx).Info("The API server stored another status than it was sent; check whether the CustomResourceDefinition is older than the operator")
 	}
 	klog.FromContext(ctx).V(2).Info("Updated", "kind", "status of Ray", "name", ray.Name)
@@ -246,7 +245,7 @@ func (w *statusWriter) isOwnUpdate(before, after *rayv1.Ray) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.records[cache.MetaObjectToName(after)]
-	if r == nil || r.sent == nil || r.altered || !equality.Semantic.DeepEqual(r.sent, &after.Status) {
+	if r == nil || r.sent == nil || !equality.Semantic.DeepEqual(r.sent, &after.Status) {
 		return false
 	}
 	r.sent = nil
