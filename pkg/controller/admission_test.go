@@ -96,7 +96,7 @@ func TestAdmissionIsNotFought(t *testing.T) {
 			prepare:    admit(mirrorImages),
 			change:     changeWorker(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) }),
 			wantWrites: []string{updateWorker},
-			wantEvents: restored("deployment sample-cluster-worker", "replicas, template"),
+			wantEvents: reverted("deployment sample-cluster-worker", "replicas, template"),
 		},
 	})
 }
@@ -113,16 +113,16 @@ func TestCappedReplicas(t *testing.T) {
 	if got, want := f.health(), "False RolloutIncomplete: worker: 2 of 3 available"; got != want {
 		t.Errorf("Health is %q, want %q", got, want)
 	}
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 	f.restart()
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 	f.deliver()
 	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{
 		"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas",
 	})
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }
 
 // TestAdmissionInsists has admissions that undo an update as a whole. Only trying shows that:
@@ -143,11 +143,11 @@ func TestAdmissionInsists(t *testing.T) {
 			f.rollOut()
 			f.converge()
 			f.takeEvents()
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 			f.restart()
 			f.takeWrites()
 			f.checkSync(nil, nil, nil)
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 
 			f.editRay(func(ray *rayv1.Ray) {
 				ray.Spec.Head.Template.Spec.Containers[0].Ports[1].ContainerPort = 7777
@@ -165,7 +165,7 @@ func TestAdmissionInsists(t *testing.T) {
 			if got := f.service().Spec.Ports[1].Port; got != 7777 {
 				t.Errorf("the Service's port is %d, want the user's", got)
 			}
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestAdmissionThatStamps(t *testing.T) {
 	f.rollOut()
 	f.converge()
 	f.takeEvents()
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }
 
 // TestUnlabelledChildIsLookedAtAgain has admission take the label by which children are

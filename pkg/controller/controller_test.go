@@ -108,7 +108,7 @@ func TestRetries(t *testing.T) {
 // TestPanic has a defect that one Ray meets: its sync fails, and the next goes on.
 func TestPanic(t *testing.T) {
 	f := newFixture(t)
-	f.server.refuse = func(string) *apierrors.StatusError { panic("a defect") }
+	f.server.reject = func(string) *apierrors.StatusError { panic("a defect") }
 	_, err := f.controller.syncSafely(f.context(), sampleKey)
 	if err == nil || !strings.Contains(err.Error(), "a defect") {
 		t.Errorf("the sync returned %v, want the panic", err)
@@ -120,7 +120,7 @@ func TestPanic(t *testing.T) {
 	if diff := cmp.Diff([]string{"default/sample-cluster rate limited"}, f.queue.asked); diff != "" {
 		t.Errorf("requests to sync again (-want +got):\n%s", diff)
 	}
-	f.server.refuse = nil
+	f.server.reject = nil
 	f.queue.Add(sampleKey)
 	f.controller.processNextWorkItem(f.context())
 	if f.service() == nil {

@@ -20,9 +20,9 @@ func overQuota() *apierrors.StatusError {
 
 const overQuotaMessage = `children "x" is forbidden: exceeded quota: q`
 
-// refuse makes the server refuse some writes.
-func (f *fixture) refuse(err *apierrors.StatusError, writes ...string) {
-	f.server.refuse = func(write string) *apierrors.StatusError {
+// reject makes the server refuse some writes.
+func (f *fixture) reject(err *apierrors.StatusError, writes ...string) {
+	f.server.reject = func(write string) *apierrors.StatusError {
 		for _, refused := range writes {
 			if strings.HasPrefix(write, refused) {
 				return err
@@ -117,12 +117,12 @@ func TestRefusedWrites(t *testing.T) {
 				test.before(f)
 			}
 			f.deliver()
-			f.refuse(overQuota(), test.refused)
+			f.reject(overQuota(), test.refused)
 			f.checkRefused(test.wantWrites, test.wantEvent)
-			f.checkRest(apierrors.IsForbidden)
+			f.checkSteadyState(apierrors.IsForbidden)
 			f.checkRestart(apierrors.IsForbidden)
 
-			f.server.refuse = nil
+			f.server.reject = nil
 			f.makeHealthy()
 		})
 	}
@@ -154,41 +154,41 @@ func (f *fixture) checkRefused(wantWrites []string, wantEvent string) {
 
 func TestEveryProblemIsTold(t *testing.T) {
 	f := newFixture(t)
-	f.refuse(overQuota(), "create ")
+	f.reject(overQuota(), "create ")
 	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, createWorker, updateStatus}, []string{
 		"Warning FailedCreate Service \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 		"Warning FailedCreate Deployment \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 		"Warning FailedCreate Deployment \"sample-cluster-worker\" could not be created: " + overQuotaMessage,
 	})
-	f.checkRest(apierrors.IsForbidden)
+	f.checkSteadyState(apierrors.IsForbidden)
 }
 
 // TestProblemIsToldOncePersisted has a problem whose status cannot be written at first.
 func TestProblemIsToldOncePersisted(t *testing.T) {
 	f := newFixture(t)
-	f.refuse(overQuota(), createHead, updateStatus)
+	f.reject(overQuota(), createHead, updateStatus)
 	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, createWorker, updateStatus}, []string{
 		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
 		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
 	})
-	f.refuse(overQuota(), createHead)
+	f.reject(overQuota(), createHead)
 	f.deliver()
 	f.checkSync(apierrors.IsForbidden, []string{createHead, updateStatus}, []string{
 		"Warning FailedCreate Deployment \"sample-cluster-head\" could not be created: " + overQuotaMessage,
 	})
-	f.checkRest(apierrors.IsForbidden)
+	f.checkSteadyState(apierrors.IsForbidden)
 }
 
 // TestRefusalThatLooksLikeLag has an answer to a create, which is never based on an old state.
 func TestRefusalThatLooksLikeLag(t *testing.T) {
 	f := newFixture(t)
-	f.refuse(apierrors.NewNotFound(schema.GroupResource{Resource: "webhooks"}, "x"), createHead)
+	f.reject(apierrors.NewNotFound(schema.GroupResource{Resource: "webhooks"}, "x"), createHead)
 	f.checkSync(apierrors.IsNotFound, []string{createService, createHead, createWorker, updateStatus}, []string{
 		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
 		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
 		`Warning FailedCreate Deployment "sample-cluster-head" could not be created: webhooks "x" not found`,
 	})
-	f.checkRest(apierrors.IsNotFound)
+	f.checkSteadyState(apierrors.IsNotFound)
 }
 
 // TestConflictWithAQuota has a quota that others use at the same time, so that the API server
@@ -197,7 +197,7 @@ func TestConflictWithAQuota(t *testing.T) {
 	busy := apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "quota", errors.New("please try again"))
 	f := newFixture(t)
 	conflicts := 2
-	f.server.refuse = func(write string) *apierrors.StatusError {
+	f.server.reject = func(write string) *apierrors.StatusError {
 		if !strings.HasPrefix(write, createHead) || conflicts == 0 {
 			return nil
 		}
@@ -211,7 +211,7 @@ func TestConflictWithAQuota(t *testing.T) {
 	})
 
 	f = newFixture(t)
-	f.refuse(busy, createHead)
+	f.reject(busy, createHead)
 	if err := f.sync(); !apierrors.IsConflict(err) {
 		t.Errorf("the sync returned %v, want the conflict that stays", err)
 	}
@@ -226,13 +226,13 @@ func TestTerminatingNamespace(t *testing.T) {
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 
 	f := newFixture(t)
-	f.refuse(terminating, "create ")
+	f.reject(terminating, "create ")
 	f.checkSync(nil, []string{createService, createHead, createWorker}, nil)
 
 	f = newHealthyFixture(t)
 	f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 	f.deliver()
-	f.refuse(terminating, "create ")
+	f.reject(terminating, "create ")
 	f.checkSync(nil, []string{createWorker}, nil)
 	if got := f.health(); got != healthy {
 		t.Errorf("Health is %q, want it untouched", got)

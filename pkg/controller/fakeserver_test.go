@@ -36,9 +36,9 @@ type fakeServer struct {
 	admit func(object)
 	// prune takes out of a Ray's status what a schema does not have.
 	prune func(*rayv1.RayStatus)
-	// refuse returns the error with which a write fails, if it is to. It gets the write as
+	// reject returns the error with which a write fails, if it is to. It gets the write as
 	// it is recorded in writes.
-	refuse func(write string) *apierrors.StatusError
+	reject func(write string) *apierrors.StatusError
 	// mangle makes of a Ray what the types cannot hold, before anybody reads it.
 	mangle func(ray map[string]any)
 	// told is told of every write of a client's that was not refused, once it is done.
@@ -198,10 +198,10 @@ func (s *fakeServer) record(method string, id objectID, subresource string) *api
 	}
 	write := verb + " " + resource + " " + id.name
 	s.writes = append(s.writes, write)
-	if s.refuse == nil {
+	if s.reject == nil {
 		return nil
 	}
-	return s.refuse(write)
+	return s.reject(write)
 }
 
 func (s *fakeServer) get(id objectID) (runtime.Object, *apierrors.StatusError) {

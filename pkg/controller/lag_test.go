@@ -129,7 +129,7 @@ func TestOlderGenerations(t *testing.T) {
 				t.Errorf("children (-before +after):\n%s", diff)
 			}
 			f.deliver()
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 		})
 	}
 }
@@ -253,7 +253,7 @@ func TestConflicts(t *testing.T) {
 			f.converge()
 			f.takeEvents()
 			f.restart()
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 		})
 	}
 }
@@ -267,12 +267,12 @@ func (f *fixture) checkTakesUnseenWorkers() {
 	}
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Labels = nil })
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
-	f.refuse(overQuota(), deleteWorker)
+	f.reject(overQuota(), deleteWorker)
 	f.deliver()
 	if err := f.sync(); !apierrors.IsForbidden(err) {
 		f.t.Errorf("the sync returned %v, want that the deletion was refused", err)
 	}
-	f.server.refuse = nil
+	f.server.reject = nil
 	f.converge()
 	if f.deployment(rayv1.RoleWorker) != nil {
 		f.t.Error("the workers are left")
@@ -297,7 +297,7 @@ func TestUnseenChildren(t *testing.T) {
 			t.Errorf("reads %q before the cache has caught up", f.server.reads)
 		}
 		f.deliver()
-		f.checkRest(nil)
+		f.checkSteadyState(nil)
 	})
 	t.Run("a cache without Deployments leads to no second ones", func(t *testing.T) {
 		f := newHealthyFixture(t)
@@ -315,7 +315,7 @@ func TestUnseenChildren(t *testing.T) {
 		f.deliverNext(deploymentResource) // the head, as it was created
 		f.checkSync(isStale, nil, nil)
 		f.deliver()
-		f.checkRest(nil)
+		f.checkSteadyState(nil)
 	})
 	t.Run("children that have lost the label by which they are watched get it back", func(t *testing.T) {
 		f := newHealthyFixture(t)
@@ -324,8 +324,8 @@ func TestUnseenChildren(t *testing.T) {
 		f.deliver()
 		f.checkSync(nil,
 			[]string{updateHead, updateService},
-			restored("deployment sample-cluster-head", "labels", "service sample-cluster-head", "labels"))
-		f.checkRest(nil)
+			reverted("deployment sample-cluster-head", "labels", "service sample-cluster-head", "labels"))
+		f.checkSteadyState(nil)
 	})
 	t.Run("workers that have lost the label are deleted with the rest of them", func(t *testing.T) {
 		f := newHealthyFixture(t)
@@ -334,28 +334,28 @@ func TestUnseenChildren(t *testing.T) {
 		f.deliver()
 		f.checkSync(nil, []string{deleteWorker, updateStatus},
 			[]string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"})
-		f.checkRest(nil)
+		f.checkSteadyState(nil)
 	})
 	t.Run("also if that fails at first", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Labels = nil })
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
 		f.deliver()
-		f.refuse(overQuota(), deleteWorker)
+		f.reject(overQuota(), deleteWorker)
 		f.checkSync(apierrors.IsForbidden, []string{deleteWorker, updateStatus},
 			[]string{"Warning FailedDelete Deployment \"sample-cluster-worker\" could not be deleted: " + overQuotaMessage})
-		f.server.refuse = nil
+		f.server.reject = nil
 		f.deliver()
 		f.checkSync(nil, []string{deleteWorker, updateStatus},
 			[]string{"Normal SuccessfullyDelete Successfully delete the deployment sample-cluster-worker"})
 		if worker := f.ray().Status.Worker; worker != nil {
 			t.Errorf("the status still has workers: %v", worker)
 		}
-		f.checkRest(nil)
+		f.checkSteadyState(nil)
 	})
 	t.Run("also if no status ever told of them, and it fails at first", func(t *testing.T) {
 		f := newFixture(t)
-		f.refuse(overQuota(), updateStatus)
+		f.reject(overQuota(), updateStatus)
 		f.checkTakesUnseenWorkers()
 	})
 	t.Run("a child that is gone between two requests is no failure", func(t *testing.T) {
@@ -372,7 +372,7 @@ func TestUnseenChildren(t *testing.T) {
 		f.deliver()
 		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 		f.checkSync(nil, []string{deleteWorker, updateStatus}, nil)
-		f.checkRest(nil)
+		f.checkSteadyState(nil)
 	})
 	t.Run("a Ray that is gone gets no status, and no event", func(t *testing.T) {
 		f := newHealthyFixture(t)

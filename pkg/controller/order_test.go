@@ -127,5 +127,5 @@ func (f *fixture) checkOutcome() {
 		}
 	}
 	f.restart()
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }

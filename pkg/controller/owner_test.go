@@ -111,7 +111,7 @@ func TestTakenNames(t *testing.T) {
 				if after := f.server.objects[id]; after == nil || after.GetResourceVersion() != before {
 					t.Errorf("the %s was touched", id.name)
 				}
-				f.checkRest(isOnlyBlocked)
+				f.checkSteadyState(isOnlyBlocked)
 
 				// A quota would count every attempt to create it.
 				if err := f.sync(); !isOnlyBlocked(err) || len(f.takeWrites()) > 0 {
@@ -159,7 +159,7 @@ func TestRefusalBesideTakenName(t *testing.T) {
 	f := newFixture(t)
 	f.put(&corev1.Service{ObjectMeta: ownedBy(serviceKey, nil)})
 	f.deliver()
-	f.refuse(overQuota(), createWorker)
+	f.reject(overQuota(), createWorker)
 	if err := f.sync(); !apierrors.IsForbidden(err) || isOnlyBlocked(err) {
 		t.Errorf("the sync returned %v, want the refusal alone", err)
 	}

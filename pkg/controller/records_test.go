@@ -16,8 +16,8 @@ import (
 // records how it was last written. None may restart a Pod, nor be lost on the operator.
 func TestRecordsAreKept(t *testing.T) {
 	const (
-		updated  = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations"
-		reverted = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: revert external changes to its annotations"
+		updateEvent = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations"
+		revertEvent = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: revert external changes to its annotations"
 	)
 	rendered := func(ray *rayv1.Ray) *lastApplied {
 		group := groupOf(ray, rayv1.RoleWorker)
@@ -28,14 +28,14 @@ func TestRecordsAreKept(t *testing.T) {
 		change    func(*lastApplied)
 		wantEvent string
 	}{
-		{"a lost generation of the Ray is recorded again", func(r *lastApplied) { r.RayGeneration = 0 }, updated},
-		{"an invalid generation of the Ray is corrected", func(r *lastApplied) { r.RayGeneration = -1 }, updated},
-		{"a generation that the Ray has yet to reach is corrected", func(r *lastApplied) { r.RayGeneration = 99 }, reverted},
-		{"a lost generation of the Deployment is recorded again", func(r *lastApplied) { r.Generation = 0 }, reverted},
-		{"lost inputs are recorded again", func(r *lastApplied) { r.Inputs = "" }, reverted},
-		{"other inputs are corrected", func(r *lastApplied) { r.Inputs = "x" }, reverted},
-		{"a lost rendering is recorded again", func(r *lastApplied) { r.Rendering = "" }, reverted},
-		{"another rendering of the desired template is corrected", func(r *lastApplied) { r.Rendering = "x" }, reverted},
+		{"a lost generation of the Ray is recorded again", func(r *lastApplied) { r.RayGeneration = 0 }, updateEvent},
+		{"an invalid generation of the Ray is corrected", func(r *lastApplied) { r.RayGeneration = -1 }, updateEvent},
+		{"a generation that the Ray has yet to reach is corrected", func(r *lastApplied) { r.RayGeneration = 99 }, revertEvent},
+		{"a lost generation of the Deployment is recorded again", func(r *lastApplied) { r.Generation = 0 }, revertEvent},
+		{"lost inputs are recorded again", func(r *lastApplied) { r.Inputs = "" }, revertEvent},
+		{"other inputs are corrected", func(r *lastApplied) { r.Inputs = "x" }, revertEvent},
+		{"a lost rendering is recorded again", func(r *lastApplied) { r.Rendering = "" }, revertEvent},
+		{"another rendering of the desired template is corrected", func(r *lastApplied) { r.Rendering = "x" }, revertEvent},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -54,9 +54,9 @@ func TestRecordsAreKept(t *testing.T) {
 			if diff := cmp.Diff(before, f.children()); diff != "" {
 				t.Errorf("children (-before +after):\n%s", diff)
 			}
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 			f.restart()
-			f.checkRest(nil)
+			f.checkSteadyState(nil)
 		})
 	}
 	const changed = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"
@@ -96,7 +96,7 @@ func TestRecordsAreKept(t *testing.T) {
 			},
 			change:     changeWorker(func(d *appsv1.Deployment) { container(d).Image = "other" }),
 			wantWrites: []string{updateWorker},
-			wantEvents: restored("deployment sample-cluster-worker", "template"),
+			wantEvents: reverted("deployment sample-cluster-worker", "template"),
 		},
 		{
 			name: "a change by hand is undone also where the rendering is lost",
@@ -105,7 +105,7 @@ func TestRecordsAreKept(t *testing.T) {
 				container(d).Image = "other"
 			}),
 			wantWrites: []string{updateWorker},
-			wantEvents: restored("deployment sample-cluster-worker", "template"),
+			wantEvents: reverted("deployment sample-cluster-worker", "template"),
 		},
 		{
 			name: "children that have lost all annotations are recorded again",
@@ -139,7 +139,7 @@ func TestRecordsAreKept(t *testing.T) {
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
-			wantEvents:   restored("deployment sample-cluster-worker", "replicas, annotations"),
+			wantEvents:   reverted("deployment sample-cluster-worker", "replicas, annotations"),
 			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(5)) },
 		},
 	})
@@ -202,7 +202,7 @@ func TestUpgrade(t *testing.T) {
 				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(1)) })
 			},
 			wantWrites:   []string{updateWorker},
-			wantEvents:   restored("deployment sample-cluster-worker", "replicas"),
+			wantEvents:   reverted("deployment sample-cluster-worker", "replicas"),
 			wantChildren: func(c *childSet) { rerender(c.Worker) },
 		},
 		{

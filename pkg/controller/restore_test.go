@@ -25,8 +25,8 @@ func changeService(change func(*corev1.Service)) func(*fixture) {
 	return func(f *fixture) { f.editService(change) }
 }
 
-// restored returns the events after parts of children were put back.
-func restored(childrenAndParts ...string) []string {
+// reverted returns the events after parts of children were put back.
+func reverted(childrenAndParts ...string) []string {
 	var events []string
 	for i := 0; i < len(childrenAndParts); i += 2 {
 		events = append(events, "Normal SuccessfullyUpdate Successfully update the "+childrenAndParts[i]+": revert external changes to its "+childrenAndParts[i+1])
@@ -83,7 +83,7 @@ func TestServiceIsPutBack(t *testing.T) {
 			name:       test.name,
 			change:     changeService(test.change),
 			wantWrites: []string{updateService},
-			wantEvents: restored("service sample-cluster-head", test.part),
+			wantEvents: reverted("service sample-cluster-head", test.part),
 			wantHealth: healthy,
 		}})
 	}
@@ -130,7 +130,7 @@ func TestDeploymentIsPutBack(t *testing.T) {
 			prepare:    withZeroValues,
 			change:     changeHead(test.change),
 			wantWrites: []string{updateHead},
-			wantEvents: restored("deployment sample-cluster-head", test.part),
+			wantEvents: reverted("deployment sample-cluster-head", test.part),
 			wantHealth: healthy,
 		}})
 	}
@@ -138,7 +138,7 @@ func TestDeploymentIsPutBack(t *testing.T) {
 		name:       "a label that was taken out is put back, without another generation",
 		change:     changeHead(func(d *appsv1.Deployment) { delete(d.Labels, "app.kubernetes.io/instance") }),
 		wantWrites: []string{updateHead},
-		wantEvents: restored("deployment sample-cluster-head", "labels"),
+		wantEvents: reverted("deployment sample-cluster-head", "labels"),
 		wantHealth: healthy,
 	}})
 }
@@ -224,7 +224,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 				container(d).Image = "other"
 			}),
 			wantWrites:   []string{updateWorker},
-			wantEvents:   restored("deployment sample-cluster-worker", "template"),
+			wantEvents:   reverted("deployment sample-cluster-worker", "template"),
 			wantChildren: func(c *childSet) { addOthers(c.Worker); setDefaults(c.Worker) },
 		},
 		{
@@ -234,7 +234,7 @@ func TestOthersAdditionsSurvive(t *testing.T) {
 				d.Spec.Template.Labels[rayv1.LabelName] = "other"
 			}),
 			wantWrites: []string{updateWorker},
-			wantEvents: restored("deployment sample-cluster-worker", "template"),
+			wantEvents: reverted("deployment sample-cluster-worker", "template"),
 			wantChildren: func(c *childSet) {
 				container(c.Worker).Env = append(container(c.Worker).Env, corev1.EnvVar{Name: "EXTRA", Value: "1"})
 			},

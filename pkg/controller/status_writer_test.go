@@ -51,7 +51,7 @@ func TestProgressIsThrottled(t *testing.T) {
 	if got, want := f.health(), "False RolloutIncomplete: worker: 2 of 3 available"; got != want {
 		t.Errorf("Health is %q, want %q", got, want)
 	}
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }
 
 // TestNewsIsNotThrottled has what must be in the status at once, though it was written
@@ -84,7 +84,7 @@ func TestNewsIsNotThrottled(t *testing.T) {
 		f := newProgressingFixture(t)
 		f.drop(serviceResource, serviceKey)
 		f.deliver()
-		f.refuse(overQuota(), createService)
+		f.reject(overQuota(), createService)
 		f.checkSync(apierrors.IsForbidden,
 			[]string{createService, updateStatus},
 			[]string{"Warning FailedCreate Service \"sample-cluster-head\" could not be created: " + overQuotaMessage})
@@ -118,11 +118,11 @@ func TestRateLimitIsForProgressOnly(t *testing.T) {
 	})
 	t.Run("a child is no longer rejected", func(t *testing.T) {
 		f := newFixture(t)
-		f.refuse(overQuota(), createService)
+		f.reject(overQuota(), createService)
 		f.checkRefused([]string{createService, createHead, createWorker, updateStatus},
 			"FailedCreate Service \"sample-cluster-head\" could not be created: "+overQuotaMessage)
 		f.delayWrites()
-		f.server.refuse = nil
+		f.server.reject = nil
 		f.deliver()
 		f.checkSync(nil, []string{createService}, []string{"Normal SuccessfullyCreate Successfully create the service sample-cluster-head"})
 		f.deliver()
@@ -140,16 +140,16 @@ func TestPrunedStatus(t *testing.T) {
 	if got, want := f.health(), "True AllReplicasAvailable"; got != want {
 		t.Errorf("Health is %q, want %q", got, want)
 	}
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 	f.workersAvailable(2)
 	f.checkSync(nil, []string{updateStatus}, nil)
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 
 	f.server.prune = nil
 	f.workersAvailable(1)
 	f.clock.step(time.Minute)
 	f.checkSync(nil, []string{updateStatus}, nil)
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 	if got := f.ray().Status.Head.UpdatedReplicas; got != 1 {
 		t.Errorf("the newer schema has the field, and it is %d, want 1", got)
 	}
@@ -166,7 +166,7 @@ func TestStatusThatIsAlwaysStoredOtherwise(t *testing.T) {
 	f.clock.step(maxRetryDelay)
 	f.checkSync(nil, nil, nil)
 	f.clock.step(maxRetryDelay)
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }
 
 // TestRateLimit has many Rays with progress at the same time. One status is written per second, and
@@ -299,7 +299,7 @@ func TestOwnUpdate(t *testing.T) {
 func TestVaryingMessage(t *testing.T) {
 	f := newFixture(t)
 	retries := 0
-	f.server.refuse = func(write string) *apierrors.StatusError {
+	f.server.reject = func(write string) *apierrors.StatusError {
 		if !strings.HasPrefix(write, createService) {
 			return nil
 		}
@@ -325,13 +325,13 @@ func TestVaryingMessage(t *testing.T) {
 func TestStatusIsRefusedForAWhile(t *testing.T) {
 	f := newHealthyFixture(t)
 	freeze := apierrors.NewInvalid(rayv1.SchemeGroupVersionKind.GroupKind(), rayName, nil)
-	f.refuse(freeze, updateStatus)
+	f.reject(freeze, updateStatus)
 	f.workersAvailable(2)
 	f.checkSync(nil, []string{updateStatus}, nil)
 
 	f.editService(func(s *corev1.Service) { s.Spec.Selector = nil })
 	f.deliver()
-	f.server.refuse = func(write string) *apierrors.StatusError {
+	f.server.reject = func(write string) *apierrors.StatusError {
 		switch {
 		case strings.HasPrefix(write, updateStatus):
 			return freeze
@@ -348,9 +348,9 @@ func TestStatusIsRefusedForAWhile(t *testing.T) {
 	f.checkSync(apierrors.IsForbidden, []string{updateService}, nil)
 	f.clock.step(rejectionInterval)
 	f.checkSync(apierrors.IsForbidden, []string{updateService, updateStatus}, nil)
-	f.refuse(nil)
+	f.reject(nil)
 	f.queue.asked = nil
-	f.checkSync(nil, []string{updateService}, restored("service sample-cluster-head", "selector"))
+	f.checkSync(nil, []string{updateService}, reverted("service sample-cluster-head", "selector"))
 	if want := []string{"default/sample-cluster after 5m0s"}; !slices.Equal(f.queue.asked, want) {
 		t.Errorf("the Ray is synced again %v, want %q", f.queue.asked, want)
 	}
@@ -368,7 +368,7 @@ func TestFailedStatusBesideTakenName(t *testing.T) {
 	f := newFixture(t)
 	f.put(&corev1.Service{ObjectMeta: ownedBy(serviceKey, nil)})
 	f.deliver()
-	f.refuse(overQuota(), updateStatus)
+	f.reject(overQuota(), updateStatus)
 	if err := f.sync(); !apierrors.IsForbidden(err) || isBlocked(err) {
 		t.Errorf("the sync returned %v, want the refusal alone", err)
 	}

@@ -59,7 +59,7 @@ func runSyncTests(t *testing.T, tests []syncTest) {
 			if test.wantHealth != "" && f.health() != test.wantHealth {
 				t.Errorf("Health is\n%q, want\n%q", f.health(), test.wantHealth)
 			}
-			f.checkRest(test.wantErr)
+			f.checkSteadyState(test.wantErr)
 			f.checkRestart(test.wantErr)
 		})
 	}
@@ -79,9 +79,9 @@ func (f *fixture) checkSync(wantErr func(error) bool, wantWrites, wantEvents []s
 	}
 }
 
-// checkRest syncs once more and fails the test if anything happens that did not have to.
+// checkSteadyState syncs once more and fails the test if anything happens that did not have to.
 // What was refused may be tried again.
-func (f *fixture) checkRest(wantErr func(error) bool) {
+func (f *fixture) checkSteadyState(wantErr func(error) bool) {
 	f.t.Helper()
 	f.takeWrites()
 	f.clock.step(time.Minute)
@@ -114,7 +114,7 @@ func (f *fixture) checkRestart(wantErr func(error) bool) {
 			f.t.Errorf("after a restart there are the events %q, want only the problem", events)
 		}
 	}
-	f.checkRest(wantErr)
+	f.checkSteadyState(wantErr)
 }
 
 func asExpected(err error, want func(error) bool) bool {
@@ -147,9 +147,9 @@ func TestFirstSync(t *testing.T) {
 	if got, want := f.health(), "Unknown DeploymentsUnobserved: head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet"; got != want {
 		t.Errorf("Health is %q, want %q", got, want)
 	}
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 	f.restart()
-	f.checkRest(nil)
+	f.checkSteadyState(nil)
 }
 
 func TestHeadOnly(t *testing.T) {

@@ -116,7 +116,7 @@ func TestUndecodableRayWithoutStatus(t *testing.T) {
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 	f.server.mangle = undecodableReplicas
 	invalid := apierrors.NewInvalid(rayv1.SchemeGroupVersionKind.GroupKind(), rayName, nil)
-	f.refuse(invalid, updateStatus)
+	f.reject(invalid, updateStatus)
 	for range 3 {
 		f.rollOut()
 		f.converge()
@@ -128,7 +128,7 @@ func TestUndecodableRayWithoutStatus(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 
-	f.refuse(nil)
+	f.reject(nil)
 	f.server.mangle = nil
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(6)) })
 	f.makeHealthy()
