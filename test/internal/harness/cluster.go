@@ -51,13 +51,15 @@ func (c *Cluster) AddFlags(flags *flag.FlagSet) {
 // Path returns the path of a file of the repository.
 func (c *Cluster) Path(name string) string { return filepath.Join(c.Root, filepath.FromSlash(name)) }
 
-// Config returns a configuration for clients of the administrator, without a rate limit.
+// Config returns a configuration for clients of the administrator, without a rate limit and without
+// logging warnings.
 func (c *Cluster) Config() (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	config.QPS = -1
+	config.WarningHandlerWithContext = rest.NoWarnings{}
 	return config, nil
 }
 
