@@ -17,7 +17,7 @@ DEMO := KUBECONFIG_ORIGIN='$(origin KUBECONFIG)' hack/demo.sh
 TOOL_MODULES := hack/cluster hack/tools
 
 # Packages with unit tests that need no cluster.
-UNIT_PACKAGES := ./cmd/... ./pkg/... ./test/audit ./test/load ./test/internal/...
+UNIT_PACKAGES := ./cmd/... ./pkg/... ./hack/style ./hack/variant ./test/audit ./test/load ./test/internal/...
 
 .PHONY: help
 help: ## Show this help.

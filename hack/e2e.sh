@@ -11,7 +11,7 @@ trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 # The plugin requires permission to set blockOwnerDeletion, as on OpenShift.
 go run -C hack/cluster . up --name "${name}" --dir "${dir}" \
   --extra-arg kube-apiserver=enable-admission-plugins=OwnerReferencesPermissionEnforcement
-# The upgrade test updates to this patched version.
-hack/build-patched.sh test/e2e/next.patch bin/ray-operator-next
+# The upgrade test updates to this later version.
+go run -trimpath ./hack/variant build test/e2e/next.txt bin/ray-operator-next
 go test -trimpath ./test/e2e -count 1 -timeout 20m "$@" \
   -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log"

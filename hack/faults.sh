@@ -56,22 +56,22 @@ go test -c -trimpath -o "${tests}" ./test/faults
 # Some cases run the operator with the race detector.
 go build -race -trimpath -o bin/ray-operator-race ./cmd/ray-operator
 # Test the oracles before relying on them.
-go test -trimpath ./test/faults/proxy ./test/faults/oracle ./test/faults/schema ./test/audit
+go test -trimpath ./test/faults/proxy ./test/faults/oracle ./test/audit
 
 if [[ ${only} != infrastructure/* ]]; then
   # The API server uses half of the suite's CPU. Collecting garbage less often trades memory for it.
   up faults --extra-env kube-apiserver=GOGC=300
-  run -test.run 'TestFaults|TestLedger' -test.parallel "${parallel}"
+  run -test.run 'TestFaults|TestAuditLog' -test.parallel "${parallel}"
 fi
 if [[ -z ${only} || ${only} == infrastructure/* ]]; then
   # Limit etcd's quota so that tests can exhaust it. Disable leader election so that restarted
   # controllers do not wait for their own leases.
-  up breakable \
+  up outage \
     --extra-arg etcd=quota-backend-bytes=$((128 << 20)) \
     --extra-arg kube-controller-manager=leader-elect=false \
     --extra-arg kube-scheduler=leader-elect=false \
     --extra-arg kwok-controller=node-lease-duration-seconds=0
-  suite+=(-breakable "${name}")
+  suite+=(-outage-cluster "${name}")
   run -test.run TestInfrastructure -test.parallel 16
   down
   name=

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all static checks: golangci-lint, govulncheck and shellcheck, terms and line lengths, license
-# headers, and whether the patches of the tests apply. Arguments are passed to golangci-lint, such
+# headers, and whether the variants that tests build apply. Arguments are passed to golangci-lint, such
 # as --fix.
 #
 # GOVULNDB is the URL of the vulnerability database, such as file:///srv/vulndb. The default is
@@ -59,18 +59,14 @@ run_shellcheck() {
   "${shellcheck}/shellcheck" "${scripts[@]}"
 }
 
-apply_patches() {
-  local patch result=0
-  for patch in test/faults/mutants/*.patch test/e2e/*.patch; do
-    git apply --check "${patch}" || result=1
-  done
-  return "${result}"
+check_variants() {
+  go run -trimpath ./hack/variant check test/faults/mutants/*.txt test/e2e/*.txt
 }
 
 check "license headers" hack/verify-boilerplate.sh
 check "style" run_style
 check "shellcheck" run_shellcheck
-check "patches" apply_patches
+check "variants" check_variants
 check "govulncheck" run_govulncheck
 check "golangci-lint" run_golangci_lint "$@"
 

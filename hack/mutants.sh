@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Mutation testing of the fault-injection suite. Builds the operator with each patch of
-# test/faults/mutants and runs the cases that the patch names. Fails unless the oracle that the
-# patch names reports a violation in one of them, and none in these cases without the patch. For
-# the oracle "model", 2000 schedules of the model run instead of cases.
+# Mutation testing of the fault-injection suite. Builds the operator with each mutant of
+# test/faults/mutants and runs the cases that it names. Fails unless the oracle that the mutant names
+# reports a violation in one of them, and none in these cases without the mutant. For the oracle
+# "model", 2000 schedules of the model run instead of cases.
 #
 #   hack/mutants.sh [NAME...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 names=("$@")
 if [[ ${#names[@]} -eq 0 ]]; then
-  for patch in test/faults/mutants/*.patch; do
-    names+=("$(basename "${patch}" .patch)")
+  for mutant in test/faults/mutants/*.txt; do
+    names+=("$(basename "${mutant}" .txt)")
   done
 fi
 
@@ -19,32 +19,33 @@ cluster=$PWD/.cluster/${name}
 dir=$(mktemp -d)
 trap 'rm -rf "${dir}"; go run -C hack/cluster . down --name "${name}" --dir "${cluster}"' EXIT
 go run -C hack/cluster . up --name "${name}" --dir "${cluster}"
+go build -trimpath -o "${dir}/variant" ./hack/variant
 go test -c -o "${dir}/faults.test" ./test/faults
 
 # run_cases OPERATOR CASES [NAME=VALUE...] runs cases with an operator binary and environment.
 run_cases() {
-  env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -patience 30s \
+  env "${@:3}" "${dir}/faults.test" -test.run '^TestFaults$' -test.parallel 8 -cases "^($2)$" -step-timeout 30s \
     -root "${PWD}" -operator "$1" -kubeconfig "${cluster}/kubeconfig"
 }
 
 # Control run: no oracle may report a violation without a mutant.
-all=$(for mutant in "${names[@]}"; do sed -n 's/^Cases: //p' "test/faults/mutants/${mutant}.patch"; done | paste -sd '|')
+all=$(for mutant in "${names[@]}"; do sed -n 's/^Cases: //p' "test/faults/mutants/${mutant}.txt"; done | paste -sd '|')
 go build -trimpath -o "${dir}/control" ./cmd/ray-operator
 if [[ -n ${all} ]] && ! run_cases "${dir}/control" "${all}" >"${dir}/control.log" 2>&1; then
-  echo "FAILED   the unpatched operator:"
+  echo "FAILED   the unchanged operator:"
   grep -E 'oracle|FAIL' "${dir}/control.log" | cut -c 1-150 | head -20 || true
   exit 1
 fi
-echo "passed   the unpatched operator, in all these cases"
+echo "passed   the unchanged operator, in all these cases"
 
 missed=0
 for mutant in "${names[@]}"; do
-  patch=test/faults/mutants/${mutant}.patch
-  oracle=$(sed -n 's/^Oracle: //p' "${patch}")
-  cases=$(sed -n 's/^Cases: //p' "${patch}")
+  file=test/faults/mutants/${mutant}.txt
+  oracle=$(sed -n 's/^Oracle: //p' "${file}")
+  cases=$(sed -n 's/^Cases: //p' "${file}")
   log=${dir}/${mutant}.log
   if [[ ${oracle} == model ]]; then
-    hack/build-patched.sh "${patch}" "${dir}/${mutant}" ./pkg/controller
+    "${dir}/variant" build "${file}" "${dir}/${mutant}" ./pkg/controller
     (cd pkg/controller && "${dir}/${mutant}" -test.run '^TestModel$' -model.schedules 2000) >"${log}" 2>&1 || true
     if ! grep -q 'VIOLATION: ' "${log}"; then
       printf 'SURVIVED %-26s the model reported no violation\n' "${mutant}"
@@ -54,8 +55,8 @@ for mutant in "${names[@]}"; do
     fi
     continue
   fi
-  hack/build-patched.sh "${patch}" "${dir}/${mutant}"
-  read -ra environment < <(sed -n 's/^Environment: //p' "${patch}") || true
+  "${dir}/variant" build "${file}" "${dir}/${mutant}"
+  read -ra environment < <(sed -n 's/^Environment: //p' "${file}") || true
   run_cases "${dir}/${mutant}" "${cases}" "${environment[@]}" >"${log}" 2>&1 || true
   if grep -q "oracle ${oracle}: " "${log}"; then
     printf 'killed   %-26s %s\n' "${mutant}" "$(grep -m 1 -o "oracle ${oracle}: .\{0,90\}" "${log}")"

@@ -39,15 +39,9 @@ func checkFile(name string, content []byte) []finding {
 // jsonText matches the properties of a dashboard that are shown to users.
 var jsonText = regexp.MustCompile(`^\s*"(title|description|legendFormat|label|text|content)":`)
 
-// isText reports whether a line contains text of the project, and not only structure or context.
+// isText reports whether a line contains text of the project, and not only structure.
 func isText(name, line string) bool {
-	switch path.Ext(name) {
-	case ".json":
-		return jsonText.MatchString(line)
-	case ".patch":
-		return !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "-") && !strings.HasPrefix(line, "@@")
-	}
-	return true
+	return path.Ext(name) != ".json" || jsonText.MatchString(line)
 }
 
 var (

@@ -117,7 +117,6 @@ func TestCheckFile(t *testing.T) {
 		{"a.md", "[a](https://" + strings.Repeat("x", 120) + ")\n", nil},
 		{"a.yaml", "# " + long + "\n", nil},
 		{"a.json", "{\n\"title\": \"wanted\",\n\"expr\": \"wanted\"\n}\n", []int{2}},
-		{"a.patch", "Oracle: wanted\n--- a/x\n+++ b/x\n@@ wanted\n wanted\n-wanted\n+wanted\n", []int{1, 7}},
 	} {
 		var got []int
 		for _, f := range checkFile(test.name, []byte(test.content)) {
