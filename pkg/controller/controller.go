@@ -32,6 +32,10 @@ const (
 	minRetryDelay = 5 * time.Millisecond
 	maxRetryDelay = 30 * time.Second
 
+	// maxStaleRetryDelay bounds the delay after a sync that read a stale cache; it starts with
+	// minRetryDelay as well. These retries are not failures, and do not count as such.
+	maxStaleRetryDelay = time.Second
+
 	// blockedRetryDelay is the time until a blocked Ray is synced again. Usually an event of the object
 	// that blocks it comes first.
 	blockedRetryDelay = 10 * time.Second
@@ -46,7 +50,9 @@ type Controller struct {
 	reconciler reconciler
 	synced     []cache.InformerSynced
 	queue      workqueue.TypedRateLimitingInterface[cache.ObjectName]
-	clock      clock.WithTickerAndDelayedExecution
+	// stale has the backoff of Rays with stale caches.
+	stale workqueue.TypedRateLimiter[cache.ObjectName]
+	clock clock.WithTickerAndDelayedExecution
 	// running is set while workers run.
 	running atomic.Bool
 }
@@ -70,6 +76,7 @@ func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informe
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),
 			workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{Name: "ray", Clock: clock},
 		),
+		stale: workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxStaleRetryDelay),
 		clock: clock,
 	}
 	for _, scope := range informers.scopes {
@@ -179,15 +186,18 @@ func (c *Controller) syncSafely(ctx context.Context, key cache.ObjectName) (requ
 
 // requeue decides when a Ray is synced again.
 func (c *Controller) requeue(logger klog.Logger, key cache.ObjectName, after time.Duration, err error) {
+	if errors.Is(err, errStale) {
+		logger.V(4).Info("Retrying when the caches are up to date", "reason", err)
+		c.queue.AddAfter(key, c.stale.When(key))
+		return
+	}
+	c.stale.Forget(key)
 	switch {
 	case err == nil:
 		c.queue.Forget(key)
 		if after > 0 {
 			c.queue.AddAfter(key, after)
 		}
-	case errors.Is(err, errStale):
-		logger.V(4).Info("Retrying when the caches are up to date", "reason", err)
-		c.queue.AddRateLimited(key)
 	case isBlocked(err):
 		logger.V(2).Info("Blocked", "reason", err)
 		c.queue.Forget(key)

@@ -88,11 +88,11 @@ func TestRetries(t *testing.T) {
 		want []string
 	}{
 		{"after a success", nil, nil},
-		{"when the cache is behind", fmt.Errorf("x: %w", errStale), []string{"default/sample-cluster rate limited"}},
+		{"when the cache is behind", fmt.Errorf("x: %w", errStale), []string{"default/sample-cluster after 5ms"}},
 		{"when somebody else has to act", blocked("Reason", "Service", "x", "x"), []string{"default/sample-cluster after 10s"}},
 		{"after a refusal", failed("Reason", "Service", "x", overQuota()), []string{"default/sample-cluster rate limited"}},
-		{"after a conflict", failed("Reason", "Service", "x", apierrors.NewConflict(rayv1.Resource("rays"), "x", errors.New("x"))), []string{"default/sample-cluster rate limited"}},
-		{"when the cache is behind and somebody else has to act", errors.Join(blocked("Reason", "Service", "x", "x"), errStale), []string{"default/sample-cluster rate limited"}},
+		{"after a conflict", failed("Reason", "Service", "x", apierrors.NewConflict(rayv1.Resource("rays"), "x", errors.New("x"))), []string{"default/sample-cluster after 5ms"}},
+		{"when the cache is behind and somebody else has to act", errors.Join(blocked("Reason", "Service", "x", "x"), errStale), []string{"default/sample-cluster after 5ms"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

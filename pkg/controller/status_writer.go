@@ -236,8 +236,16 @@ func (w *statusWriter) report(ray *rayv1.Ray, problems []error, retryAfter time.
 	r.reported = reported
 }
 
-// isOwnUpdate returns whether an update of a Ray in the cache is only a status write of this writer.
-// No sync needs to follow it.
+// awaitUpdate records that a sync waits for the cache to show the last status, so that this update
+// must enqueue the Ray.
+func (w *statusWriter) awaitUpdate(ray cache.ObjectName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.of(ray).sent = nil
+}
+
+// isOwnUpdate returns whether an update of a Ray in the cache is only a status write of this writer,
+// which no sync needs to follow.
 func (w *statusWriter) isOwnUpdate(before, after *rayv1.Ray) bool {
 	if before.UID != after.UID || before.Generation != after.Generation || after.DeletionTimestamp != nil {
 		return false

@@ -57,6 +57,7 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, nil
 	}
 	if err := r.consistency.EnsureReady(key); err != nil {
+		r.status.awaitUpdate(key)
 		return 0, fmt.Errorf("%w: %w", errStale, err)
 	}
 	if reason, undecodable := rayclient.Undecodable(ray); undecodable {
