@@ -4,62 +4,51 @@
 package chart
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
-// Set by hack/test-chart.sh.
-var (
-	root       = flag.String("root", "../..", "root of the repository")
-	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of a cluster administrator")
-)
+// cluster is the cluster that hack/test-chart.sh starts.
+var cluster harness.Cluster
 
 // namespace is the operator's namespace in the kustomize manifests.
 const namespace = "ray-system"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if *kubeconfig == "" {
-		fmt.Fprintln(os.Stderr, "these tests need a cluster: run make test-chart")
-		os.Exit(1)
-	}
+	cluster.AddFlags(flag.CommandLine)
+	harness.ParseFlags("test-chart", "kubeconfig")
 	os.Exit(m.Run())
 }
 
 // path returns the path of a file in the repository.
-func path(name string) string { return filepath.Join(*root, name) }
+func path(name string) string { return cluster.Path(name) }
 
 // run runs a command and returns its standard output. Errors contain all of its output.
 func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, name, args...)
-	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
-	}
-	return stdout.String(), nil
+	out := cluster.Run(ctx, stdin, name, args...)
+	return out.Stdout, out.Err
 }
 
 // helm runs a helm command on the chart, with values in YAML.
 func helm(ctx context.Context, values string, args ...string) (string, error) {
-	args = append(args, path("manifests/chart"), "--namespace", namespace, "--values", "-", "--kubeconfig", *kubeconfig)
+	args = append(args, path("manifests/chart"), "--namespace", namespace, "--values", "-")
 	return run(ctx, values, path("bin/helm"), args...)
 }
 
 // kubectl runs kubectl and fails the test on an error.
 func kubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
-	out, err := run(t.Context(), stdin, path("bin/cluster/kubectl"), append(args, "--kubeconfig", *kubeconfig)...)
+	out, err := run(t.Context(), stdin, path("bin/cluster/kubectl"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestRelease(t *testing.T) {
 		t.Errorf("%s exists after an upgrade with podDisruptionBudget.enabled=false", strings.TrimSpace(got))
 	}
 
-	if _, err := run(t.Context(), "", path("bin/helm"), "uninstall", "ray-operator", "--namespace", namespace, "--kubeconfig", *kubeconfig); err != nil {
+	if _, err := run(t.Context(), "", path("bin/helm"), "uninstall", "ray-operator", "--namespace", namespace); err != nil {
 		t.Fatal(err)
 	}
 	if got := kubectl(t, "", "get", "rays", "-n", "default", "-o", "name"); strings.TrimSpace(got) != "ray.ray.kubeflow.org/sample" {

@@ -155,7 +155,7 @@ func (u *user) waitStatuses() (map[string]*rayv1.Ray, map[string]*appsv1.Deploym
 			return false, err
 		}
 		for i := range list.Items {
-			if list.Items[i].Status.ObservedGeneration == 0 {
+			if list.Items[i].Status.ObservedGeneration < 1 {
 				return false, nil
 			}
 			rays[list.Items[i].Name] = &list.Items[i]
