@@ -39,7 +39,7 @@ func TestPermissionsAreRequired(t *testing.T) {
 					}
 				}
 				if !slices.Contains(operation.requires, missing.String()) {
-					u.eventually(operation.name, operation.done)
+					u.eventually("the operator can "+operation.name, operation.done)
 					continue
 				}
 				u.eventually("the denial is reported", func() error { return wantText(operation.report(), missing.denial()) })
@@ -174,7 +174,7 @@ func TestPermissionsAreUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		u.eventually(operation.name, operation.done)
+		u.eventually("the operator can "+operation.name, operation.done)
 	}
 	// The audit log has a watch only after it has ended.
 	o.Stop()

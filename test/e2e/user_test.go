@@ -209,7 +209,7 @@ func (u *user) waitServiceGone(name string) {
 // waitEvent waits for an event of a Ray.
 func (u *user) waitEvent(ray, kind, reason, message string) {
 	u.Helper()
-	u.eventually(fmt.Sprintf("event %s %s %q", kind, reason, message), func() error {
+	u.eventually(fmt.Sprintf("there is an event %s %s %q", kind, reason, message), func() error {
 		events, err := cluster.Kube.CoreV1().Events(u.namespace).List(u.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Ray,involvedObject.name=" + ray})
 		if err != nil {
 			return err

@@ -1,10 +1,10 @@
 package faults
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/test/audit"
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
 // Flags that hack/faults.sh and hack/mutants.sh set.
@@ -23,10 +24,8 @@ import (
 // On an idle machine a Ray takes seconds. However, the Deployment controller limits all its retries
 // to ten per second, and many cases cause retries, so that a Ray can be delayed by a minute.
 var (
-	root          = flag.String("root", "../..", "root of the repository")
 	binary        = flag.String("operator", "../../bin/ray-operator", "binary of the operator")
 	raceBinary    = flag.String("race-operator", "", "binary of the operator with the race detector, for some of the cases; not used if empty")
-	kubeconfig    = flag.String("kubeconfig", "", "kubeconfig of the cluster's administrator")
 	auditLog      = flag.String("audit-log", "", "audit log of the cluster, to compare with the proxies; not compared if empty")
 	seed          = flag.Uint64("seed", 1, "seed of the order of the cases and of random delays")
 	only          = flag.String("case", "", "run only this case")
@@ -36,8 +35,11 @@ var (
 	tenth         = flag.Bool("tenth", false, "run a fixed tenth of the cases")
 )
 
-// Clients of the administrator, and the configuration of the operators.
+// The cluster, clients of its administrator, and the configuration of the operators.
 var (
+	cluster        harness.Cluster
+	root           = &cluster.Root
+	kubeconfig     = &cluster.Kubeconfig
 	kube           kubernetes.Interface
 	rays           versioned.Interface
 	operatorConfig *rest.Config
@@ -51,9 +53,10 @@ var auditStart audit.Mark
 const idleWindow = 2200 * time.Millisecond
 
 func TestMain(m *testing.M) {
-	flag.Parse()
+	cluster.AddFlags(flag.CommandLine)
+	harness.ParseFlags("test-faults")
 	if *kubeconfig != "" {
-		if err := setUp(); err != nil {
+		if err := setUp(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, "setting up:", err)
 			os.Exit(1)
 		}
@@ -62,52 +65,34 @@ func TestMain(m *testing.M) {
 }
 
 // setUp installs the CRD and the RBAC manifests, and creates the clients.
-func setUp() error {
+func setUp(ctx context.Context) error {
 	if *auditLog != "" {
 		var err error
 		if auditStart, err = audit.End(*auditLog); err != nil {
 			return err
 		}
 	}
-	kubectl := filepath.Join(*root, "bin", "cluster", "kubectl")
-	for _, args := range [][]string{
-		{"apply", "-k", filepath.Join(*root, "manifests", "crd")},
-		{"apply", "-k", filepath.Join(*root, "manifests", "rbac")},
-		{"wait", "--for=condition=Established", "--timeout=60s", "crd/rays.ray.kubeflow.org"},
-	} {
-		command := exec.Command(kubectl, append([]string{"--kubeconfig", *kubeconfig}, args...)...)
-		if out, err := command.CombinedOutput(); err != nil {
-			return fmt.Errorf("kubectl %v: %w: %s", args, err, out)
-		}
-	}
-
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
-	if err != nil {
+	if err := cluster.Install(ctx, "crd", "rbac"); err != nil {
 		return err
 	}
-	config.QPS = -1
-	if kube, err = kubernetes.NewForConfig(config); err != nil {
+	if err := cluster.Connect(); err != nil {
 		return err
 	}
-	if rays, err = versioned.NewForConfig(config); err != nil {
-		return err
-	}
+	kube, rays = cluster.Kube, cluster.Rays
 
 	if *outageCluster != "" {
+		var err error
 		if store, err = findEtcd(filepath.Dir(*kubeconfig), *outageCluster); err != nil {
 			return fmt.Errorf("finding etcd: %w", err)
 		}
 	}
 
 	// The operators have the shipped permissions.
-	command := exec.Command(filepath.Join(*root, "hack", "operator-kubeconfig.sh"), kubectl)
-	command.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
-	data, err := command.Output()
+	data, err := cluster.OperatorKubeconfig(ctx)
 	if err != nil {
-		return fmt.Errorf("creating a kubeconfig for the operator: %w", err)
+		return err
 	}
-	operatorConfig, err = clientcmd.RESTConfigFromKubeConfig(data)
-	if err != nil {
+	if operatorConfig, err = clientcmd.RESTConfigFromKubeConfig(data); err != nil {
 		return err
 	}
 	malformed := malformedCases()

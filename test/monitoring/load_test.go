@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/clientcmd"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
@@ -34,11 +33,10 @@ type load struct {
 
 func newLoad(t *testing.T, namespaces ...string) *load {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := cluster.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.QPS = -1
 	l := &load{T: t, namespaces: namespaces}
 	if l.client, err = versioned.NewForConfig(config); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
 // Set by hack/test-release.sh.
@@ -33,11 +35,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if *one == "" {
-		fmt.Fprintln(os.Stderr, "these tests need releases: run make test-release")
-		os.Exit(1)
-	}
+	harness.ParseFlags("test-release", "one")
 	os.Exit(m.Run())
 }
 

@@ -30,6 +30,6 @@ func Eventually(t testing.TB, what string, condition func() error) {
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	defer cancel()
 	if err := Poll(ctx, condition); err != nil {
-		t.Fatalf("after %s, not yet: %s: %v", Timeout, what, err)
+		t.Fatalf("timed out after %s waiting until %s: %v", Timeout, what, err)
 	}
 }
