@@ -9,8 +9,8 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// Others work on the same server: users, the Deployment controller, the garbage collector.
-// What they write is not recorded as a write, nor refused.
+// The functions in this file are the writes of other clients: users, the Deployment controller and the
+// garbage collector. The fake server neither records nor rejects them.
 
 // put creates an object.
 func (f *fixture) put(o object) {
@@ -21,7 +21,7 @@ func (f *fixture) put(o object) {
 	}
 }
 
-// edit changes an object, which must exist.
+// edit updates an object, which must exist.
 func edit[T object](f *fixture, subresource string, o T, change func(T)) {
 	f.t.Helper()
 	change(o)
@@ -60,7 +60,7 @@ func (f *fixture) editDeploymentStatus(role rayv1.Role, change func(*appsv1.Depl
 	edit(f, "status", f.deployment(role), change)
 }
 
-// ray, service and deployment return what the server has, nil if it has none.
+// ray, service and deployment return a copy of the stored object, or nil.
 
 func (f *fixture) ray() *rayv1.Ray { return get[*rayv1.Ray](f, rayResource, rayName) }
 
@@ -80,13 +80,13 @@ func get[T object](f *fixture, resource, name string) T {
 	return clone(found)
 }
 
-// childSet has the children of the sample, as far as a sync decides about them.
+// childSet has the children of the sample.
 type childSet struct {
 	Service      *corev1.Service
 	Head, Worker *appsv1.Deployment
 }
 
-// children returns the children without what every write changes, and without their status.
+// children returns the children without their status and the fields that every write changes.
 func (f *fixture) children() childSet {
 	found := childSet{Service: f.service(), Head: f.deployment(rayv1.RoleHead), Worker: f.deployment(rayv1.RoleWorker)}
 	if found.Service != nil {
@@ -117,7 +117,7 @@ func editLastApplied(child metav1.Object, change func(*lastApplied)) {
 	recorded.writeTo(child)
 }
 
-// groupOf returns the group of a Ray with a role, which must exist.
+// groupOf returns the group of a Ray with a role. The group must exist.
 func groupOf(ray *rayv1.Ray, role rayv1.Role) resources.Group {
 	for _, group := range resources.Groups(ray) {
 		if group.Role == role {
@@ -133,6 +133,7 @@ func rayGeneration(child metav1.Object) int64 {
 	return recorded.RayGeneration
 }
 
+// isRecordValid returns whether the record of a child is valid for a Ray.
 func isRecordValid(ray *rayv1.Ray, child metav1.Object) bool {
 	recorded := readLastApplied(child)
 	return recorded.isValid(ray)

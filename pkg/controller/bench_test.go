@@ -13,8 +13,8 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// BenchmarkSyncAtRest is a sync with nothing to do.
-func BenchmarkSyncAtRest(b *testing.B) {
+// BenchmarkSyncSteadyState measures a sync with nothing to do.
+func BenchmarkSyncSteadyState(b *testing.B) {
 	f := newHealthyFixture(b)
 	ctx := f.context()
 	b.ReportAllocs()
@@ -24,11 +24,11 @@ func BenchmarkSyncAtRest(b *testing.B) {
 		}
 	}
 	if writes := f.takeWrites(); len(writes) > 0 {
-		b.Fatalf("at rest there are the writes %q", writes)
+		b.Fatalf("got the writes %q in steady state, want none", writes)
 	}
 }
 
-// BenchmarkSyncWithStatus is a sync that writes the status, by way of a server in memory.
+// BenchmarkSyncWithStatus measures a sync that writes the status, including the fake server.
 func BenchmarkSyncWithStatus(b *testing.B) {
 	f := newHealthyFixture(b)
 	ctx := f.context()
@@ -46,39 +46,39 @@ func BenchmarkSyncWithStatus(b *testing.B) {
 		}
 	}
 	if writes := f.takeWrites(); len(writes) != b.N {
-		b.Fatalf("there are %d writes in %d syncs", len(writes), b.N)
+		b.Fatalf("got %d writes in %d syncs, want one per sync", len(writes), b.N)
 	}
 }
 
-// BenchmarkCompareDeployment is what it takes to see that a Deployment which somebody has
-// touched is as it should be.
+// BenchmarkCompareDeployment measures the comparison of a Deployment that another client has updated, but
+// that does not differ from the desired one.
 func BenchmarkCompareDeployment(b *testing.B) {
 	f := newHealthyFixture(b)
-	ray, have := f.ray(), f.deployment(rayv1.RoleWorker)
-	have.Generation++
-	recorded := readLastApplied(have)
+	ray, observed := f.ray(), f.deployment(rayv1.RoleWorker)
+	observed.Generation++
+	recorded := readLastApplied(observed)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, changed := desiredDeployment(ray, groupOf(ray, rayv1.RoleWorker), have, &recorded); len(changed) > 0 {
-			b.Fatalf("%v differ", changed)
+		if _, diff := desiredDeployment(ray, groupOf(ray, rayv1.RoleWorker), observed, &recorded); len(diff) > 0 {
+			b.Fatalf("%v differ, want no difference", diff)
 		}
 	}
 }
 
-// BenchmarkContains is the comparison of a Pod template alone.
+// BenchmarkContains measures the comparison of a Pod template.
 func BenchmarkContains(b *testing.B) {
 	f := newHealthyFixture(b)
-	have := f.deployment(rayv1.RoleWorker)
-	want := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
+	observed := f.deployment(rayv1.RoleWorker)
+	desired := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
 	b.ReportAllocs()
 	for b.Loop() {
-		if !podtemplate.Contains(&have.Spec.Template, &want.Spec.Template) {
-			b.Fatal("something is missing")
+		if !podtemplate.Contains(&observed.Spec.Template, &desired.Spec.Template) {
+			b.Fatal("the observed Pod template does not contain the desired one")
 		}
 	}
 }
 
-// BenchmarkStatus is the status of a Ray whose Deployments fail.
+// BenchmarkStatus measures how long it takes to compute the status of a Ray with a failing Deployment.
 func BenchmarkStatus(b *testing.B) {
 	f := newHealthyFixture(b)
 	ray, head, worker := f.ray(), f.deployment(rayv1.RoleHead), f.deployment(rayv1.RoleWorker)
@@ -97,10 +97,10 @@ func BenchmarkStatus(b *testing.B) {
 	}
 }
 
-// TestSyncAtRestAllocates keeps what a sync with nothing to do allocates from creeping up:
-// a thousand Rays are synced each time that the informers list anew.
-func TestSyncAtRestAllocates(t *testing.T) {
-	const most = 80
+// TestSteadyStateAllocations limits the allocations of a sync with nothing to do: each time that the
+// informers relist, all Rays are synced.
+func TestSteadyStateAllocations(t *testing.T) {
+	const limit = 80
 	f := newHealthyFixture(t)
 	ctx := f.context()
 	allocations := testing.AllocsPerRun(100, func() {
@@ -108,7 +108,7 @@ func TestSyncAtRestAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if allocations > most {
-		t.Errorf("a sync with nothing to do makes %v allocations, more than %d", allocations, most)
+	if allocations > limit {
+		t.Errorf("a sync with nothing to do makes %v allocations, want at most %d", allocations, limit)
 	}
 }

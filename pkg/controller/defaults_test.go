@@ -6,8 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// The API server fills in what a writer leaves out, and the controller must take none of
-// it for a change. These are those defaults of apps/v1 and v1 that concern the children.
+// The API server sets defaults, which the controller must not regard as changes. The functions in this
+// file set the defaults of apps/v1 and v1 that apply to the children.
 
 func setDefaults(o object) {
 	switch o := o.(type) {

@@ -28,28 +28,28 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
 )
 
-// fakeServer is an API server in memory, with what the controller's promises rest on:
-// resourceVersions, UIDs, generations, conflicts and preconditions. Real clientsets talk
-// to it, so that objects also make their way through JSON.
+// fakeServer is an in-memory API server. It has resourceVersions, UIDs, generations, conflicts and
+// preconditions, since the controller depends on them. Real clientsets send it requests, so that objects
+// are also encoded and decoded.
 type fakeServer struct {
-	// admit changes what is written, as a mutating webhook would.
+	// admit changes an object before it is stored, as a mutating webhook does.
 	admit func(object)
-	// prune takes out of a Ray's status what a schema does not have.
+	// prune removes the fields of a Ray's status that are not in the schema.
 	prune func(*rayv1.RayStatus)
 	// reject returns the error with which a write fails, if it is to. It gets the write as
 	// it is recorded in writes.
 	reject func(write string) *apierrors.StatusError
 	// mangle makes of a Ray what the types cannot hold, before anybody reads it.
 	mangle func(ray map[string]any)
-	// told is told of every write of a client's that was not refused, once it is done.
-	told func(fakeWrite)
+	// onWrite is called after each write by a client that was not rejected by reject.
+	onWrite func(fakeWrite)
 
 	mu       sync.Mutex
 	objects  map[objectID]object
 	revision int64
-	// history has all that a watch would tell.
+	// history has all watch events.
 	history []watchEvent
-	// writes and reads have the requests of the clients, as "update rays/status sample-cluster".
+	// writes and reads are the requests of the clients, such as "update rays/status sample-cluster".
 	writes, reads []string
 }
 
@@ -57,31 +57,31 @@ type objectID struct{ resource, namespace, name string }
 
 type watchEvent struct {
 	resource string
-	// object is as it is after the event, or was before it was deleted.
+	// object is the new state, or the last one of a deleted object.
 	object  object
 	deleted bool
 }
 
-// fakeWrite is a write by a client, as it was sent, and what it came to.
+// fakeWrite is a write by a client, and its result.
 type fakeWrite struct {
 	verb, subresource string
 	id                objectID
-	// uid and resourceVersion say which state of which object is meant.
+	// uid and resourceVersion are those that the client sent.
 	uid             types.UID
 	resourceVersion string
-	// before and after are nil where there was, or is, nothing. They are the same if the
-	// write failed, or changed nothing.
+	// before and after are the stored object before and after the write, nil if there is none. They are
+	// the same if the write failed or changed nothing.
 	before, after object
 }
 
-// serverTime is when everything on the server was created.
+// serverTime is the creation time of all objects.
 var serverTime = metav1.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)
 
 func newFakeServer() *fakeServer {
 	return &fakeServer{objects: map[objectID]object{}, revision: 100}
 }
 
-// clients returns clientsets whose requests go to the server.
+// clients returns clientsets that send their requests to the server.
 func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Interface) {
 	t.Helper()
 	config := &rest.Config{Host: "http://fake", Transport: s, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: runtime.ContentTypeJSON}}
@@ -96,13 +96,13 @@ func (s *fakeServer) clients(t testing.TB) (kubernetes.Interface, versioned.Inte
 	return kube, ray
 }
 
-// RoundTrip makes the server the transport of a client.
+// RoundTrip implements http.RoundTripper.
 func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	result, failure := s.serve(r)
 	return respond(s.encode(result), failure)
 }
 
-// respond returns an answer as it is on the wire.
+// respond returns an HTTP response with a body, or with a failure.
 func respond(body []byte, failure *apierrors.StatusError) (*http.Response, error) {
 	response := httptest.NewRecorder()
 	response.Header().Set("Content-Type", runtime.ContentTypeJSON)
@@ -117,7 +117,7 @@ func respond(body []byte, failure *apierrors.StatusError) (*http.Response, error
 	return response.Result(), nil
 }
 
-// encode returns an object as the server would send it.
+// encode returns an object as the server sends it.
 func (s *fakeServer) encode(o runtime.Object) []byte {
 	if ray, ok := o.(*rayv1.Ray); ok && s.mangle != nil {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(ray)
@@ -138,7 +138,7 @@ func mustEncode(value any) []byte {
 	return data
 }
 
-// serve answers a request for /…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]].
+// serve handles a request for /…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]].
 func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,9 +169,9 @@ func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusEr
 		write.uid = *p.UID
 	}
 	result, failure := s.write(id, body, subresource, r.Method, options)
-	if s.told != nil {
+	if s.onWrite != nil {
 		write.after = s.objects[id]
-		s.told(write)
+		s.onWrite(write)
 	}
 	return result, failure
 }
@@ -236,7 +236,7 @@ func (s *fakeServer) update(id objectID, next object, subresource string) (runti
 	case !exists:
 		return nil, notFound(id)
 	case next.GetUID() != "" && next.GetUID() != old.GetUID():
-		return nil, conflict(id, "the UID is another")
+		return nil, conflict(id, "the UID differs")
 	case next.GetResourceVersion() != old.GetResourceVersion():
 		return nil, conflict(id, "the object has been modified")
 	case !equality.Semantic.DeepEqual(selector(next), selector(old)):
@@ -258,7 +258,7 @@ func (s *fakeServer) update(id objectID, next object, subresource string) (runti
 	if equality.Semantic.DeepEqual(old, next) {
 		return old, nil
 	}
-	if subresource == "" && raisesGeneration(old, next) {
+	if subresource == "" && incrementsGeneration(old, next) {
 		next.SetGeneration(old.GetGeneration() + 1)
 	}
 	if next.GetDeletionTimestamp() != nil && len(next.GetFinalizers()) == 0 {
@@ -274,7 +274,7 @@ func (s *fakeServer) delete(id objectID, options *metav1.DeleteOptions) (runtime
 	}
 	if p := options.Preconditions; p != nil {
 		if p.UID != nil && *p.UID != old.GetUID() || p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion() {
-			return nil, conflict(id, "a precondition of the deletion does not hold")
+			return nil, conflict(id, "a precondition of the deletion failed")
 		}
 	}
 	next := clone(old)
@@ -294,8 +294,8 @@ func (s *fakeServer) delete(id objectID, options *metav1.DeleteOptions) (runtime
 	return old, nil
 }
 
-// finalizerOf returns what the garbage collector has to do before an object is gone, if it
-// is deleted with these options. Without any, children are taken after their owner.
+// finalizerOf returns the finalizer of the garbage collector that a deletion with these options adds, or
+// "" if dependents are deleted in the background.
 func finalizerOf(options *metav1.DeleteOptions) string {
 	switch policy := options.PropagationPolicy; {
 	case policy != nil && *policy == metav1.DeletePropagationForeground:
@@ -307,7 +307,7 @@ func finalizerOf(options *metav1.DeleteOptions) string {
 	}
 }
 
-// complete does to a written object what the server and its webhooks do.
+// complete applies defaults and admission to an object.
 func (s *fakeServer) complete(next object) {
 	setDefaults(next)
 	if s.admit != nil {
@@ -315,7 +315,7 @@ func (s *fakeServer) complete(next object) {
 	}
 }
 
-// store keeps an object. Neither the caller nor a watcher may change it any more.
+// store stores an object. The caller must not change it afterwards.
 func (s *fakeServer) store(id objectID, next object) object {
 	s.revision++
 	next.SetResourceVersion(strconv.FormatInt(s.revision, 10))
@@ -331,9 +331,9 @@ func (s *fakeServer) remove(id objectID, last object) object {
 	return last
 }
 
-// raisesGeneration is what the strategies of the real server do: an annotation of a
-// Deployment counts, since Deployments hand it on to their ReplicaSets.
-func raisesGeneration(old, next object) bool {
+// incrementsGeneration returns whether an update increments metadata.generation, as on a real API
+// server. A changed annotation of a Deployment does, since its ReplicaSets get it too.
+func incrementsGeneration(old, next object) bool {
 	switch old.(type) {
 	case *corev1.Service:
 		return false
@@ -345,8 +345,8 @@ func raisesGeneration(old, next object) bool {
 	return !equality.Semantic.DeepEqual(field(old, "Spec").Interface(), field(next, "Spec").Interface())
 }
 
-// withStatus returns an object with another status. Of a Deployment, a status update may
-// also change annotations, which is how it gets its revision.
+// withStatus returns an object with another status. A status update of a Deployment may also change
+// annotations: the Deployment controller sets the revision in this way.
 func withStatus(old, status object) object {
 	next := clone(old)
 	field(next, "Status").Set(field(status, "Status"))
@@ -356,7 +356,7 @@ func withStatus(old, status object) object {
 	return next
 }
 
-// selector returns what a Deployment may not change.
+// selector returns the selector of a Deployment, which is immutable.
 func selector(o object) *metav1.LabelSelector {
 	if deployment, ok := o.(*appsv1.Deployment); ok {
 		return deployment.Spec.Selector

@@ -29,8 +29,8 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// fixture is a controller on a fake server. Its informers never run: a cache shows what
-// was delivered to it, and so lags behind the server as far as a test wants it to.
+// fixture is a controller with a fake server. Its informers do not run: a test delivers watch events to
+// the caches, which are stale until then.
 type fixture struct {
 	t      testing.TB
 	server *fakeServer
@@ -42,7 +42,7 @@ type fixture struct {
 	controller *Controller
 	queue      *fakeQueue
 	caches     map[string]cache.Indexer
-	// seen counts the watch events of the server that were delivered, or passed over.
+	// seen is, by resource, the number of watch events in the history that were processed.
 	seen map[string]int
 }
 
@@ -54,13 +54,13 @@ const (
 
 var sampleKey = cache.ObjectName{Namespace: namespace, Name: rayName}
 
-// newFixture returns a controller that shall see the seed's Ray for the first time.
+// newFixture returns a controller that has not synced the sample Ray yet.
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{
 		t:      t,
 		server: newFakeServer(),
-		// Neither a whole second nor UTC, as on a real machine.
+		// As on a real machine, this is not a whole second and not UTC.
 		clock:  &fakeClock{now: time.Date(2026, time.March, 4, 5, 6, 7, 890, time.FixedZone("elsewhere", 3600))},
 		events: record.NewFakeRecorder(1000),
 	}
@@ -72,7 +72,7 @@ func newFixture(t testing.TB) *fixture {
 	return f
 }
 
-// newHealthyFixture returns a controller at rest, and the seed's Ray healthy.
+// newHealthyFixture returns a controller in steady state, with the sample Ray healthy.
 func newHealthyFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := newFixture(t)
@@ -80,7 +80,7 @@ func newHealthyFixture(t testing.TB) *fixture {
 	return f
 }
 
-// restart replaces the controller by one that knows nothing but what the server has.
+// restart replaces the controller by a new one with current caches.
 func (f *fixture) restart() {
 	f.t.Helper()
 	if f.queue != nil {
@@ -98,7 +98,7 @@ func (f *fixture) restart() {
 	f.seen = map[string]int{}
 	f.deliver()
 	for _, indexer := range f.caches {
-		// A list says how old it is, even if it is empty.
+		// Even an empty list has a resourceVersion.
 		indexer.Bookmark(strconv.FormatInt(f.server.revision, 10))
 	}
 }
@@ -129,7 +129,7 @@ func (f *fixture) deliverNext(resource string) bool {
 	return false
 }
 
-// apply does to a cache what an informer does on a watch event.
+// apply updates a cache as an informer does for a watch event.
 func (f *fixture) apply(event watchEvent) {
 	f.t.Helper()
 	object := clone(event.object)
@@ -140,7 +140,7 @@ func (f *fixture) apply(event watchEvent) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	// What loses the label is deleted for a watch that selects by it.
+	// To a watch with a label selector, an object that loses the label is deleted.
 	_, selected := event.object.GetLabels()[rayv1.LabelName]
 	if event.deleted || !selected && event.resource != rayResource {
 		err = f.caches[event.resource].Delete(stripped)
@@ -152,8 +152,8 @@ func (f *fixture) apply(event watchEvent) {
 	}
 }
 
-// restartBehind restarts the controller, whose caches of some resources then show the
-// first so many events of the server's history.
+// restartBehind restarts the controller with stale caches of some resources: they have only the first
+// events of the history.
 func (f *fixture) restartBehind(events int, of ...string) {
 	f.t.Helper()
 	f.restart()
@@ -170,7 +170,7 @@ func (f *fixture) restartBehind(events int, of ...string) {
 	}
 }
 
-// sync syncs the Ray once, and fails the test if that changes anything in a cache.
+// sync syncs the Ray once, and fails the test if the sync changes a cached object.
 func (f *fixture) sync() error {
 	f.t.Helper()
 	var cached, before []object
@@ -190,10 +190,10 @@ func (f *fixture) sync() error {
 	return err
 }
 
-// context returns a context whose log nobody reads.
+// context returns a context with a logger that discards everything.
 func (f *fixture) context() context.Context { return klog.NewContext(f.t.Context(), klog.New(nil)) }
 
-// settle syncs the Ray until nothing is left to do.
+// converge syncs the Ray until a sync writes nothing.
 func (f *fixture) converge() {
 	f.t.Helper()
 	for range 10 {
@@ -207,10 +207,11 @@ func (f *fixture) converge() {
 			return
 		}
 	}
-	f.t.Fatalf("the Ray does not come to rest; writes:\n%v", f.server.writes)
+	f.t.Fatalf("the Ray does not converge; writes:\n%v", f.server.writes)
 }
 
-// makeHealthy brings the controller to rest with all Pods running, and forgets how.
+// makeHealthy brings the Ray to a steady state with all Pods running, and drops the recorded writes and
+// events.
 func (f *fixture) makeHealthy() {
 	f.t.Helper()
 	f.converge()
@@ -224,7 +225,7 @@ func (f *fixture) makeHealthy() {
 	f.clock.step(time.Minute)
 }
 
-// rollOut does what the Deployment controller does once all Pods run.
+// rollOut sets the status of the Deployments as the Deployment controller does when all Pods run.
 func (f *fixture) rollOut() {
 	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
 		if deployment := f.deployment(role); deployment != nil {
@@ -244,14 +245,14 @@ func (f *fixture) rollOut() {
 	}
 }
 
-// takeWrites returns the writes since it was last called.
+// takeWrites returns the writes since the last call.
 func (f *fixture) takeWrites() []string {
 	writes := f.server.writes
 	f.server.writes, f.server.reads = nil, nil
 	return writes
 }
 
-// takeEvents returns the events since it was last called.
+// takeEvents returns the events since the last call.
 func (f *fixture) takeEvents() []string {
 	var events []string
 	for len(f.events.Events) > 0 {
@@ -262,7 +263,7 @@ func (f *fixture) takeEvents() []string {
 
 const healthy = "True AllReplicasAvailable"
 
-// health returns the condition Health that the server has, as "STATUS REASON: MESSAGE".
+// health returns the stored condition Health as "STATUS REASON: MESSAGE".
 func (f *fixture) health() string {
 	condition := findCondition(f.ray().Status.Conditions, rayv1.RayHealth)
 	switch {
@@ -275,7 +276,7 @@ func (f *fixture) health() string {
 	}
 }
 
-// fakeClock stands still unless it is stepped. Its timers, which only the queue uses, are real.
+// fakeClock changes only with step. Its timers, which only the queue uses, are real.
 type fakeClock struct {
 	clock.RealClock
 
@@ -297,10 +298,10 @@ func (c *fakeClock) step(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// fakeQueue notes what the controller asks of its queue.
+// fakeQueue records when the controller requeues a Ray.
 type fakeQueue struct {
 	workqueue.TypedRateLimitingInterface[cache.ObjectName]
-	// asked has the requests to sync a Ray again.
+	// asked has the requeues.
 	asked []string
 }
 
@@ -312,7 +313,7 @@ func (q *fakeQueue) AddRateLimited(key cache.ObjectName) {
 	q.asked = append(q.asked, key.String()+" rate limited")
 }
 
-// readSample reads the manifest that users know, as a cluster would hold it.
+// readSample returns the Ray of the sample manifest in the test's namespace.
 func readSample(t testing.TB) *rayv1.Ray {
 	t.Helper()
 	data, err := os.ReadFile("../../manifests/samples/sample-cluster.yaml")

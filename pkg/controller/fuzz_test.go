@@ -22,8 +22,8 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// FuzzRay makes of any bytes what the operator would make of them if the API server sent
-// them as a Ray: its children, and a status. hack/fuzz.sh runs it.
+// FuzzRay decodes any bytes as a Ray from the API server, and renders the children and the status of it.
+// hack/fuzz.sh runs it.
 func FuzzRay(f *testing.F) {
 	for _, pattern := range []string{"../../manifests/samples/*-*.yaml", "../resources/testdata/*.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -35,7 +35,7 @@ func FuzzRay(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			// The API server sends JSON. YAML would only make this slower.
+			// The API server sends JSON.
 			if data, err = yaml.YAMLToJSON(data); err == nil {
 				f.Add(data)
 			}
@@ -69,10 +69,10 @@ var malformedSeeds = []string{
 	`{"kind":"RayList","items":[{"spec":7,"status":{"worker":{"replicas":3}}},{"spec":{"head":{}}}]}`,
 }
 
-// checkRay checks a part of what becomes of one Ray: which one, the bytes decide that it was
-// decoded from. To check all parts of each input would leave time for a fifth of the inputs.
+// checkRay checks a child or the status of a Ray. A hash of the bytes that it was decoded from determines
+// which: if all were checked, only a fifth of the inputs could run in the same time.
 func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
-	ray.Generation = max(ray.Generation, 1) // the API server's
+	ray.Generation = max(ray.Generation, 1) // as the API server sets it
 	before := ray.DeepCopy()
 	part := crc32.ChecksumIEEE(data) % 4
 	reason, undecodable := rayclient.Undecodable(ray)
@@ -101,14 +101,14 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 	}
 }
 
-// observe returns what could be observed of the children of a Ray. Noise is what others say
-// of them.
-func observe(ray *rayv1.Ray, noise string) *observation {
-	observed := &observation{service: failed(reasonFailedCreate, "Service", resources.ServiceName(ray), errors.New(noise))}
+// observe returns a possible observation of the children of a Ray. The message is that of an error and of
+// a condition.
+func observe(ray *rayv1.Ray, message string) *observation {
+	observed := &observation{service: failed(reasonFailedCreate, "Service", resources.ServiceName(ray), errors.New(message))}
 	for _, group := range resources.Groups(ray) {
 		deployment := resources.NewDeployment(ray, group)
 		deployment.Status.ObservedGeneration = 1
-		deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: noise}}
+		deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: message}}
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas), deployment: deployment})
 	}
 	for _, group := range resources.RemovedGroups(ray) {
@@ -117,25 +117,25 @@ func observe(ray *rayv1.Ray, noise string) *observation {
 	return observed
 }
 
-// checkChild checks a rendered child, which was rendered once again.
+// checkChild checks a rendered child, and that it equals one that was rendered again.
 func checkChild(t *testing.T, ray *rayv1.Ray, child, again metav1.Object) {
 	if !reflect.DeepEqual(child, again) {
-		t.Errorf("rendered first as %v\nand then as %v", child, again)
+		t.Errorf("two renderings differ:\n%v\n%v", child, again)
 	}
 	want := []metav1.OwnerReference{{
 		APIVersion: "ray.kubeflow.org/v1", Kind: "Ray", Name: ray.Name, UID: ray.UID,
 		Controller: new(true), BlockOwnerDeletion: new(true),
 	}}
 	if !reflect.DeepEqual(child.GetOwnerReferences(), want) || child.GetNamespace() != ray.Namespace {
-		t.Errorf("%s/%s has the owners %v", child.GetNamespace(), child.GetName(), child.GetOwnerReferences())
+		t.Errorf("%s/%s has the wrong namespace or owner references %v", child.GetNamespace(), child.GetName(), child.GetOwnerReferences())
 	}
 	if !slices.Contains(resources.ChildNames(ray), child.GetName()) {
 		t.Errorf("a change of %s would not enqueue the Ray", child.GetName())
 	}
 }
 
-// checkDesired checks that a child is updated once at most: as it was created, after another client has
-// annotated it, and after another client has emptied it.
+// checkDesired checks that a child that was just created is not updated, and that one that another client
+// has annotated or emptied is updated at most once.
 func checkDesired[T object](t *testing.T, rendered T, desired func(T, *lastApplied) (T, []string)) {
 	compare := func(child T) (T, []string) {
 		recorded := readLastApplied(child)
@@ -143,7 +143,7 @@ func checkDesired[T object](t *testing.T, rendered T, desired func(T, *lastAppli
 	}
 	created := storedAs(t, rendered, rendered)
 	if _, diff := compare(created); len(diff) > 0 {
-		t.Errorf("%v differ as it was created:\n%v", diff, created)
+		t.Errorf("%v differ right after the creation:\n%v", diff, created)
 	}
 	annotated := clone(created)
 	annotated.SetGeneration(created.GetGeneration() + 1)
@@ -161,7 +161,7 @@ func checkDesired[T object](t *testing.T, rendered T, desired func(T, *lastAppli
 	}
 }
 
-// storedAs returns what the API server makes of a child that is written.
+// storedAs returns a child as the API server stores it.
 func storedAs[T object](t *testing.T, old, next T) T {
 	data, err := json.Marshal(next)
 	if err != nil {
@@ -177,25 +177,25 @@ func storedAs[T object](t *testing.T, old, next T) T {
 	return result
 }
 
-// checkStatus checks the status of a Ray, and that it stands still.
+// checkStatus checks the status of a Ray, and that it does not change if nothing else does.
 func checkStatus(t *testing.T, ray *rayv1.Ray, observed *observation) {
 	status := newStatus(ray, observed, earlier)
 	seen := sets.New[rayv1.RayConditionType]()
 	for _, condition := range status.Conditions {
 		switch {
 		case seen.Has(condition.Type):
-			t.Errorf("%s is there twice", condition.Type)
+			t.Errorf("the condition %s exists twice", condition.Type)
 		case condition.Status != corev1.ConditionTrue && condition.Status != corev1.ConditionFalse && condition.Status != corev1.ConditionUnknown:
-			t.Errorf("%s is %q", condition.Type, condition.Status)
+			t.Errorf("the condition %s has the status %q", condition.Type, condition.Status)
 		case len(condition.Message) > 4*maxMessage || !utf8.ValidString(condition.Message):
-			t.Errorf("%s has the message %q", condition.Type, condition.Message)
+			t.Errorf("the condition %s has the message %q, which is too long or not UTF-8", condition.Type, condition.Message)
 		case condition.LastTransitionTime.IsZero() && condition.LastUpdateTime.IsZero():
-			t.Errorf("%s has no time", condition.Type)
+			t.Errorf("the condition %s has no times", condition.Type)
 		}
 		seen.Insert(condition.Type)
 	}
 	if !seen.Has(rayv1.RayHealth) || status.ObservedGeneration != ray.Generation {
-		t.Errorf("the status is not of the Ray's generation %d: %v", ray.Generation, status)
+		t.Errorf("the status has no condition Health or not the generation %d: %v", ray.Generation, status)
 	}
 
 	data, err := json.Marshal(status)
@@ -207,6 +207,6 @@ func checkStatus(t *testing.T, ray *rayv1.Ray, observed *observation) {
 		t.Fatal(err)
 	}
 	if again := newStatus(next, observed, later); !reflect.DeepEqual(next.Status, again) {
-		t.Errorf("the status does not stand still:\n%v\n%v", next.Status, again)
+		t.Errorf("the status changes though nothing else does:\n%v\n%v", next.Status, again)
 	}
 }

@@ -256,7 +256,7 @@ func complete(d *appsv1.Deployment, replicas int32) bool {
 }
 
 // harmless matches what users must not be bothered with.
-var harmless = regexp.MustCompile(`has been modified|UID is another|precondition|already exists(;|$)|stale cache`)
+var harmless = regexp.MustCompile(`has been modified|UID differs|precondition|already exists(;|$)|stale cache`)
 
 func (j *judge) judgeMessage(message string) {
 	if harmless.MatchString(message) {

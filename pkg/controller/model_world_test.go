@@ -81,7 +81,7 @@ func newWorld(l *lane, s schedule) *world {
 	w.mu.Lock()
 	l.world = w
 	w.judge = newJudge(w)
-	w.server.told = w.judge.judgeWrite
+	w.server.onWrite = w.judge.judgeWrite
 	if s.injects {
 		w.server.admit = injectContainer
 	}

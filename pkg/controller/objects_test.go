@@ -11,7 +11,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// object is a Ray, a Service or a Deployment: all that the fake server stores.
+// object is a Ray, a Service or a Deployment. The fake server stores no other kinds.
 type object interface {
 	runtime.Object
 	metav1.Object
@@ -26,7 +26,7 @@ func newObject(resource string) object {
 	case deploymentResource:
 		return &appsv1.Deployment{}
 	}
-	panic("the fake server does not know " + resource)
+	panic("the fake server has no resource " + resource)
 }
 
 func idOf(o object) objectID {
@@ -42,7 +42,7 @@ func idOf(o object) objectID {
 	return id
 }
 
-// field returns the field of an object that has a name, which can be set.
+// field returns a field of an object, which can be set.
 func field(o object, name string) reflect.Value { return reflect.ValueOf(o).Elem().FieldByName(name) }
 
 // clone returns a deep copy of an object.

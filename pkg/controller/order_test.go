@@ -12,28 +12,32 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestEveryOrderOfEvents delivers what the server has to tell in every order in which the
-// three watches can, with a sync after each event. The server tells of the operator's own
-// writes, of a change by the user and of progress of the workers.
+// TestEveryOrderOfEvents delivers watch events in every order that three watches allow, with a sync after
+// each event. The events are those of the operator's own writes, of an update of the Ray by its user, and
+// of progress of the workers.
 func TestEveryOrderOfEvents(t *testing.T) {
-	t.Run("to one process", func(t *testing.T) {
-		everyOrder(t, func(*fixture) {})
+	if testing.Short() {
+		t.Skip("hundreds of orders")
+	}
+	t.Run("one process", func(t *testing.T) {
+		testEveryOrder(t, func(*fixture) {})
 	})
-	t.Run("to processes that know nothing of their predecessors' writes", func(t *testing.T) {
-		everyOrder(t, func(f *fixture) { f.controller.reconciler.consistency.Clear(sampleKey) })
+	t.Run("a new process before each sync", func(t *testing.T) {
+		testEveryOrder(t, func(f *fixture) { f.controller.reconciler.consistency.Clear(sampleKey) })
 	})
 }
 
-// everyOrder goes through all orders. The syncs add events of their own, so an order shows
-// only when it is run: each run takes the first choice where the last one has not decided.
-func everyOrder(t *testing.T, beforeSync func(*fixture)) {
+// testEveryOrder runs all orders by depth-first search. The syncs cause further events, so the choices are
+// known only during a run: each run repeats a prefix of the choices of the last one, and then takes the
+// first choice each time.
+func testEveryOrder(t *testing.T, beforeSync func(*fixture)) {
 	t.Helper()
 	var choices, options []int
 	for runs := 1; ; runs++ {
 		var order []string
 		choices, order = runInOrder(t, beforeSync, choices, &options)
 		if t.Failed() {
-			t.Fatalf("in run %d, the events were delivered in this order: %s", runs, strings.Join(order, " "))
+			t.Fatalf("run %d failed with the order %s", runs, strings.Join(order, " "))
 		}
 		last := len(choices) - 1
 		for last >= 0 && choices[last] == options[last]-1 {
@@ -48,12 +52,12 @@ func everyOrder(t *testing.T, beforeSync func(*fixture)) {
 	}
 }
 
-// runInOrder runs one order: choices say which of the resources that have events comes
-// next. It returns the choices that it has made, and sets how many options each had.
+// runInOrder runs one order. Each choice is an index into the resources with pending events. It returns the
+// choices and the resources in the order of their events, and sets the number of options of each choice.
 func runInOrder(t *testing.T, beforeSync func(*fixture), choices []int, options *[]int) (made []int, order []string) {
 	t.Helper()
 	f := newFixture(t)
-	f.syncUnlessBehind()
+	f.syncIgnoringStaleCache()
 	f.editRay(func(ray *rayv1.Ray) {
 		ray.Spec.Worker.Replicas = new(int32(5))
 		ray.Spec.Worker.Template.Spec.Containers[0].Image = "new"
@@ -70,13 +74,13 @@ func runInOrder(t *testing.T, beforeSync func(*fixture), choices []int, options 
 		f.deliverNext(pending[choice])
 		f.clock.step(time.Second)
 		beforeSync(f)
-		f.syncUnlessBehind()
+		f.syncIgnoringStaleCache()
 	}
 	f.checkOutcome()
 	return made, order
 }
 
-// pending returns the resources of which the caches do not show all.
+// pending returns the resources with events that were not delivered yet.
 func (f *fixture) pending() []string {
 	var pending []string
 	for _, resource := range []string{rayResource, serviceResource, deploymentResource} {
@@ -90,14 +94,16 @@ func (f *fixture) pending() []string {
 	return pending
 }
 
-func (f *fixture) syncUnlessBehind() {
+// syncIgnoringStaleCache syncs the Ray, which may fail because of a stale cache.
+func (f *fixture) syncIgnoringStaleCache() {
 	f.t.Helper()
 	if err := f.sync(); err != nil && !errors.Is(err, errStale) {
 		f.t.Errorf("sync: %v", err)
 	}
 }
 
-// checkOutcome checks what must hold in the end, and on the way there.
+// checkOutcome checks the final state, and that no child was written for an older generation of the Ray than
+// before.
 func (f *fixture) checkOutcome() {
 	f.t.Helper()
 	f.converge()
@@ -106,13 +112,13 @@ func (f *fixture) checkOutcome() {
 		f.t.Errorf("created %q, want each child once", created)
 	}
 	if worker := f.deployment(rayv1.RoleWorker); *worker.Spec.Replicas != 5 || container(worker).Image != "new" {
-		f.t.Errorf("the workers have %d replicas of %q, not the newest spec", *worker.Spec.Replicas, container(worker).Image)
+		f.t.Errorf("the worker Deployment has %d replicas of image %q, want those of the newest spec", *worker.Spec.Replicas, container(worker).Image)
 	}
 	if got, want := f.health(), "False RolloutIncomplete: head: the Deployment has not been observed yet; worker: the Deployment's newest generation has not been observed yet"; got != want {
 		f.t.Errorf("Health is %q, want %q", got, want)
 	}
 	if status := f.ray().Status; status.ObservedGeneration != 2 || status.Worker.Replicas != 3 {
-		f.t.Errorf("the status is of generation %d and has %d workers, want 2 and 3", status.ObservedGeneration, status.Worker.Replicas)
+		f.t.Errorf("the status has observedGeneration %d and %d workers, want 2 and 3", status.ObservedGeneration, status.Worker.Replicas)
 	}
 	newest := map[string]int64{}
 	for _, event := range f.server.history {
