@@ -1,4 +1,4 @@
-// Package audit reads the audit log of an API server: every request, at its end.
+// Package audit reads requests from the audit log of an API server.
 package audit
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Request is one line of an audit log.
+// Request is a completed request.
 type Request struct {
 	Verb string `json:"verb"`
 	User struct {
@@ -23,21 +23,21 @@ type Request struct {
 	UserAgent string `json:"userAgent"`
 	// URI is the path with the query.
 	URI string `json:"requestURI"`
-	// ObjectRef is nil for a request that is about no object, such as for /version.
+	// ObjectRef is nil for requests without an object, such as for /version.
 	ObjectRef      *Object `json:"objectRef"`
 	ResponseStatus struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
-	// Answered is when the answer was complete, by the API server's clock.
+	// Answered is when the response was complete.
 	Answered time.Time `json:"stageTimestamp"`
 }
 
-// Object is what a request is about. For a list or a watch it has no name.
+// Object is the object of a request. A list or a watch has no name.
 type Object struct {
 	Resource, Subresource, Namespace, Name string
 }
 
-// Resource returns what the request is about, such as "rays/status", or "".
+// Resource returns the resource and subresource, such as "rays/status", or "".
 func (r *Request) Resource() string {
 	switch {
 	case r.ObjectRef == nil:
@@ -49,30 +49,29 @@ func (r *Request) Resource() string {
 	}
 }
 
-// IsWrite tells whether the request was to change an object. A dry run is not.
+// IsWrite returns whether the request is a write and not a dry run.
 func (r *Request) IsWrite() bool {
 	return r.ObjectRef != nil && !strings.Contains(r.URI, "dryRun=All") && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// Committed tells whether the server did what was asked.
+// Committed returns whether the request succeeded.
 func (r *Request) Committed() bool {
 	return r.ResponseStatus.Code >= 200 && r.ResponseStatus.Code < 300
 }
 
-// String says what a request about an object did, such as "update rays/status x of namespace
-// y: 200". The name of an object that is created is often not known.
+// String describes the request, such as "update rays/status y/x: 200". The name of an object that
+// is created is often missing.
 func (r *Request) String() string {
 	if r.ObjectRef == nil {
 		return fmt.Sprintf("%s: %d", r.Verb, r.ResponseStatus.Code)
 	}
-	return fmt.Sprintf("%s %s %s of namespace %s: %d", r.Verb, r.Resource(), r.ObjectRef.Name, r.ObjectRef.Namespace, r.ResponseStatus.Code)
+	return fmt.Sprintf("%s %s %s/%s: %d", r.Verb, r.Resource(), r.ObjectRef.Namespace, r.ObjectRef.Name, r.ResponseStatus.Code)
 }
 
-// Mark is a place in an audit log, at the beginning of a line.
+// Mark is the position of the start of a line in an audit log.
 type Mark int64
 
-// End returns the end of an audit log as it is now. A line that is just being written comes
-// after it.
+// End returns the current end of an audit log. An incomplete line is after it.
 func End(path string) (Mark, error) {
 	mark, err := end(path)
 	if err != nil {
@@ -96,16 +95,16 @@ func end(path string) (Mark, error) {
 	if _, err := file.ReadAt(tail, size-int64(len(tail))); err != nil {
 		return 0, err
 	}
-	unfinished := len(tail) - 1 - bytes.LastIndexByte(tail, '\n')
-	return Mark(size - int64(unfinished)), nil
+	incomplete := len(tail) - 1 - bytes.LastIndexByte(tail, '\n')
+	return Mark(size - int64(incomplete)), nil
 }
 
-// maxLine is how long a line may be. Those of the policy of hack/cluster have no objects, and
-// so about two kilobytes.
+// maxLine is the maximum length of a line. With the audit policy of hack/cluster, lines do not
+// include objects and have about 2 kB.
 const maxLine = 1 << 20
 
-// Since returns the requests of clients whose user agent begins with agent, from a mark on. It
-// ends after an error. A line that is just being written is left out.
+// Since returns the requests after a mark of clients with a user agent that starts with agent. It
+// stops at the first error. An incomplete line is not read.
 func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 	return func(yield func(*Request, error) bool) {
 		file, err := os.Open(path)
@@ -119,9 +118,9 @@ func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 		}
 		lines := bufio.NewScanner(file)
 		lines.Buffer(nil, maxLine)
-		lines.Split(scanWholeLines)
+		lines.Split(scanCompleteLines)
 		for lines.Scan() {
-			// Most lines are of others, and decoding takes most of the time.
+			// Decoding is slow, and most requests are of other clients.
 			if !strings.Contains(lines.Text(), `"`+agent) {
 				continue
 			}
@@ -140,7 +139,7 @@ func Since(path string, mark Mark, agent string) iter.Seq2[*Request, error] {
 	}
 }
 
-// scanWholeLines is bufio.ScanLines without a last line that has no end yet.
-func scanWholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
+// scanCompleteLines is bufio.ScanLines without an incomplete last line.
+func scanCompleteLines(data []byte, _ bool) (advance int, token []byte, err error) {
 	return bufio.ScanLines(data, false)
 }

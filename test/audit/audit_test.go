@@ -15,6 +15,7 @@ const log = `{"verb":"create","userAgent":"ray-operator/v1","objectRef":{"resour
 {"verb":"get","userAgent":"ray-operator/v1","responseStatus":{"code":200}}
 `
 
+// write writes a log and returns its path.
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "audit.log")
@@ -39,14 +40,14 @@ func TestSince(t *testing.T) {
 			committed = append(committed, request.Verb)
 		}
 	}
-	if want := []string{"create events x of namespace a: 201", "update rays/status x of namespace a: 409", "update leases x of namespace a: 200", "get: 200"}; !slices.Equal(got, want) {
+	if want := []string{"create events a/x: 201", "update rays/status a/x: 409", "update leases a/x: 200", "get: 200"}; !slices.Equal(got, want) {
 		t.Errorf("the requests are %q, want %q", got, want)
 	}
 	if want := []string{"events", "rays/status"}; !slices.Equal(writes, want) {
-		t.Errorf("the writes are to %q, want %q", writes, want)
+		t.Errorf("the writes are of %q, want %q", writes, want)
 	}
 	if want := []string{"create", "update", "get"}; !slices.Equal(committed, want) {
-		t.Errorf("those done are %q, want %q", committed, want)
+		t.Errorf("the committed requests are %q, want %q", committed, want)
 	}
 }
 
@@ -57,14 +58,14 @@ func TestMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	for request, err := range Since(path, mark, "ray-operator/") {
-		t.Errorf("%v came before the mark (%v)", request, err)
+		t.Errorf("got %v (%v), which is before the mark", request, err)
 	}
 }
 
-// A line that is just being written is not taken for one that is broken, and not lost.
-func TestUnfinishedLine(t *testing.T) {
-	whole := strings.LastIndex(strings.TrimSuffix(log, "\n"), "\n") + 1
-	for _, cut := range []int{whole, whole + 1, len(log) - 1} {
+// TestIncompleteLine checks that a line that is being written is neither an error nor skipped later.
+func TestIncompleteLine(t *testing.T) {
+	complete := strings.LastIndex(strings.TrimSuffix(log, "\n"), "\n") + 1
+	for _, cut := range []int{complete, complete + 1, len(log) - 1} {
 		path := write(t, log[:cut])
 		for _, err := range Since(path, 0, "ray-operator/") {
 			if err != nil {
@@ -86,25 +87,25 @@ func TestUnfinishedLine(t *testing.T) {
 			got = append(got, request.Verb)
 		}
 		if !slices.Equal(got, []string{"get"}) {
-			t.Errorf("%d bytes of the log: then there were %q, want the one that was not finished", cut, got)
+			t.Errorf("%d bytes of the log: got %q after the line was complete, want the last request", cut, got)
 		}
 	}
 }
 
 func TestErrors(t *testing.T) {
 	for name, path := range map[string]string{
-		"no log":                 filepath.Join(t.TempDir(), "absent"),
-		"a line that is no JSON": write(t, `"ray-operator/`+"\n"),
+		"missing log":           filepath.Join(t.TempDir(), "absent"),
+		"line that is not JSON": write(t, `"ray-operator/`+"\n"),
 	} {
 		failed := false
 		for _, err := range Since(path, 0, "ray-operator/") {
 			failed = failed || err != nil
 		}
 		if !failed {
-			t.Errorf("%s: there is no error", name)
+			t.Errorf("%s: got no error", name)
 		}
 	}
 	if _, err := End("absent"); err == nil {
-		t.Error("the end of no log: there is no error")
+		t.Error("End of a missing log: got no error")
 	}
 }

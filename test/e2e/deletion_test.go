@@ -27,7 +27,7 @@ func TestDeletion(t *testing.T) {
 		})
 	}
 
-	t.Run("foreground keeps the Ray until its children are deleted", func(t *testing.T) {
+	t.Run("foreground deletes the Ray after its children", func(t *testing.T) {
 		t.Parallel()
 		u := newUser(t)
 		u.applySample()

@@ -128,7 +128,7 @@ func (u *user) checkBackoff(while string) {
 }
 
 // TestInvalidTemplate has the API server reject the Deployment of a new Ray and of a healthy one,
-// whose children stay as they are.
+// which keeps its children.
 func TestInvalidTemplate(t *testing.T) {
 	t.Parallel()
 	const invalid = "            volumeMounts: [{name: nowhere, mountPath: /data}]\n            ports:\n              - containerPort: 6379\n              - containerPort: 8265\n"
@@ -175,7 +175,7 @@ func TestInvalidTemplate(t *testing.T) {
 	})
 }
 
-// TestUnhealthyRaysDoNotDelayOthers creates a Ray next to many whose children are rejected.
+// TestUnhealthyRaysDoNotDelayOthers creates a Ray next to many with rejected children.
 func TestUnhealthyRaysDoNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	unhealthy, healthy := newUser(t), newUser(t)

@@ -14,7 +14,7 @@ import (
 )
 
 // TestUpgrade upgrades to a later version and back while Rays run. The later version renders Pods
-// differently and has a status field that the CustomResourceDefinition lacks (next.patch).
+// differently and has a status field that the CustomResourceDefinition lacks (next.txt).
 func TestUpgrade(t *testing.T) {
 	stopOperator(t)
 	u := newUser(t)

@@ -31,7 +31,7 @@ type user struct {
 // notInNames matches what a namespace cannot be named.
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// newUser returns a user whose namespace is deleted when the test ends.
+// newUser returns a user with a new namespace, which is deleted when the test ends.
 func newUser(t *testing.T) *user {
 	t.Helper()
 	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "-"), "-")

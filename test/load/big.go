@@ -10,27 +10,28 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// workers is how many the big Ray is scaled to.
+// workers is the number of workers that the big Ray is scaled to.
 const workers = 1000
 
-// bigRay has a namespace for itself, by which its writes are told from the others'.
+// bigRay has a namespace of its own, so that its requests can be counted separately.
 var bigRay = cache.NewObjectName("big", "big")
 
-// measureBig scales one Ray up and back, and creates small ones beside it, one after another.
-// How long these take is compared with as many on a cluster that has nothing else to do.
-func measureBig(ctx context.Context, s *scene, neighbours int) (*big, error) {
+// measureBig scales one Ray up and back, and creates small ones meanwhile, one after another. They
+// are compared with small Rays that are created on a quiet cluster.
+func measureBig(ctx context.Context, s *setup, quiet int) (*big, error) {
 	if err := s.open(ctx, healthy); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Minute, errors.New("it takes more than half an hour"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Minute, errors.New("timeout of 30 minutes"))
 	defer cancel()
-	result, err := s.measureNeighbours(ctx, neighbours)
+	result, err := s.measureBeside(ctx, quiet)
 	return result, errors.Join(err, s.operator.stop())
 }
 
-func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) {
+// measureBeside runs the measurement with a number of Rays on a quiet cluster.
+func (s *setup) measureBeside(ctx context.Context, count int) (*big, error) {
 	for _, name := range []string{namespace, bigRay.Namespace} {
-		if err := s.makeNamespace(ctx, name); err != nil {
+		if err := s.createNamespace(ctx, name); err != nil {
 			return nil, err
 		}
 	}
@@ -45,7 +46,7 @@ func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) 
 	if _, err := s.rayTracker.wait(ctx, version{bigRay, 1}); err != nil {
 		return nil, err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.waitSteady(ctx); err != nil {
 		return nil, err
 	}
 
@@ -54,11 +55,11 @@ func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) 
 	if err != nil {
 		return nil, err
 	}
-	progress("scaling one Ray to %d workers and back, with others created beside it", workers)
+	progress("scaling one Ray to %d workers and back while creating others", workers)
 	var beside []time.Duration
 	result.Cost, err = s.measure(ctx, func(ctx context.Context) error {
 		var err error
-		beside, err = s.besideOthers(ctx, func(ctx context.Context) error {
+		beside, err = s.createDuring(ctx, func(ctx context.Context) error {
 			var err error
 			if result.UpSeconds, err = s.scaleBig(ctx, workers, 2); err != nil {
 				return err
@@ -90,8 +91,8 @@ func (s *scene) measureNeighbours(ctx context.Context, count int) (*big, error) 
 	return result, nil
 }
 
-// scaleBig scales the big Ray, and returns how long it takes until its generation is done.
-func (s *scene) scaleBig(ctx context.Context, workers int, generation int64) (seconds float64, err error) {
+// scaleBig scales the big Ray, and returns the time until its new generation is done.
+func (s *setup) scaleBig(ctx context.Context, workers int, generation int64) (seconds float64, err error) {
 	start := time.Now()
 	if err := s.scale(ctx, bigRay.Namespace, bigRay.Name, workers); err != nil {
 		return 0, err
@@ -100,17 +101,17 @@ func (s *scene) scaleBig(ctx context.Context, workers int, generation int64) (se
 	return done.Sub(start).Seconds(), err
 }
 
-// besideOthers does work, and creates Rays one after another all the while. It returns how long
-// each of these took.
-func (s *scene) besideOthers(ctx context.Context, work func(context.Context) error) ([]time.Duration, error) {
+// createDuring creates Rays one after another during work. It returns the time that each of them
+// took.
+func (s *setup) createDuring(ctx context.Context, work func(context.Context) error) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	worked := make(chan error, 1)
-	go func() { worked <- work(ctx) }()
+	finished := make(chan error, 1)
+	go func() { finished <- work(ctx) }()
 	var took []time.Duration
 	for i := 0; ; i++ {
 		select {
-		case err := <-worked:
+		case err := <-finished:
 			return took, err
 		default:
 		}
@@ -122,8 +123,8 @@ func (s *scene) besideOthers(ctx context.Context, work func(context.Context) err
 	}
 }
 
-// createEach creates Rays one after another, and returns how long each took.
-func (s *scene) createEach(ctx context.Context, names []string) ([]time.Duration, error) {
+// createEach creates Rays one after another, and returns the time that each of them took.
+func (s *setup) createEach(ctx context.Context, names []string) ([]time.Duration, error) {
 	var took []time.Duration
 	for _, name := range names {
 		start := time.Now()

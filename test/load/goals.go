@@ -2,19 +2,19 @@ package main
 
 import "math"
 
-// row is a line of a table: a number in each measurement, and what it may be.
+// row is a row of a table: a value of each measurement, and the goal.
 type row[T any] struct {
 	what   string
-	unit   string // as it follows a number
-	digits int    // after the point
-	// limit is the goal, or nil if there is none. It is not a number where none was set.
+	unit   string
+	digits int // After the decimal point.
+	// limit is the goal, which is the maximum. It is nil or returns NaN if there is none.
 	limit func(T) float64
 	value func(T) float64
-	// pods tells that the number means nothing on a cluster that makes no Pods.
+	// pods is whether the value is meaningless on a cluster that does not create Pods.
 	pods bool
 }
 
-// rows are the table of loads. Most are goals; the others show what these come from.
+// rows is the table of loads. Rows without a goal explain the others.
 var rows = []row[*result]{
 	{"create: operator CPU per Ray", " ms", 1, atMost(8), func(r *result) float64 { return r.perRay(1000 * r.Create.CPU[operatorProcess]) }, true},
 	{"create: operator writes per Ray", "", 2, atMost(8), func(r *result) float64 { return r.perRay(writes(r.Create.Requests)) }, true},
@@ -25,28 +25,28 @@ var rows = []row[*result]{
 	{"create: operator's share of that, p50", " s", 3, nil, func(r *result) float64 { return r.Create.Share.P50 }, true},
 	{"create: operator's share of that, max", " s", 3, nil, func(r *result) float64 { return r.Create.Share.Max }, true},
 	{"create: last child after", " s", 1, nil, func(r *result) float64 { return r.Create.LastChild }, false},
-	{"create: all done after", " s", 1, nil, func(r *result) float64 { return r.Create.Seconds }, false},
+	{"create: all Rays done after", " s", 1, nil, func(r *result) float64 { return r.Create.Seconds }, false},
 	{"memory, resident", " MiB", 0, memoryLimit, func(r *result) float64 { return r.Create.Resident }, false},
-	{"memory, at its peak", " MiB", 0, nil, func(r *result) float64 { return max(r.Rest.Peak, r.Delete.Peak) }, false},
+	{"memory, peak", " MiB", 0, nil, func(r *result) float64 { return max(r.Rest.Peak, r.Delete.Peak) }, false},
 	{"rest: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Rest.Requests) }, false},
 	{"rest: CPU per minute", " ms", 0, atMost(20), func(r *result) float64 { return 1000 * r.Rest.CPU[operatorProcess] / (r.Rest.Seconds / 60) }, false},
 	{"restart: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Restart.Requests) }, false},
-	{"restart: CPU until at rest", " s", 2, restartLimit(1.2), func(r *result) float64 { return r.Restart.CPU[operatorProcess] }, false},
+	{"restart: CPU until steady state", " s", 2, restartLimit(1.2), func(r *result) float64 { return r.Restart.CPU[operatorProcess] }, false},
 	{"restart: ready after", " s", 2, restartLimit(5), func(r *result) float64 { return r.Restart.Seconds }, false},
 	{"new image: child updates per Ray", "", 2, atMost(2), func(r *result) float64 { return r.perRay(writes(r.Image.Requests, "deployments", "services")) }, true},
 	{"new image: status writes per Ray", "", 2, atMost(6), func(r *result) float64 { return r.perRay(writes(r.Image.Requests, "rays/status")) }, true},
 	{"new image: operator CPU per Ray", " ms", 1, nil, func(r *result) float64 { return r.perRay(1000 * r.Image.CPU[operatorProcess]) }, true},
-	{"new image: all done after", " s", 1, nil, func(r *result) float64 { return r.Image.Seconds }, false},
+	{"new image: all Rays done after", " s", 1, nil, func(r *result) float64 { return r.Image.Seconds }, false},
 	{"delete: writes", "", 0, atMost(0), func(r *result) float64 { return writes(r.Delete.Requests) }, false},
 	{"delete: operator CPU per Ray", " ms", 1, nil, func(r *result) float64 { return r.perRay(1000 * r.Delete.CPU[operatorProcess]) }, false},
-	{"delete: all gone after", " s", 1, nil, func(r *result) float64 { return r.Delete.Seconds }, false},
+	{"delete: all deleted after", " s", 1, nil, func(r *result) float64 { return r.Delete.Seconds }, false},
 }
 
-// bigRows are the table of the big Ray.
+// bigRows is the table of the big Ray.
 var bigRows = []row[*big]{
 	{"big Ray: operator writes, up and back", "", 0, func(*big) float64 { return 20 }, func(b *big) float64 { return writes(b.Requests) }, false},
-	{"big Ray: all there after", " s", 1, nil, func(b *big) float64 { return b.UpSeconds }, false},
-	{"big Ray: back after", " s", 1, nil, func(b *big) float64 { return b.DownSeconds }, false},
+	{"big Ray: scaled up after", " s", 1, nil, func(b *big) float64 { return b.UpSeconds }, false},
+	{"big Ray: scaled down after", " s", 1, nil, func(b *big) float64 { return b.DownSeconds }, false},
 	{"small Ray on a quiet cluster: Health after, p50", " s", 2, nil, func(b *big) float64 { return b.Quiet.P50 }, false},
 	{"small Ray on a quiet cluster: Health after, max", " s", 2, nil, func(b *big) float64 { return b.Quiet.Max }, false},
 	{"small Ray beside it: Health after, p50", " s", 2, nil, func(b *big) float64 { return b.Beside.P50 }, false},
@@ -55,13 +55,13 @@ var bigRows = []row[*big]{
 	{"small Ray beside it: operator's share, max", " s", 3, nil, func(b *big) float64 { return b.Share.Max }, false},
 }
 
-// growthLimit is the goal for the CPU per Ray among ten times as many Rays.
+// growthLimit is the goal for the growth of the CPU per Ray with ten times as many Rays.
 const growthLimit = 1.2
 
-// atMost is a goal for any load.
+// atMost returns a goal for any number of Rays.
 func atMost(limit float64) func(*result) float64 { return func(*result) float64 { return limit } }
 
-// restartLimit is a goal for up to 1,000 Rays: a restart reads each.
+// restartLimit returns a goal for up to 1,000 Rays, since a restart reads all of them.
 func restartLimit(limit float64) func(*result) float64 {
 	return func(r *result) float64 {
 		if r.Rays > 1_000 {
@@ -71,7 +71,7 @@ func restartLimit(limit float64) func(*result) float64 {
 	}
 }
 
-// memoryLimit is the goal for memory: one for up to 1,000 Rays, another for up to 10,000.
+// memoryLimit is the goal for the resident memory with up to 1,000 and with up to 10,000 Rays.
 func memoryLimit(r *result) float64 {
 	switch {
 	case r.Rays <= 1_000:
@@ -83,7 +83,7 @@ func memoryLimit(r *result) float64 {
 	}
 }
 
-// verdict tells whether a value keeps a goal.
+// verdict returns whether a value meets a goal.
 func verdict(value, limit float64) string {
 	switch {
 	case math.IsNaN(value), math.IsNaN(limit):

@@ -1,11 +1,11 @@
-// Command load measures what the operator costs: hack/bench.sh starts local clusters and runs it.
+// Command load measures the operator under load. hack/bench.sh starts local clusters and runs it.
 //
-// It is a program and not a test since it asserts nothing: the time that something takes belongs
-// to the machine. What is a count is asserted, by test/e2e.
+// It is a program and not a test because times depend on the machine. Counts of requests are tested
+// by test/e2e.
 //
-//	load measure  one load of Rays: create, rest, restart, a new image, delete
-//	load big      one Ray of 1,000 workers, and small ones beside it
-//	load report   what these have measured, as text, JSON and a plot
+//	load measure  measures many Rays: create, steady state, restart, new image, delete
+//	load big      measures one Ray with 1,000 workers, and small ones beside it
+//	load report   prints the measurements, and writes them as JSON and as a plot
 package main
 
 import (
@@ -35,37 +35,37 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: measure, big or report; hack/bench.sh does all of it")
+		return errors.New("missing command: measure, big or report; hack/bench.sh runs all of them")
 	}
 	flags := flag.NewFlagSet("load "+args[0], flag.ContinueOnError)
-	out := flags.String("out", "", "`file` to write the measurement to, or directory of the report")
+	out := flags.String("out", "", "`path` of the file for the measurement, or of the directory for the report")
 	if args[0] == "report" {
 		if err := flags.Parse(args[1:]); err != nil {
-			return flag.ErrHelp // the mistake has been printed, with the usage
+			return flag.ErrHelp // Parse has printed the error.
 		}
 		return report(os.Stdout, *out, flags.Args())
 	}
 
-	var scene scene
-	scene.addFlags(flags)
+	var setup setup
+	setup.addFlags(flags)
 	load := load{pods: true}
-	flags.IntVar(&load.rays, "rays", 100, "`number` of Rays to create; for big, how many are created one after another on a quiet cluster")
-	flags.BoolVar(&load.pods, "pods", true, "whether the cluster makes Pods; without them no Ray gets Health")
-	flags.DurationVar(&load.rest, "rest", time.Minute, "how long to watch a cluster at rest")
+	flags.IntVar(&load.rays, "rays", 100, "`number` of Rays; for big, those created one after another on a quiet cluster")
+	flags.BoolVar(&load.pods, "pods", true, "set to false if the cluster does not create Pods, so that no Ray becomes healthy")
+	flags.DurationVar(&load.rest, "rest", time.Minute, "how long to measure the steady state")
 	if err := flags.Parse(args[1:]); err != nil {
 		return flag.ErrHelp
 	}
-	scene.operator.flags = flags.Args()
+	setup.operator.flags = flags.Args()
 
 	var measured any
 	var err error
 	switch args[0] {
 	case "measure":
-		measured, err = measure(ctx, &scene, load)
+		measured, err = measure(ctx, &setup, load)
 	case "big":
-		measured, err = measureBig(ctx, &scene, load.rays)
+		measured, err = measureBig(ctx, &setup, load.rays)
 	default:
-		err = fmt.Errorf("unknown command %q, known are measure, big and report", args[0])
+		err = fmt.Errorf("unknown command %q: use measure, big or report", args[0])
 	}
 	if err != nil {
 		return err
@@ -73,6 +73,7 @@ func run(ctx context.Context, args []string) error {
 	return writeJSON(*out, measured)
 }
 
+// writeJSON writes a value to a file.
 func writeJSON(name string, value any) error {
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

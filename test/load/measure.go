@@ -9,23 +9,23 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// namespace is where the Rays are that are measured.
+// namespace is the namespace of the measured Rays.
 const namespace = "bench"
 
-// load is what an operator is put under.
+// load is what an operator is measured with.
 type load struct {
 	rays int
 	pods bool
 	rest time.Duration
 }
 
-// timeout is when it is clear that a phase does not come to its end.
+// timeout returns the timeout of a phase.
 func (l load) timeout() time.Duration {
 	return 10*time.Minute + time.Duration(l.rays)*500*time.Millisecond
 }
 
-// measure measures each phase in the life of many Rays.
-func measure(ctx context.Context, s *scene, load load) (*result, error) {
+// measure measures each phase of many Rays.
+func measure(ctx context.Context, s *setup, load load) (*result, error) {
 	done := healthy
 	if !load.pods {
 		done = observed
@@ -33,15 +33,16 @@ func measure(ctx context.Context, s *scene, load load) (*result, error) {
 	if err := s.open(ctx, done); err != nil {
 		return nil, err
 	}
-	result, err := s.measureAll(ctx, load)
+	result, err := s.measurePhases(ctx, load)
 	return result, errors.Join(err, s.operator.stop())
 }
 
-func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
-	if err := s.makeNamespace(ctx, namespace); err != nil {
+// measurePhases runs and measures all phases.
+func (s *setup) measurePhases(ctx context.Context, load load) (*result, error) {
+	if err := s.createNamespace(ctx, namespace); err != nil {
 		return nil, err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.waitSteady(ctx); err != nil {
 		return nil, err
 	}
 	names := rayNames("ray", load.rays)
@@ -52,13 +53,13 @@ func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
 		measure func(context.Context) (*phase, error)
 	}{
 		{"creating", &result.Create, func(ctx context.Context) (*phase, error) { return s.measureCreate(ctx, names, load.pods) }},
-		{"resting", &result.Rest, func(ctx context.Context) (*phase, error) { return s.measureRest(ctx, load.rest) }},
-		{"restarting", &result.Restart, s.measureRestart},
+		{"observing", &result.Rest, func(ctx context.Context) (*phase, error) { return s.measureRest(ctx, load.rest) }},
+		{"restarting the operator with", &result.Restart, s.measureRestart},
 		{"changing the image of", &result.Image, func(ctx context.Context) (*phase, error) { return s.measureImage(ctx, names) }},
 		{"deleting", &result.Delete, func(ctx context.Context) (*phase, error) { return s.measureDelete(ctx, names) }},
 	} {
 		progress("%s %d Rays", step.doing, load.rays)
-		ctx, cancel := context.WithTimeoutCause(ctx, load.rest+load.timeout(), fmt.Errorf("%s takes more than %s", step.doing, load.timeout()))
+		ctx, cancel := context.WithTimeoutCause(ctx, load.rest+load.timeout(), fmt.Errorf("timeout of %s", load.timeout()))
 		var err error
 		*step.phase, err = step.measure(ctx)
 		cancel()
@@ -70,8 +71,8 @@ func (s *scene) measureAll(ctx context.Context, load load) (*result, error) {
 }
 
 // measureCreate creates Rays and waits until all are done.
-func (s *scene) measureCreate(ctx context.Context, names []string, pods bool) (*phase, error) {
-	phase, err := s.measureAct(ctx, names, 1, func(ctx context.Context, name string) error {
+func (s *setup) measureCreate(ctx context.Context, names []string, pods bool) (*phase, error) {
+	phase, err := s.measureEach(ctx, names, 1, func(ctx context.Context, name string) error {
 		return s.create(ctx, namespace, name)
 	})
 	if err == nil && pods {
@@ -80,22 +81,21 @@ func (s *scene) measureCreate(ctx context.Context, names []string, pods bool) (*
 	return phase, err
 }
 
-// measureImage gives both groups of all Rays a new image, and waits until all are done again.
-func (s *scene) measureImage(ctx context.Context, names []string) (*phase, error) {
-	return s.measureAct(ctx, names, 2, func(ctx context.Context, name string) error {
+// measureImage changes the image of both groups of all Rays, and waits until all are done.
+func (s *setup) measureImage(ctx context.Context, names []string) (*phase, error) {
+	return s.measureEach(ctx, names, 2, func(ctx context.Context, name string) error {
 		return s.setImage(ctx, namespace, name, "rayproject/examples:2")
 	})
 }
 
-// measureAct does something to all Rays, and waits until all are done with the generation that
-// results.
-func (s *scene) measureAct(ctx context.Context, names []string, generation int64, act func(context.Context, string) error) (*phase, error) {
+// measureEach changes all Rays, and waits until all are done with a generation.
+func (s *setup) measureEach(ctx context.Context, names []string, generation int64, change func(context.Context, string) error) (*phase, error) {
 	latencies := make([]time.Duration, len(names))
 	phase, err := s.measure(ctx, func(ctx context.Context) error {
 		started := make([]time.Time, len(names))
 		if err := inParallel(ctx, len(names), func(ctx context.Context, i int) error {
 			started[i] = time.Now()
-			return act(ctx, names[i])
+			return change(ctx, names[i])
 		}); err != nil {
 			return err
 		}
@@ -115,8 +115,8 @@ func (s *scene) measureAct(ctx context.Context, names []string, generation int64
 	return phase, nil
 }
 
-// measureRest does nothing for a while.
-func (s *scene) measureRest(ctx context.Context, rest time.Duration) (*phase, error) {
+// measureRest measures the steady state.
+func (s *setup) measureRest(ctx context.Context, rest time.Duration) (*phase, error) {
 	meter, err := s.meter()
 	if err != nil {
 		return nil, err
@@ -131,23 +131,23 @@ func (s *scene) measureRest(ctx context.Context, rest time.Duration) (*phase, er
 	return phase, meter.readOperator(phase)
 }
 
-// measureRestart stops the operator, and measures a new one until it is ready, and what it
-// does until it has come to rest.
-func (s *scene) measureRestart(ctx context.Context) (*phase, error) {
+// measureRestart restarts the operator. It measures the time until it is ready, and its usage until
+// the steady state.
+func (s *setup) measureRestart(ctx context.Context) (*phase, error) {
 	if err := s.operator.stop(); err != nil {
 		return nil, err
 	}
 	return s.measure(ctx, s.operator.start)
 }
 
-// measureDelete deletes all Rays and waits until the garbage collector has taken what was theirs.
-func (s *scene) measureDelete(ctx context.Context, names []string) (*phase, error) {
+// measureDelete deletes all Rays and waits until the garbage collector has deleted their children.
+func (s *setup) measureDelete(ctx context.Context, names []string) (*phase, error) {
 	return s.measure(ctx, func(ctx context.Context) error {
 		if err := inParallel(ctx, len(names), func(ctx context.Context, i int) error {
 			return s.delete(ctx, namespace, names[i])
 		}); err != nil {
 			return err
 		}
-		return s.waitGone(ctx, namespace)
+		return s.waitDeleted(ctx, namespace)
 	})
 }

@@ -9,42 +9,42 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// userAgent is how the requests of the operator begin to call themselves in the audit log.
+// userAgent is the prefix of the operator's user agent in the audit log.
 const userAgent = operatorProcess + "/"
 
 const (
-	// settleTime is for how long an operator that is at rest does nothing. It is longer than the
-	// two seconds for which the operator holds back progress in a status.
-	settleTime = 3 * time.Second
-	// settleCPU is what it uses in that time at most, for its lease: 1 %.
-	settleCPU = 0.03
-	// settleTimeout is when it is clear that it does not come to rest.
-	settleTimeout = 5 * time.Minute
+	// steadyTime is how long the operator must make no writes in the steady state. It is longer
+	// than status updates are delayed.
+	steadyTime = 3 * time.Second
+	// steadyCPU is the CPU time in seconds that it may use meanwhile, for its lease: 1 %.
+	steadyCPU = 0.03
+	// steadyTimeout is how long to wait for the steady state.
+	steadyTimeout = 5 * time.Minute
 )
 
-// meter measures a phase from its start on.
+// meter measures a phase from its start.
 type meter struct {
-	scene  *scene
+	setup  *setup
 	start  time.Time
 	mark   audit.Mark
 	before usage
 }
 
-func (s *scene) meter() (*meter, error) {
+func (s *setup) meter() (*meter, error) {
 	mark, err := audit.End(s.auditLog())
 	if err != nil {
 		return nil, err
 	}
 	before, err := s.usage()
-	return &meter{scene: s, start: time.Now(), mark: mark, before: before}, err
+	return &meter{setup: s, start: time.Now(), mark: mark, before: before}, err
 }
 
-func (s *scene) usage() (usage, error) {
+func (s *setup) usage() (usage, error) {
 	return readUsage(withOperator(s.components, s.operator.pid()))
 }
 
-// measure returns what work costs, with all that the operator does because of it.
-func (s *scene) measure(ctx context.Context, work func(context.Context) error) (*phase, error) {
+// measure measures work, and the operator until the steady state after it.
+func (s *setup) measure(ctx context.Context, work func(context.Context) error) (*phase, error) {
 	meter, err := s.meter()
 	if err != nil {
 		return nil, err
@@ -56,33 +56,33 @@ func (s *scene) measure(ctx context.Context, work func(context.Context) error) (
 	if err != nil {
 		return nil, err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.waitSteady(ctx); err != nil {
 		return nil, err
 	}
 	return phase, meter.readOperator(phase)
 }
 
-// read returns what has been used since the start.
+// read returns the time and the CPU time since the start.
 func (m *meter) read() (*phase, error) {
-	after, err := m.scene.usage()
+	after, err := m.setup.usage()
 	if err != nil {
 		return nil, err
 	}
 	return &phase{Seconds: time.Since(m.start).Seconds(), CPU: after.since(m.before)}, nil
 }
 
-// readOperator brings what a phase says of the operator up to date.
+// readOperator updates the measurements of the operator in a phase.
 func (m *meter) readOperator(phase *phase) error {
-	used, err := cpuSeconds(m.scene.operator.pid())
+	used, err := cpuSeconds(m.setup.operator.pid())
 	if err != nil {
 		return fmt.Errorf("reading the CPU time of the operator: %w", err)
 	}
 	phase.CPU[operatorProcess] = used - m.before[operatorProcess]
-	if phase.Resident, phase.Peak, err = memory(m.scene.operator.pid()); err != nil {
+	if phase.Resident, phase.Peak, err = memory(m.setup.operator.pid()); err != nil {
 		return err
 	}
 	counted := tally{}
-	for request, err := range audit.Since(m.scene.auditLog(), m.mark, userAgent) {
+	for request, err := range audit.Since(m.setup.auditLog(), m.mark, userAgent) {
 		if err != nil {
 			return err
 		}
@@ -95,15 +95,15 @@ func (m *meter) readOperator(phase *phase) error {
 	return nil
 }
 
-// isChild tells whether a request has made a child of a Ray.
+// isChild returns whether a request created a child of a Ray.
 func isChild(request *audit.Request) bool {
 	return request.Verb == "create" && request.Committed() &&
 		(request.Resource() == "services" || request.Resource() == "deployments")
 }
 
-// settle waits until the operator has nothing more to do: it writes nothing, and hardly runs.
-func (s *scene) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, errors.New("the operator does not come to rest"))
+// waitSteady waits until the operator makes no writes and hardly uses CPU.
+func (s *setup) waitSteady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, steadyTimeout, errors.New("the operator does not reach a steady state"))
 	defer cancel()
 	for {
 		mark, err := audit.End(s.auditLog())
@@ -114,7 +114,7 @@ func (s *scene) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, settleTime); err != nil {
+		if err := sleep(ctx, steadyTime); err != nil {
 			return err
 		}
 		after, err := cpuSeconds(s.operator.pid())
@@ -130,7 +130,7 @@ func (s *scene) settle(ctx context.Context) error {
 				writes++
 			}
 		}
-		if writes == 0 && after-before <= settleCPU {
+		if writes == 0 && after-before <= steadyCPU {
 			return nil
 		}
 	}

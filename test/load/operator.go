@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,30 +13,30 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
-// operator is the shipped binary as a process, with the flags and the environment that its
-// Deployment has.
+// operator is the shipped binary as a process, with the flags and the environment of its Deployment.
 type operator struct {
 	binary     string
 	kubeconfig string
-	manifest   string // of the Deployment
+	manifest   string // Of the Deployment.
 	log        string
-	flags      []string // after the Deployment's, so that they win
+	flags      []string // Override those of the Deployment.
 	health     string
-	command    *exec.Cmd
-	exited     chan error // has how the process ended
+	process    *harness.Process
 }
 
-// shipped returns the arguments and the environment of the Deployment's container.
-func (o *operator) shipped() (args, env []string, err error) {
+// deployed returns the arguments and the environment of the Deployment's container.
+func (o *operator) deployed() (args, env []string, err error) {
 	data, err := os.ReadFile(o.manifest)
 	if err != nil {
 		return nil, nil, err
 	}
 	var deployment appsv1.Deployment
 	if err := yaml.UnmarshalStrict(data, &deployment); err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", o.manifest, err)
+		return nil, nil, fmt.Errorf("decoding %s: %w", o.manifest, err)
 	}
 	container := deployment.Spec.Template.Spec.Containers[0]
 	for _, arg := range container.Args {
@@ -51,90 +50,70 @@ func (o *operator) shipped() (args, env []string, err error) {
 	return append(args, o.flags...), env, nil
 }
 
-// start starts the operator and returns once it is ready.
+// start starts the operator and waits until it is ready.
 func (o *operator) start(ctx context.Context) error {
-	args, env, err := o.shipped()
+	args, env, err := o.deployed()
 	if err != nil {
 		return err
 	}
-	if o.health, err = freeAddress(ctx); err != nil {
+	if o.health, err = harness.FreeAddress(); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(o.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	args = append([]string{"--kubeconfig", o.kubeconfig, "--health-bind-address", o.health, "--metrics-bind-address=127.0.0.1:0"}, args...)
-	// It is stopped by stop: it may have to outlive ctx to end as it should.
-	o.command = exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
-	o.command.Env = append([]string{"HOME=" + os.TempDir()}, env...)
-	o.command.Stdout, o.command.Stderr = log, log
-	if err := o.command.Start(); err != nil {
+	// ctx does not kill the process, so that stop can shut it down.
+	command := exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
+	command.Env = append([]string{"HOME=" + os.TempDir()}, env...)
+	if o.process, err = harness.StartProcess(command, o.log); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
-	o.exited = make(chan error, 1)
-	go func(command *exec.Cmd) { o.exited <- command.Wait() }(o.command)
-	return o.awaitReady(ctx)
+	return o.waitReady(ctx)
 }
 
-func (o *operator) awaitReady(ctx context.Context) error {
+// waitReady waits until the operator is ready. It polls often, since the time is measured.
+func (o *operator) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	err := wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		select {
-		case err := <-o.exited:
-			o.command = nil
-			return false, fmt.Errorf("it has ended: %w", err)
-		default:
+		if state := o.process.State(); state != nil {
+			return false, fmt.Errorf("exited with %v", state)
 		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.health+"/readyz", http.NoBody)
 		if err != nil {
 			return false, err
 		}
-		answer, err := http.DefaultClient.Do(request)
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return false, nil //nolint:nilerr // It does not listen yet.
+			return false, nil //nolint:nilerr // It is not listening yet.
 		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK, nil
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK, nil
 	})
 	if err != nil {
-		return fmt.Errorf("the operator does not get ready, its log is %s: %w", o.log, err)
+		return fmt.Errorf("waiting for the operator, with the log %s: %w", o.log, err)
 	}
 	return nil
 }
 
-// stop ends the operator as a cluster does, and returns when it is gone.
+// stop shuts the operator down.
 func (o *operator) stop() error {
-	if o.command == nil {
+	if o.process == nil {
 		return nil
 	}
-	process := o.command.Process
-	o.command = nil
-	if err := process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stopping the operator, whose log is %s: %w", o.log, err)
+	process := o.process
+	o.process = nil
+	if err := process.Stop(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stopping the operator: %w", err)
 	}
-	if err := <-o.exited; err != nil {
-		return fmt.Errorf("the operator did not end well, its log is %s: %w", o.log, err)
+	if state := process.State(); !state.Success() {
+		return fmt.Errorf("the operator exited with %v, its log is %s", state, o.log)
 	}
 	return nil
 }
 
-// pid returns the operator's process, or 0 if it does not run.
+// pid returns the ID of the operator's process, or 0 if it is not running.
 func (o *operator) pid() int {
-	if o.command == nil {
+	if o.process == nil {
 		return 0
 	}
-	return o.command.Process.Pid
-}
-
-// freeAddress returns an address that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return o.process.PID()
 }

@@ -7,29 +7,29 @@ import (
 	"text/template"
 )
 
-// The size of a panel of the plot, and where its axes are, in pixels.
+// Size of a panel and positions of its axes, in pixels.
 const (
 	panelWidth, panelHeight = 460, 320
 	plotLeft, plotRight     = 60, 430
 	plotTop, plotBottom     = 50, 260
 )
 
-// panel shows how one number grows with the Rays.
+// panel shows one value over the number of Rays.
 type panel struct {
-	X      int // of its left edge
+	X      int // Of the left edge.
 	Title  string
 	XTicks []tick
 	YTicks []tick
 	Lines  []line
 }
 
-// tick is a number at an axis.
+// tick is a label at an axis.
 type tick struct {
 	At    float64
 	Label string
 }
 
-// line joins the loads of one kind.
+// line connects the loads of one kind.
 type line struct {
 	Name   string
 	Color  string
@@ -39,7 +39,7 @@ type line struct {
 // point is one load, in pixels.
 type point struct{ X, Y float64 }
 
-// plotted are the numbers that the plot shows.
+// plotted has the values in the plot.
 var plotted = []struct {
 	title string
 	value func(*result) float64
@@ -49,7 +49,7 @@ var plotted = []struct {
 	{"API server CPU per Ray, create to done (ms)", func(r *result) float64 { return r.perRay(1000 * r.Create.CPU["kube-apiserver"]) }},
 }
 
-// plot draws cost against the number of Rays, as SVG.
+// plot returns the values over the number of Rays, as SVG.
 func (b *bench) plot() ([]byte, error) {
 	var panels []panel
 	for i, p := range plotted {
@@ -65,7 +65,7 @@ func (b *bench) plot() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// newPanel places the loads: Rays on a logarithmic axis, the number on one that begins at 0.
+// newPanel returns a panel with a logarithmic axis for Rays and a linear axis for the value.
 func newPanel(left int, title string, loads []*result, value func(*result) float64) panel {
 	p := panel{X: left, Title: title}
 	low, high, most := math.Inf(1), 1.0, 0.0
@@ -107,8 +107,8 @@ func newPanel(left int, title string, loads []*result, value func(*result) float
 	return p
 }
 
-// niceStep returns the distance of ticks, 1, 2 or 5 times a power of ten, that gives about five up
-// to a number.
+// niceStep returns a distance of ticks that results in about five ticks up to a value. It is 1, 2 or
+// 5 times a power of ten.
 func niceStep(most float64) float64 {
 	if most <= 0 {
 		return 1

@@ -16,7 +16,7 @@ import (
 	"text/tabwriter"
 )
 
-// bench is all that one report is about.
+// bench has the measurements of a report.
 type bench struct {
 	Machine machine   `json:"machine"`
 	Loads   []*result `json:"loads"`
@@ -43,7 +43,7 @@ func report(w io.Writer, dir string, files []string) error {
 
 func readBench(files []string) (*bench, error) {
 	if len(files) == 0 {
-		return nil, errors.New("report needs files that measure or big has written")
+		return nil, errors.New("missing arguments: files written by measure or big")
 	}
 	b := &bench{}
 	for i, name := range files {
@@ -56,13 +56,13 @@ func readBench(files []string) (*bench, error) {
 			Workers int `json:"workers"`
 		}
 		if err := json.Unmarshal(data, &file); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+			return nil, fmt.Errorf("decoding %s: %w", name, err)
 		}
 		if i == 0 {
 			b.Machine = file.Machine
 		}
 		if !reflect.DeepEqual(file.Machine, b.Machine) {
-			return nil, fmt.Errorf("%s and %s were measured on different machines, or with different operators", files[0], name)
+			return nil, fmt.Errorf("%s and %s are of different machines, versions or flags", files[0], name)
 		}
 		if file.Workers == 0 {
 			b.Loads = append(b.Loads, &file.result)
@@ -70,7 +70,7 @@ func readBench(files []string) (*bench, error) {
 		}
 		b.Big = &big{}
 		if err := json.Unmarshal(data, b.Big); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+			return nil, fmt.Errorf("decoding %s: %w", name, err)
 		}
 	}
 	slices.SortStableFunc(b.Loads, func(a, b *result) int { return cmp.Compare(a.Rays, b.Rays) })
@@ -86,11 +86,11 @@ func (b *bench) print(w io.Writer) {
 		printTable(w, rows, b.Loads, (*result).title)
 		b.printGrowth(w)
 		if slices.ContainsFunc(b.Loads, func(r *result) bool { return !r.Pods }) {
-			fmt.Fprint(w, "\nWithout Pods no Ray gets Health. It is done when its status is about its newest generation.\n")
+			fmt.Fprint(w, "\nWithout Pods, no Ray becomes healthy. A Ray is done when its status is of its newest generation.\n")
 		}
 	}
 	for _, load := range b.Loads {
-		printDoubts(w, load.title(), load.phases())
+		printNoise(w, load.title(), load.phases())
 		printRequests(w, load)
 		printCPU(w, "CPU per Ray in ms, "+load.title(), load.phases(), 1000/float64(load.Rays), m.Cores)
 	}
@@ -100,12 +100,12 @@ func (b *bench) print(w io.Writer) {
 			return fmt.Sprintf("%d workers, %d small Rays", b.Workers, b.Beside.Count)
 		})
 		phases := []namedPhase{{"up and back", b.Big.Cost}}
-		printDoubts(w, "The big Ray", phases)
-		printCPU(w, "CPU in s, the big Ray and those beside it", phases, 1, m.Cores)
+		printNoise(w, "The big Ray", phases)
+		printCPU(w, "CPU in s, the big Ray and the small ones", phases, 1, m.Cores)
 	}
 }
 
-// title says which load it is.
+// title describes the load.
 func (r *result) title() string {
 	if !r.Pods {
 		return fmt.Sprintf("%d Rays, no Pods", r.Rays)
@@ -113,7 +113,7 @@ func (r *result) title() string {
 	return fmt.Sprintf("%d Rays", r.Rays)
 }
 
-// printCells lines up the cells of a table in columns.
+// printCells prints a table with aligned columns.
 func printCells(w io.Writer, lines [][]string) {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -126,7 +126,7 @@ func printCells(w io.Writer, lines [][]string) {
 	}
 }
 
-// printTable writes a line for each row, with the goal and what was measured.
+// printTable prints a line for each row, with the goal and the values.
 func printTable[T interface{ hasPods() bool }](w io.Writer, rows []row[T], measured []T, title func(T) string) {
 	head := []string{"", "goal"}
 	for _, m := range measured {
@@ -164,7 +164,7 @@ func (r row[T]) goal(measured []T) string {
 	return strings.Join(goals, ", ")
 }
 
-// format writes a number with its unit.
+// format formats a value with its unit.
 func (r row[T]) format(value float64) string {
 	if math.IsNaN(value) {
 		return "-"
@@ -174,10 +174,10 @@ func (r row[T]) format(value float64) string {
 
 func (r *result) hasPods() bool { return r.Pods }
 
-// hasPods is true: the big Ray is nothing without its Pods.
+// hasPods is true, since the big Ray is measured only with Pods.
 func (*big) hasPods() bool { return true }
 
-// printGrowth compares the CPU per Ray of each load with that of a tenth of it.
+// printGrowth compares the CPU per Ray with that of a load with a tenth of the Rays.
 func (b *bench) printGrowth(w io.Writer) {
 	for _, small := range b.Loads {
 		for _, large := range b.Loads {
@@ -185,7 +185,7 @@ func (b *bench) printGrowth(w io.Writer) {
 				continue
 			}
 			growth := large.perRay(large.Create.CPU[operatorProcess]) / small.perRay(small.Create.CPU[operatorProcess])
-			fmt.Fprintf(w, "\nA Ray among %s costs %.2f times the CPU of one among %s", large.title(), growth, small.title())
+			fmt.Fprintf(w, "\nCPU per Ray with %s: %.2f times that with %s", large.title(), growth, small.title())
 			if small.Rays == 1_000 {
 				fmt.Fprintf(w, ", goal ≤ %.1f: %s", growthLimit, verdict(growth, growthLimit))
 			}
@@ -194,11 +194,11 @@ func (b *bench) printGrowth(w io.Writer) {
 	}
 }
 
-// quiet is how many cores other work may use, for times to be relied on.
+// quiet is the number of cores that other processes may use without affecting times.
 const quiet = 0.1
 
-// printDoubts tells where the machine had something else to do.
-func printDoubts(w io.Writer, title string, phases []namedPhase) {
+// printNoise prints the phases in which other processes used the machine.
+func printNoise(w io.Writer, title string, phases []namedPhase) {
 	var doubts []string
 	for _, phase := range phases {
 		if others := phase.CPU[otherProcesses] / phase.Seconds; others > quiet {
@@ -206,11 +206,11 @@ func printDoubts(w io.Writer, title string, phases []namedPhase) {
 		}
 	}
 	if len(doubts) > 0 {
-		fmt.Fprintf(w, "\n%s: do not rely on the times, other work used %s.\n", title, strings.Join(doubts, ", "))
+		fmt.Fprintf(w, "\n%s: the times are unreliable, other processes used %s.\n", title, strings.Join(doubts, ", "))
 	}
 }
 
-// namedPhase is a phase under the name that it has in a table.
+// namedPhase is a phase with its name in tables.
 type namedPhase struct {
 	name string
 	*phase
@@ -220,9 +220,9 @@ func (r *result) phases() []namedPhase {
 	return []namedPhase{{"create", r.Create}, {"rest", r.Rest}, {"restart", r.Restart}, {"new image", r.Image}, {"delete", r.Delete}}
 }
 
-// printRequests writes the operator's requests per Ray.
+// printRequests prints the operator's requests per Ray.
 func printRequests(w io.Writer, r *result) {
-	fmt.Fprintf(w, "\nRequests of the operator per Ray, %s:\n\n", r.title())
+	fmt.Fprintf(w, "\nOperator requests per Ray, %s:\n\n", r.title())
 	head := []string{""}
 	all := tally{}
 	for _, phase := range r.phases() {
@@ -243,7 +243,7 @@ func printRequests(w io.Writer, r *result) {
 	printCells(w, lines)
 }
 
-// perRayCell writes how many requests of a kind there were per Ray, and nothing if there were none.
+// perRayCell formats the number of requests of a kind per Ray. It is empty if there are none.
 func perRayCell(r *result, list []requests, kind requests) string {
 	for _, count := range list {
 		if count.Verb == kind.Verb && count.Resource == kind.Resource {
@@ -253,7 +253,7 @@ func perRayCell(r *result, list []requests, kind requests) string {
 	return ""
 }
 
-// printCPU writes what each process used, on a scale, and how busy the machine was by that.
+// printCPU prints the CPU time of each process, multiplied by scale, and the cores in use.
 func printCPU(w io.Writer, heading string, phases []namedPhase, scale float64, cores int) {
 	fmt.Fprintf(w, "\n%s:\n\n", heading)
 	head, busy := []string{""}, []string{fmt.Sprintf("cores in use, of %d", cores)}

@@ -13,7 +13,7 @@ import (
 
 var here = machine{CPU: "a CPU", Cores: 2, Kubernetes: "v1.37.2", Operator: "ray-operator v1", Go: "go1.26", Flags: []string{"--leader-elect"}}
 
-// newResult returns what a load costs whose operator uses so many seconds to create it.
+// newResult returns a measurement in which the operator used a CPU time in seconds during creation.
 func newResult(rays int, pods bool, seconds float64) *result {
 	newPhase := func(counts ...requests) *phase {
 		return &phase{
@@ -65,7 +65,7 @@ func TestReport(t *testing.T) {
 	if err := report(&text, dir, files); err != nil {
 		t.Fatal(err)
 	}
-	// The columns may be wider.
+	// The width of columns varies.
 	got := strings.Join(strings.Fields(text.String()), " ")
 	for _, want := range []string{
 		"a CPU, 2 cores; Kubernetes v1.37.2",
@@ -75,21 +75,21 @@ func TestReport(t *testing.T) {
 		"create: operator writes per Ray ≤ 8.00 3.00 pass - 3.00 pass",
 		"create: operator's share of that, p50 0.123 s - 0.123 s",
 		"new image: status writes per Ray ≤ 6.00 7.00 miss - 7.00 miss",
-		"A Ray among 1000 Rays costs 1.12 times the CPU of one among 100 Rays.",
-		"Without Pods no Ray gets Health.",
+		"CPU per Ray with 1000 Rays: 1.12 times that with 100 Rays.",
+		"Without Pods, no Ray becomes healthy.",
 		"create events 3.000",
 		"update leases 0.090",
 		"kube-apiserver 50.00",
 		"big Ray: operator writes, up and back ≤ 20 21 miss",
 		"small Ray beside it: Health after, max ≤ 2.00 s 2.00 s pass",
-		`The big Ray: do not rely on the times, other work used 0.50 cores during "up and back".`,
+		`The big Ray: the times are unreliable, other processes used 0.50 cores during "up and back".`,
 	} {
 		if !strings.Contains(got, want) {
-			t.Errorf("the report lacks %q", want)
+			t.Errorf("the report does not contain %q", want)
 		}
 	}
-	if strings.Contains(got, "100 Rays: do not rely") {
-		t.Error("the report doubts what was measured on a quiet machine")
+	if strings.Contains(got, "100 Rays: the times are unreliable") {
+		t.Error("the report has a warning about a quiet machine")
 	}
 	if t.Failed() {
 		t.Logf("%s", &text)
@@ -100,12 +100,12 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(again.Loads) != 3 || again.Big == nil {
-		t.Errorf("read %d loads and the big Ray %v, want 3 and one", len(again.Loads), again.Big)
+		t.Errorf("got %d loads and the big Ray %v, want 3 loads and a big Ray", len(again.Loads), again.Big)
 	}
 	checkXML(t, filepath.Join(dir, "bench.svg"))
 }
 
-// checkXML checks that a plot can be read, and that each load has its three points.
+// checkXML checks that a plot is valid XML, and that each load has three points.
 func checkXML(t *testing.T, name string) {
 	t.Helper()
 	data, err := os.ReadFile(name)
@@ -129,38 +129,38 @@ func checkXML(t *testing.T, name string) {
 		t.Errorf("the plot has %d points, want 9", points)
 	}
 	if strings.Contains(string(data), "NaN") || strings.Contains(string(data), "Inf") {
-		t.Error("the plot has a point that is nowhere")
+		t.Error("the plot has a point without coordinates")
 	}
 }
 
-// What was measured under other circumstances does not belong in the same table.
-func TestReportRefuses(t *testing.T) {
+// TestReportErrors checks that a report has only measurements of the same machine and operator.
+func TestReportErrors(t *testing.T) {
 	other := newResult(1000, true, 9)
 	other.Machine.Operator = "ray-operator v2"
 	for name, files := range map[string][]string{
-		"nothing":                  nil,
-		"another operator":         writeAll(t, newResult(100, true, 1), other),
-		"a file that is not there": {"absent"},
+		"no file":          nil,
+		"another operator": writeAll(t, newResult(100, true, 1), other),
+		"missing file":     {"absent"},
 	} {
 		if err := report(io.Discard, t.TempDir(), files); err == nil {
-			t.Errorf("there is no error for %s", name)
+			t.Errorf("%s: got no error", name)
 		}
 	}
 }
 
-func TestGrowthAgainstItsGoal(t *testing.T) {
+func TestGrowthGoal(t *testing.T) {
 	for name, test := range map[string]struct {
 		pods bool
 		want string
 	}{
-		"":                 {false, "10000 Rays, no Pods costs 1.25 times the CPU of one among 1000 Rays, no Pods, goal ≤ 1.2: miss."},
-		"with Pods in one": {true, ""},
+		"":                   {false, "CPU per Ray with 10000 Rays, no Pods: 1.25 times that with 1000 Rays, no Pods, goal ≤ 1.2: miss."},
+		"only one with Pods": {true, ""},
 	} {
 		var text bytes.Buffer
 		b := &bench{Loads: []*result{newResult(1000, false, 4), newResult(10_000, test.pods, 50)}}
 		b.printGrowth(&text)
 		if !strings.Contains(text.String(), test.want) || (test.want == "") != (text.Len() == 0) {
-			t.Errorf("%s: the growth is told as %q, want %q", name, &text, test.want)
+			t.Errorf("%s: got %q, want %q", name, &text, test.want)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestGrowthAgainstItsGoal(t *testing.T) {
 func TestNiceStep(t *testing.T) {
 	for most, want := range map[float64]float64{0: 1, 0.3: 0.05, 4: 1, 9: 2, 61: 20, 100: 20, 350: 100} {
 		if got := niceStep(most); got != want {
-			t.Errorf("the ticks up to %v are %v apart, want %v", most, got, want)
+			t.Errorf("niceStep(%v) = %v, want %v", most, got, want)
 		}
 	}
 }

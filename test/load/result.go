@@ -9,23 +9,23 @@ import (
 	"github.com/kubeflow/ray-operator/test/audit"
 )
 
-// machine is where something was measured, and what.
+// machine is the machine and the versions of a measurement.
 type machine struct {
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	Kubernetes string `json:"kubernetes"`
 	Operator   string `json:"operator"`
-	// Go is the version that the operator was built with.
+	// Go is the Go version that the operator was built with.
 	Go    string   `json:"go"`
 	Flags []string `json:"flags"`
 }
 
-// result is what one load costs, phase by phase.
+// result is the measurement of one load, by phase.
 type result struct {
 	Machine machine `json:"machine"`
 	Rays    int     `json:"rays"`
-	// Pods tells whether there were controllers that make Pods. Without them Health is never
-	// True, and a Ray counts as done when its status is about its newest generation.
+	// Pods is whether controllers created Pods. Otherwise Health is never True, and a Ray is done
+	// when its status is of its newest generation.
 	Pods    bool   `json:"pods"`
 	Create  *phase `json:"create"`
 	Rest    *phase `json:"rest"`
@@ -34,49 +34,48 @@ type result struct {
 	Delete  *phase `json:"delete"`
 }
 
-// big is what one large Ray costs, and what small ones beside it feel of it.
+// big is the measurement of one big Ray, and of small ones that are created meanwhile.
 type big struct {
 	Machine machine `json:"machine"`
 	Workers int     `json:"workers"`
-	// Cost is of all that went on while the large Ray was scaled.
+	// Cost is of the time while the big Ray was scaled.
 	Cost *phase `json:"cost"`
-	// Requests are the operator's for the large Ray alone.
+	// Requests are the operator's requests for the big Ray.
 	Requests []requests `json:"requests"`
-	// UpSeconds and DownSeconds are from the change of its scale to Health.
+	// UpSeconds and DownSeconds are the times from scaling the big Ray to Health.
 	UpSeconds   float64 `json:"upSeconds"`
 	DownSeconds float64 `json:"downSeconds"`
-	// Quiet and Beside are times to Health of small Rays, before and all the while.
+	// Quiet and Beside are the times to Health of small Rays, before and meanwhile.
 	Quiet  percentiles `json:"quiet"`
 	Beside percentiles `json:"beside"`
-	// Share is for how much of the time of the latter one had to wait for the operator.
+	// Share is the operator's share of Beside.
 	Share percentiles `json:"operatorShare"`
 }
 
-// perRay divides a number by that of the Rays.
+// perRay divides a number by the number of Rays.
 func (r *result) perRay(total float64) float64 { return total / float64(r.Rays) }
 
-// phase is what something costs.
+// phase is the measurement of a phase.
 type phase struct {
-	// Seconds is until what was waited for had happened.
+	// Seconds is the duration.
 	Seconds float64 `json:"seconds"`
-	// CPU is what each process used until then, in seconds; the operator's is until it had
-	// come to rest, so that nothing is left out. Everything else on the machine is "other".
+	// CPU is the CPU time of each process in seconds. That of the operator includes the time until
+	// the steady state. All other processes are "other".
 	CPU map[string]float64 `json:"cpuSeconds"`
-	// Requests are the operator's until it had come to rest.
+	// Requests are the operator's requests until the steady state.
 	Requests []requests `json:"requests"`
-	// LastChild is when the operator had created the last child, if it did, in seconds from the
-	// start.
+	// LastChild is the time until the operator created the last child, in seconds.
 	LastChild float64 `json:"lastChildSeconds,omitempty"`
-	// Resident and Peak are the operator's memory at the end, and its most since it started.
+	// Resident and Peak are the operator's memory at the end, and its peak since it started.
 	Resident float64 `json:"residentMiB"`
 	Peak     float64 `json:"peakMiB"`
-	// Latency is of single Rays, if it was measured.
+	// Latency is of the single Rays.
 	Latency *percentiles `json:"latency,omitempty"`
-	// Share is for how much of that one had to wait for the operator, if it was measured.
+	// Share is the operator's share of Latency.
 	Share *percentiles `json:"operatorShare,omitempty"`
 }
 
-// requests counts the operator's requests of a kind.
+// requests is the number of the operator's requests of a kind.
 type requests struct {
 	Verb     string `json:"verb"`
 	Resource string `json:"resource"`
@@ -84,18 +83,18 @@ type requests struct {
 	Count    int    `json:"count"`
 }
 
-// leases are what an operator that leads writes all the time, whatever it has to do. They are
-// listed, and not counted.
+// leases are updated by a leader all the time, independent of the load. They are listed, but not
+// counted.
 const leases = "leases"
 
-// writes returns how many writes there were to some resources, or to all but leases.
+// writes returns the number of writes to some resources, or to all but leases.
 func writes(list []requests, resources ...string) float64 {
 	return sum(list, func(r requests) bool {
 		return r.Write && (len(resources) == 0 || slices.Contains(resources, r.Resource))
 	})
 }
 
-// reads returns how many requests changed nothing, those of leases aside.
+// reads returns the number of other requests, except those for leases.
 func reads(list []requests) float64 {
 	return sum(list, func(r requests) bool { return !r.Write })
 }
@@ -110,7 +109,7 @@ func sum(list []requests, counts func(requests) bool) float64 {
 	return float64(total)
 }
 
-// tally adds up requests by verb and resource.
+// tally counts requests by verb and resource.
 type tally map[requests]int
 
 func (t tally) add(request *audit.Request) {

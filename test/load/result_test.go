@@ -17,7 +17,7 @@ func TestPercentiles(t *testing.T) {
 		durations []time.Duration
 		want      percentiles
 	}{
-		"of nothing":  {nil, percentiles{}},
+		"of none":     {nil, percentiles{}},
 		"of one":      {[]time.Duration{3 * time.Second}, percentiles{1, 3, 3, 3}},
 		"of two":      {[]time.Duration{2 * time.Second, time.Second}, percentiles{2, 1, 2, 2}},
 		"of 1 to 100": {hundred, percentiles{100, 50, 99, 100}},
@@ -27,7 +27,7 @@ func TestPercentiles(t *testing.T) {
 		}
 	}
 	if hundred[0] != 100*time.Second {
-		t.Error("the durations were put into another order")
+		t.Error("the durations were reordered")
 	}
 }
 
@@ -45,7 +45,7 @@ func TestTally(t *testing.T) {
 		request.ObjectRef = &audit.Object{Resource: kind.resource, Subresource: kind.subresource}
 		counted.add(request)
 	}
-	counted.add(&audit.Request{Verb: "get"}) // such as /version
+	counted.add(&audit.Request{Verb: "get"}) // Such as /version.
 
 	got := counted.sorted()
 	want := []requests{
@@ -60,13 +60,13 @@ func TestTally(t *testing.T) {
 		t.Errorf("the requests are %v, want %v", got, want)
 	}
 	if got := writes(got); got != 3 {
-		t.Errorf("there are %v writes, want 3: leases do not count", got)
+		t.Errorf("got %v writes, want 3 without leases", got)
 	}
 	if got := writes(got, "rays/status"); got != 2 {
-		t.Errorf("there are %v writes of statuses, want 2", got)
+		t.Errorf("got %v status updates, want 2", got)
 	}
 	if got := reads(got); got != 2 {
-		t.Errorf("there are %v reads, want 2: leases do not count", got)
+		t.Errorf("got %v reads, want 2 without leases", got)
 	}
 }
 
@@ -76,8 +76,8 @@ func TestUsageSince(t *testing.T) {
 	used := after.since(before)
 	for process, want := range map[string]float64{
 		"etcd":          1,
-		operatorProcess: 0.5, // it was started in between
-		otherProcesses:  0.5, // of the 2 that the machine used
+		operatorProcess: 0.5, // Started in between.
+		otherProcesses:  0.5, // Of the 2 s of the machine.
 	} {
 		if used[process] != want {
 			t.Errorf("%s used %v s, want %v", process, used[process], want)

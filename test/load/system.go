@@ -15,21 +15,21 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// The names of processes in a measurement. Components of the cluster have their own.
+// Names of processes in a measurement, besides the components of the cluster.
 const (
 	operatorProcess = "ray-operator"
-	loadProcess     = "load" // this program
+	loadProcess     = "load" // This program.
 	otherProcesses  = "other"
 )
 
-// mib is the unit in which memory is reported.
+// mib is the unit of memory in reports.
 const mib = 1 << 20
 
-// usage is the CPU time that processes have used since they started, in seconds, by name. What
-// all of the machine has used is "other" until it is compared.
+// usage is the CPU time of processes in seconds, by name. "other" is the CPU time of the machine in
+// a reading, and that of all other processes in a difference.
 type usage map[string]float64
 
-// readUsage reads what the processes in pids have used. Those that do not run have used nothing.
+// readUsage reads the CPU time of processes and of the machine.
 func readUsage(pids map[string]int) (usage, error) {
 	used := usage{}
 	for name, pid := range pids {
@@ -48,7 +48,7 @@ func readUsage(pids map[string]int) (usage, error) {
 		return nil, err
 	}
 	total := stat.CPUTotal
-	// Guests are a part of user already.
+	// User includes guests.
 	used[otherProcesses] = total.User + total.Nice + total.System + total.IRQ + total.SoftIRQ + total.Steal
 	return used, nil
 }
@@ -62,22 +62,22 @@ func cpuSeconds(pid int) (float64, error) {
 	return stat.CPUTime(), err
 }
 
-// since returns what was used since an earlier reading. A process that was not there then has
-// used all that it has since.
+// since returns the usage since an earlier reading. A process without an earlier reading was started
+// since.
 func (u usage) since(before usage) usage {
 	used := usage{}
-	ours := 0.0
+	measured := 0.0
 	for name, seconds := range u {
 		used[name] = seconds - before[name]
 		if name != otherProcesses {
-			ours += used[name]
+			measured += used[name]
 		}
 	}
-	used[otherProcesses] = max(0, used[otherProcesses]-ours)
+	used[otherProcesses] = max(0, used[otherProcesses]-measured)
 	return used
 }
 
-// memory returns what a process has in memory, and the most that it had, in MiB.
+// memory returns the resident memory of a process and its peak, in MiB.
 func memory(pid int) (resident, peak float64, err error) {
 	proc, err := procfs.NewProc(pid)
 	if err != nil {
@@ -90,8 +90,8 @@ func memory(pid int) (resident, peak float64, err error) {
 	return float64(status.VmRSS) / mib, float64(status.VmHWM) / mib, nil
 }
 
-// findComponents returns the processes of a cluster, from the files that kwokctl keeps in its
-// directory.
+// findComponents returns the process IDs of the components of a cluster, which kwokctl stores in its
+// directory, and that of this program.
 func findComponents(cluster string) (map[string]int, error) {
 	files, err := filepath.Glob(filepath.Join(cluster, "pids", "*.pid"))
 	if err != nil {
@@ -105,16 +105,16 @@ func findComponents(cluster string) (map[string]int, error) {
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".pid")
 		if pids[name], err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-			return nil, fmt.Errorf("reading the process of %s: %w", name, err)
+			return nil, fmt.Errorf("parsing the process ID of %s: %w", name, err)
 		}
 	}
 	if len(pids) == 1 {
-		return nil, fmt.Errorf("there is no process of a cluster in %s", cluster)
+		return nil, fmt.Errorf("%s has no process IDs of a cluster", cluster)
 	}
 	return pids, nil
 }
 
-// withOperator returns pids with the operator's beside.
+// withOperator adds the process ID of the operator, unless it is 0.
 func withOperator(pids map[string]int, operator int) map[string]int {
 	all := maps.Clone(pids)
 	if operator != 0 {
@@ -123,7 +123,7 @@ func withOperator(pids map[string]int, operator int) map[string]int {
 	return all
 }
 
-// describeMachine returns where an operator is measured.
+// describeMachine returns the machine and the versions.
 func describeMachine(ctx context.Context, binary, kubernetes string) (machine, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
@@ -135,11 +135,11 @@ func describeMachine(ctx context.Context, binary, kubernetes string) (machine, e
 	}
 	build, err := buildinfo.ReadFile(binary)
 	if err != nil {
-		return machine{}, fmt.Errorf("reading how the operator was built: %w", err)
+		return machine{}, fmt.Errorf("reading the build information of the operator: %w", err)
 	}
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
-		return machine{}, fmt.Errorf("asking the operator for its version: %w", err)
+		return machine{}, fmt.Errorf("getting the version of the operator: %w", err)
 	}
 	here := machine{
 		Cores:      runtime.NumCPU(),

@@ -14,19 +14,19 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// version is a generation of an object's spec.
+// version is a generation of an object.
 type version struct {
 	name       cache.ObjectName
 	generation int64
 }
 
-// object is what can be watched and has generations.
+// object is an object that a tracker can watch.
 type object interface {
 	comparable
 	metav1.Object
 }
 
-// tracker knows when versions of objects were first seen, and when they were first seen done.
+// tracker records when versions of objects were first observed, and first observed to be done.
 type tracker[T object] struct {
 	isDone func(T) bool
 
@@ -35,17 +35,17 @@ type tracker[T object] struct {
 	done map[version]*moment
 }
 
-// moment is when something happened, or will.
+// moment is the time of an event, which may be in the future.
 type moment struct {
-	reached chan struct{} // closed then
-	at      time.Time     // once reached is closed
+	reached chan struct{} // Closed at that time.
+	at      time.Time     // Set when reached is closed.
 }
 
 func newTracker[T object](isDone func(T) bool) *tracker[T] {
 	return &tracker[T]{isDone: isDone, seen: map[version]time.Time{}, done: map[version]*moment{}}
 }
 
-// watch follows objects until ctx is done. It returns when it has seen those that exist.
+// watch watches objects until ctx is done. It returns after all existing objects were observed.
 func (t *tracker[T]) watch(ctx context.Context, informer cache.TypedSharedIndexInformer[T]) error {
 	handler, err := informer.AddTypedEventHandler(cache.TypedResourceEventHandlerFuncs[T]{
 		AddFunc:    func(o T) { t.see(o, time.Now()) },
@@ -56,12 +56,12 @@ func (t *tracker[T]) watch(ctx context.Context, informer cache.TypedSharedIndexI
 	}
 	go informer.RunWithContext(ctx)
 	if !cache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
-		return fmt.Errorf("watching what happens: %w", context.Cause(ctx))
+		return fmt.Errorf("starting a watch: %w", context.Cause(ctx))
 	}
 	return nil
 }
 
-// see notes what an object has come to.
+// see records the state of an object.
 func (t *tracker[T]) see(o T, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,18 +75,18 @@ func (t *tracker[T]) see(o T, now time.Time) {
 	}
 }
 
-// firstSeen returns when a version was first seen, or an error if it never was.
+// firstSeen returns when a version was first observed.
 func (t *tracker[T]) firstSeen(v version) (time.Time, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at, found := t.seen[v]
 	if !found {
-		return at, fmt.Errorf("generation %d of %s was never seen", v.generation, v.name)
+		return at, fmt.Errorf("generation %d of %s was never observed", v.generation, v.name)
 	}
 	return at, nil
 }
 
-// wait waits until a version is done, and returns when that was.
+// wait waits until a version is done, and returns the time.
 func (t *tracker[T]) wait(ctx context.Context, v version) (time.Time, error) {
 	t.mu.Lock()
 	moment := t.moment(v)
@@ -99,7 +99,7 @@ func (t *tracker[T]) wait(ctx context.Context, v version) (time.Time, error) {
 	}
 }
 
-// moment returns when a version is done. The caller holds the lock.
+// moment returns the time when a version is done. The caller holds the lock.
 func (t *tracker[T]) moment(v version) *moment {
 	if t.done[v] == nil {
 		t.done[v] = &moment{reached: make(chan struct{})}
@@ -107,10 +107,10 @@ func (t *tracker[T]) moment(v version) *moment {
 	return t.done[v]
 }
 
-// observed tells whether the status of a Ray is about its newest generation.
+// observed returns whether the status of a Ray is of its newest generation.
 func observed(ray *rayv1.Ray) bool { return ray.Status.ObservedGeneration == ray.Generation }
 
-// healthy tells whether all that the newest generation of a Ray asks for runs, by its status.
+// healthy returns whether the newest generation of a Ray is healthy.
 func healthy(ray *rayv1.Ray) bool {
 	if !observed(ray) {
 		return false
@@ -123,9 +123,9 @@ func healthy(ray *rayv1.Ray) bool {
 	return false
 }
 
-// complete tells whether all that the newest generation of a Deployment asks for runs.
+// complete returns whether the rollout of the newest generation of a Deployment is complete.
 func complete(deployment *appsv1.Deployment) bool {
-	status, want := deployment.Status, *deployment.Spec.Replicas
+	status, desired := deployment.Status, *deployment.Spec.Replicas
 	return status.ObservedGeneration == deployment.Generation &&
-		status.Replicas == want && status.UpdatedReplicas == want && status.AvailableReplicas == want
+		status.Replicas == desired && status.UpdatedReplicas == desired && status.AvailableReplicas == desired
 }

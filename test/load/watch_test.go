@@ -13,7 +13,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// newRay returns a Ray whose status is about a generation of it.
+// newRay returns a Ray with a status of one of its generations.
 func newRay(generation, observed int64, health corev1.ConditionStatus) *rayv1.Ray {
 	return &rayv1.Ray{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x", Generation: generation},
@@ -32,24 +32,24 @@ func TestTracker(t *testing.T) {
 		newRay(1, 1, corev1.ConditionFalse),
 		newRay(1, 1, corev1.ConditionTrue),
 		newRay(1, 1, corev1.ConditionTrue),
-		newRay(2, 1, corev1.ConditionTrue), // which is about what was
+		newRay(2, 1, corev1.ConditionTrue), // The status is outdated.
 	} {
 		tracker.see(ray, start.Add(time.Duration(i)*time.Second))
 	}
 	first := version{cache.NewObjectName("default", "x"), 1}
 	if at, err := tracker.firstSeen(first); err != nil || !at.Equal(start) {
-		t.Errorf("it was first seen %v (%v), want at the start, %v", at, err, start)
+		t.Errorf("generation 1 was first observed at %v (%v), want %v", at, err, start)
 	}
 	if at, err := tracker.wait(t.Context(), first); err != nil || at.Sub(start) != 2*time.Second {
-		t.Errorf("it was healthy after %v (%v), want 2s", at.Sub(start), err)
+		t.Errorf("generation 1 was healthy after %v (%v), want 2s", at.Sub(start), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if at, err := tracker.wait(ctx, version{first.name, 2}); err == nil {
-		t.Errorf("its second generation was healthy at %v, want never", at)
+		t.Errorf("generation 2 was healthy at %v, want an error", at)
 	}
 	if at, err := tracker.firstSeen(version{first.name, 3}); err == nil {
-		t.Errorf("its third generation was seen at %v, want never", at)
+		t.Errorf("generation 3 was observed at %v, want an error", at)
 	}
 }
 
@@ -67,29 +67,29 @@ func TestComplete(t *testing.T) {
 		deployment *appsv1.Deployment
 		want       bool
 	}{
-		"all there":         {newDeployment(2, 3, 3, 3), true},
-		"not observed":      {newDeployment(1, 3, 3, 3), false},
-		"an old one left":   {newDeployment(2, 4, 3, 3), false},
-		"an old one in use": {newDeployment(2, 3, 2, 3), false},
-		"one not available": {newDeployment(2, 3, 3, 2), false},
+		"complete":             {newDeployment(2, 3, 3, 3), true},
+		"not observed":         {newDeployment(1, 3, 3, 3), false},
+		"old Pod exists":       {newDeployment(2, 4, 3, 3), false},
+		"old Pod is available": {newDeployment(2, 3, 2, 3), false},
+		"Pod not available":    {newDeployment(2, 3, 3, 2), false},
 	} {
 		if got := complete(test.deployment); got != test.want {
-			t.Errorf("%s: complete is %v, want %v", name, got, test.want)
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}
 	}
 }
 
-func TestWaited(t *testing.T) {
+func TestShare(t *testing.T) {
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 	for name, test := range map[string]struct {
-		born, made, ready, healthy int
-		want                       time.Duration
+		created, childrenCreated, complete, healthy int
+		want                                        time.Duration
 	}{
-		"what is in between is others'":    {0, 1, 10, 13, 4 * time.Second},
-		"Health was seen before its cause": {0, 1, 10, 9, time.Second},
+		"time of other components is excluded": {0, 1, 10, 13, 4 * time.Second},
+		"Health is observed before its cause":  {0, 1, 10, 9, time.Second},
 	} {
-		if got := waited(at(test.born), at(test.made), at(test.ready), at(test.healthy)); got != test.want {
-			t.Errorf("%s: the share is %v, want %v", name, got, test.want)
+		if got := share(at(test.created), at(test.childrenCreated), at(test.complete), at(test.healthy)); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}
 	}
 }

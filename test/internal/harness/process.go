@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Process is a process whose output is appended to a log file.
+// Process is a process with its output appended to a log file.
 type Process struct {
 	// Exited is closed after the process has exited. Then State has its exit code.
 	Exited <-chan struct{}
