@@ -153,18 +153,20 @@ func isRateLimited(current, next *rayv1.RayStatus) bool {
 	return before.Reason == after.Reason || after.Reason != reasonReplicaFailure && !isProblem(before.Reason)
 }
 
-// delay returns how long the rate limit delays a write, or 0 if it takes a token. The more Rays are
-// delayed, the longer a Ray waits until it asks for a token again.
+// delay returns how long the rate limit delays a write, or 0 if it takes a token. A Ray first asks for
+// a token, then after all Rays that are delayed already, then each time that there may be one.
 func (w *statusWriter) delay(r *statusRecord, now time.Time) time.Duration {
+	ahead := 1
 	if r.delayedSince.IsZero() {
 		r.delayedSince = now
 		w.delayed++
+		ahead = w.delayed
 	}
 	left := r.delayedSince.Add(maxProgressDelay).Sub(now)
 	if left <= 0 || w.progress.TryAccept() {
 		return 0
 	}
-	return min(time.Duration(w.delayed)*time.Second/progressQPS, left)
+	return min(time.Duration(ahead)*time.Second/progressQPS, left)
 }
 
 // endDelay records that no write of a Ray is delayed. The caller must hold the lock.
