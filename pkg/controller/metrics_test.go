@@ -12,19 +12,19 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestCollector has a healthy Ray, one whose workers are missing, and one that nobody has seen.
+// TestCollector has a Ray with missing workers, and a Ray without a status.
 func TestCollector(t *testing.T) {
 	f := newHealthyFixture(t)
-	f.workersAvailable(1)
+	f.setAvailableWorkers(1)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
-	unseen := readSample(t)
-	unseen.Name, unseen.Spec.Worker = "unseen", nil
-	f.put(unseen)
+	unsynced := readSample(t)
+	unsynced.Name, unsynced.Spec.Worker = "unsynced", nil
+	f.put(unsynced)
 	f.deliver()
 
 	if err := testutil.CustomCollectAndCompare(f.controller.Collector(), strings.NewReader("")); err != nil {
-		t.Errorf("a replica that stands by has metrics of Rays: %v", err)
+		t.Errorf("a standby replica reports metrics about Rays: %v", err)
 	}
 	f.controller.running.Store(true)
 	want := `
@@ -50,9 +50,11 @@ ray_operator_available_replicas{health="Unknown",namespace="default",role="worke
 	}
 }
 
-// TestErrorsBeginAtZero has the counters there before the first error, so that it is an increase.
-func TestErrorsBeginAtZero(t *testing.T) {
+// TestErrorsStartAtZero checks that the error counters exist before the first error, so that it is an
+// increase.
+func TestErrorsStartAtZero(t *testing.T) {
 	registry := metrics.NewKubeRegistry()
+	syncErrors.Reset() // other tests count errors, too
 	RegisterMetrics(registry.MustRegister)
 	want := `
 # HELP ray_operator_sync_errors_total [ALPHA] Number of failed syncs of Rays, by reason: that of the condition Health, Panic, or Other.
@@ -69,19 +71,21 @@ ray_operator_sync_errors_total{reason="Panic"} 0
 	}
 }
 
-// TestErrorReason states by what the metric of errors tells them apart.
 func TestErrorReason(t *testing.T) {
-	refused := failed(reasonFailedCreate, "Service", "a", errors.New("no"))
+	rejected := failed(reasonFailedCreate, "Service", "a", errors.New("no"))
 	for _, test := range []struct {
+		name string
 		err  error
 		want string
 	}{
-		{errors.Join(errors.New("x"), fmt.Errorf("y: %w", refused)), reasonFailedCreate},
-		{fmt.Errorf("%w: nil map", errPanic), "Panic"},
-		{errors.New("x"), "Other"},
+		{"a problem that is joined and wrapped", errors.Join(errors.New("x"), fmt.Errorf("y: %w", rejected)), reasonFailedCreate},
+		{"a panic", fmt.Errorf("%w: nil map", errPanic), "Panic"},
+		{"another error", errors.New("x"), "Other"},
 	} {
-		if got := errorReason(test.err); got != test.want {
-			t.Errorf("%v has the reason %s, want %s", test.err, got, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			if got := errorReason(test.err); got != test.want {
+				t.Errorf("%q has the reason %s, want %s", test.err, got, test.want)
+			}
+		})
 	}
 }

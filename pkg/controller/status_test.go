@@ -20,7 +20,7 @@ var (
 	later   = metav1.Date(2026, time.January, 1, 0, 0, 9, 0, time.UTC)
 )
 
-// availableGroup returns a group all of whose replicas are available, and changed.
+// availableGroup returns a group with all desired replicas available, after a change.
 func availableGroup(role rayv1.Role, desired int32, change func(*groupObservation)) groupObservation {
 	group := groupObservation{name: string(role), role: role, desired: &desired, deployment: &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Generation: 3},
@@ -38,7 +38,7 @@ func availableGroup(role rayv1.Role, desired int32, change func(*groupObservatio
 	return group
 }
 
-// ofStatus makes a change of a group out of one of its Deployment's status.
+// ofStatus returns a change of a group that changes the status of its Deployment.
 func ofStatus(change func(*appsv1.DeploymentStatus)) func(*groupObservation) {
 	return func(group *groupObservation) { change(&group.deployment.Status) }
 }
@@ -57,18 +57,18 @@ func TestHealth(t *testing.T) {
 	absent := func(group *groupObservation) { group.desired, group.deployment = nil, nil }
 	tests := []struct {
 		name         string
-		service      error
+		ray, service error
 		head, worker func(*groupObservation)
 		want         string
 	}{
 		{
 			name: "everything is available",
-			want: "True AllReplicasAvailable: ",
+			want: healthy,
 		},
 		{
-			name:   "there are no workers, and none are wanted",
+			name:   "there are no workers, and none are desired",
 			worker: absent,
-			want:   "True AllReplicasAvailable: ",
+			want:   healthy,
 		},
 		{
 			name: "nothing has been observed",
@@ -101,22 +101,22 @@ func TestHealth(t *testing.T) {
 			want:   "False RolloutIncomplete: worker: 2 of 3 available",
 		},
 		{
-			name:   "a Pod has the old template",
+			name:   "a Pod has an old template",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.UpdatedReplicas = 2 }),
 			want:   "False RolloutIncomplete: worker: 2 of 3 updated",
 		},
 		{
-			name:   "an old Pod is left",
+			name:   "an old Pod still exists",
 			worker: ofStatus(func(s *appsv1.DeploymentStatus) { s.Replicas = 4 }),
 			want:   "False RolloutIncomplete: worker: 1 old replicas are pending termination",
 		},
 		{
-			name: "a head is new beside workers that are known",
+			name: "the head is new, and the workers have been observed",
 			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.ObservedGeneration = 0 }),
 			want: "False RolloutIncomplete: head: the Deployment has not been observed yet",
 		},
 		{
-			name: "Pods are missing since the rollout is paused",
+			name: "Pods have an old template because the rollout is paused",
 			worker: func(group *groupObservation) {
 				group.deployment.Spec.Paused = true
 				group.deployment.Status.UpdatedReplicas = 2
@@ -129,17 +129,17 @@ func TestHealth(t *testing.T) {
 			want: "False RolloutIncomplete: head: 0 of 1 available; worker: 1 of 3 available",
 		},
 		{
-			name:   "Pods are refused",
+			name:   "Pods are rejected",
 			worker: failingReplicas(`pods "x" is forbidden: exceeded quota`),
 			want:   `False ReplicaFailure: worker: 1 of 3 available: pods "x" is forbidden: exceeded quota`,
 		},
 		{
-			name: "Pods of the workers are refused, while the head is only on its way",
+			name: "the head is starting, and Pods of the workers are rejected",
 			head: ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }), worker: failingReplicas("exceeded quota"),
 			want: "False ReplicaFailure: head: 0 of 1 available; worker: 1 of 3 available: exceeded quota",
 		},
 		{
-			name: "a condition says that Pods are no longer refused",
+			name: "a condition says that Pods are no longer rejected",
 			worker: func(group *groupObservation) {
 				failingReplicas("x")(group)
 				group.deployment.Status.Conditions[1].Status = corev1.ConditionFalse
@@ -147,25 +147,30 @@ func TestHealth(t *testing.T) {
 			want: "False RolloutIncomplete: worker: 1 of 3 available",
 		},
 		{
-			name:    "the Service has a problem, which comes first",
-			service: blocked(reasonAlreadyExists, "Service", "x", "taken"),
+			name:    "the Service has a problem, which is the first one",
+			service: blocked(reasonAlreadyExists, "Service", "x", "exists"),
 			worker:  ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 2 }),
-			want:    "False AlreadyExists: Service \"x\" taken; worker: 2 of 3 available",
+			want:    "False AlreadyExists: Service \"x\" exists; worker: 2 of 3 available",
 		},
 		{
-			name:   "a problem gives the reason before what is missing does",
+			name:   "a problem sets the reason even if another group is incomplete",
 			head:   ofStatus(func(s *appsv1.DeploymentStatus) { s.AvailableReplicas = 0 }),
-			worker: func(group *groupObservation) { group.err = blocked(reasonAlreadyExists, "Service", "x", "taken") },
-			want:   "False AlreadyExists: head: 0 of 1 available; worker: Service \"x\" taken",
+			worker: func(group *groupObservation) { group.err = blocked(reasonAlreadyExists, "Service", "x", "exists") },
+			want:   "False AlreadyExists: head: 0 of 1 available; worker: Service \"x\" exists",
 		},
 		{
-			name:    "there is only a problem, and nothing has been observed",
+			name:    "the Service has a problem, and nothing has been observed",
 			service: failed(reasonFailedCreate, "Service", "x", errors.New("no")),
 			head:    unobserved, worker: unobserved,
 			want: "False FailedCreate: Service \"x\" could not be created: no; head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet",
 		},
 		{
-			name: "workers that are no longer wanted cannot be deleted",
+			name: "the Ray cannot be decoded",
+			ray:  unreadable("spec cannot be decoded: x"),
+			want: "False Unreadable: spec cannot be decoded: x",
+		},
+		{
+			name: "workers that are no longer desired cannot be deleted",
 			worker: func(group *groupObservation) {
 				absent(group)
 				group.err = failed(reasonFailedDelete, "Deployment", "x", errors.New("no"))
@@ -175,55 +180,72 @@ func TestHealth(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			health := newHealth(&observation{service: test.service, groups: []groupObservation{
-				availableGroup(rayv1.RoleHead, 1, test.head),
-				availableGroup(rayv1.RoleWorker, 3, test.worker),
-			}}, false)
-			if got := string(health.Status) + " " + health.Reason + ": " + health.Message; got != test.want {
-				t.Errorf("got\n%s, want\n%s", got, test.want)
+			observed := &observation{ray: test.ray}
+			if test.ray == nil {
+				observed.service = test.service
+				observed.groups = []groupObservation{
+					availableGroup(rayv1.RoleHead, 1, test.head),
+					availableGroup(rayv1.RoleWorker, 3, test.worker),
+				}
 			}
+			checkHealth(t, newStatus(readSample(t), observed, later), test.want)
 		})
 	}
 }
 
-func TestNothingWantedIsHealthy(t *testing.T) {
-	health := newHealth(&observation{groups: []groupObservation{availableGroup(rayv1.RoleHead, 0, nil)}}, false)
-	if health.Status != corev1.ConditionTrue {
-		t.Errorf("Health is %v, want True", health)
+// checkHealth checks the condition Health of a status, and that Ready equals it except for the type.
+func checkHealth(t *testing.T, status rayv1.RayStatus, want string) {
+	t.Helper()
+	health, ready := findCondition(status.Conditions, rayv1.RayHealth), findCondition(status.Conditions, rayv1.RayReady)
+	if health == nil || ready == nil {
+		t.Fatalf("conditions %v, want Health and Ready", status.Conditions)
+	}
+	if got := strings.TrimSuffix(string(health.Status)+" "+health.Reason+": "+health.Message, ": "); got != want {
+		t.Errorf("Health is\n%s, want\n%s", got, want)
+	}
+	wantReady := *health
+	wantReady.Type = rayv1.RayReady
+	if diff := cmp.Diff(wantReady, *ready); diff != "" {
+		t.Errorf("Ready differs from Health (-want +got):\n%s", diff)
 	}
 }
 
-// TestHealthStays has Deployments of a healthy Ray that somebody else has changed.
-func TestHealthStays(t *testing.T) {
+func TestRayWithoutReplicasIsHealthy(t *testing.T) {
+	observed := &observation{groups: []groupObservation{availableGroup(rayv1.RoleHead, 0, nil)}}
+	checkHealth(t, newStatus(readSample(t), observed, later), healthy)
+}
+
+// TestHealthOfChangedDeployment has a healthy Ray with a head that another client changed.
+func TestHealthOfChangedDeployment(t *testing.T) {
+	const unobserved = "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet"
 	newGeneration := func(d *appsv1.Deployment) { d.Generation++ }
 	tests := []struct {
 		name string
-		// ray changes the Ray.
 		ray  func(*rayv1.Ray)
 		head func(*appsv1.Deployment)
 		want string
 	}{
 		{
-			name: "nobody has seen the change yet, so that it has changed no Pod",
+			name: "a healthy Ray stays healthy until the Deployment controller observes the change",
 			head: newGeneration,
 			want: healthy,
 		},
 		{
-			name: "a Ray that was not healthy does not become so unseen",
+			name: "an unhealthy Ray does not become healthy before that",
 			ray: func(ray *rayv1.Ray) {
-				findCondition(ray.Status.Conditions, rayv1.RayHealth).Status = corev1.ConditionFalse
+				ray.Status.Conditions[0].Status, ray.Status.Conditions[1].Status = corev1.ConditionFalse, corev1.ConditionFalse
 			},
 			head: newGeneration,
-			want: "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet",
+			want: unobserved,
 		},
 		{
-			name: "nor does a new generation of it",
+			name: "a new generation of the Ray is not healthy before that",
 			ray:  func(ray *rayv1.Ray) { ray.Generation++ },
 			head: newGeneration,
-			want: "False RolloutIncomplete: head: the Deployment's newest generation has not been observed yet",
+			want: unobserved,
 		},
 		{
-			name: "Pods are missing",
+			name: "a missing Pod makes the Ray unhealthy",
 			head: func(d *appsv1.Deployment) {
 				d.Generation++
 				d.Status.AvailableReplicas = 0
@@ -231,7 +253,7 @@ func TestHealthStays(t *testing.T) {
 			want: "False RolloutIncomplete: head: 0 of 1 available",
 		},
 		{
-			name: "it is another Deployment",
+			name: "a new Deployment makes the health unknown",
 			head: func(d *appsv1.Deployment) { d.Status = appsv1.DeploymentStatus{} },
 			want: "Unknown DeploymentsUnobserved: head: the Deployment has not been observed yet",
 		},
@@ -240,41 +262,16 @@ func TestHealthStays(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ray := readSample(t)
 			ray.Generation, ray.Status.ObservedGeneration = 2, 2
-			ray.Status.Conditions = []rayv1.RayCondition{{Type: rayv1.RayHealth, Status: corev1.ConditionTrue}}
+			ray.Status.Conditions = []rayv1.RayCondition{
+				{Type: rayv1.RayHealth, Status: corev1.ConditionTrue},
+				{Type: rayv1.RayReady, Status: corev1.ConditionTrue},
+			}
 			if test.ray != nil {
 				test.ray(ray)
 			}
 			head := availableGroup(rayv1.RoleHead, 1, func(group *groupObservation) { test.head(group.deployment) })
-			status := newStatus(ray, &observation{groups: []groupObservation{head}}, metav1.Now())
-			health := findCondition(status.Conditions, rayv1.RayHealth)
-			if got := strings.TrimSuffix(string(health.Status)+" "+health.Reason+": "+health.Message, ": "); got != test.want {
-				t.Errorf("got\n%s, want\n%s", got, test.want)
-			}
+			checkHealth(t, newStatus(ray, &observation{groups: []groupObservation{head}}, later), test.want)
 		})
-	}
-}
-
-// TestNormalize has messages of the API server with a random Pod name.
-func TestNormalize(t *testing.T) {
-	tests := []struct{ name, message, want string }{
-		{"a Pod of a Deployment", `pods "x-worker-7f69d5c8b4-2xk9p" is forbidden: exceeded quota`, `pods "x-worker-7f69d5c8b4-*" is forbidden: exceeded quota`},
-		{"an invalid Pod", `Pod "x-worker-7f69d5c8b4-2xk9p" is invalid: spec`, `Pod "x-worker-7f69d5c8b4-*" is invalid: spec`},
-		{"two Pods", `pod "a-bcdfg" and pod "a-hjklm"`, `pod "a-*" and pod "a-*"`},
-		{"a name that is not random", `pods "worker" is forbidden`, `pods "worker" is forbidden`},
-		{"another kind of object", `replicasets "x-bcdfg" is forbidden`, `replicasets "x-bcdfg" is forbidden`},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := normalize(test.message); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-	status := newStatus(readSample(t), &observation{groups: []groupObservation{
-		availableGroup(rayv1.RoleHead, 1, failingReplicas(`pods "x-bcdfg" is forbidden`)),
-	}}, later)
-	if mirrored := findCondition(status.Conditions, rayv1.RayHeadDeploymentReplicaFailure); mirrored.Message != `pods "x-*" is forbidden` {
-		t.Errorf("the mirrored message is %q", mirrored.Message)
 	}
 }
 
@@ -318,23 +315,23 @@ func TestNewStatus(t *testing.T) {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(before, ray); diff != "" {
-		t.Errorf("the Ray was changed (-before +after):\n%s", diff)
+		t.Errorf("newStatus changed the Ray (-before +after):\n%s", diff)
 	}
 
 	ray.Status = got
 	if again := newStatus(ray, observed, metav1.NewTime(later.Add(time.Hour))); !equality.Semantic.DeepEqual(got, again) {
-		t.Errorf("where nothing has changed, the status has (-before +after):\n%s", cmp.Diff(got, again))
+		t.Errorf("the status changed although nothing was observed to change (-before +after):\n%s", cmp.Diff(got, again))
 	}
 
 	ray.Spec.Worker, observed.groups[1] = nil, groupObservation{name: "worker", role: rayv1.RoleWorker}
 	headOnly := newStatus(ray, observed, later)
 	if len(headOnly.Conditions) != 5 || headOnly.Worker != nil {
-		t.Errorf("without workers there are still workers in the status: %v", headOnly)
+		t.Errorf("the status of a Ray without workers has workers: %v", headOnly)
 	}
 }
 
-// TestObservedGeneration has the conditions of a Ray with a new generation, of which the Deployment
-// controller has observed only the head's Deployment.
+// TestObservedGeneration has a new generation of a Ray. The Deployment controller has observed the head's
+// Deployment, but not that of the workers.
 func TestObservedGeneration(t *testing.T) {
 	ray := readSample(t)
 	ray.Generation = 2
@@ -359,10 +356,10 @@ func TestConditionTimes(t *testing.T) {
 		change                     func(*rayv1.RayCondition)
 		wantUpdate, wantTransition metav1.Time
 	}{
-		{"nothing has changed", func(*rayv1.RayCondition) {}, earlier, earlier},
-		{"the reason has changed", func(c *rayv1.RayCondition) { c.Reason = "B" }, later, earlier},
-		{"the message has changed", func(c *rayv1.RayCondition) { c.Message = "b" }, later, earlier},
-		{"the status has changed", func(c *rayv1.RayCondition) { c.Status = corev1.ConditionTrue }, later, later},
+		{"nothing changed", func(*rayv1.RayCondition) {}, earlier, earlier},
+		{"the reason changed", func(c *rayv1.RayCondition) { c.Reason = "B" }, later, earlier},
+		{"the message changed", func(c *rayv1.RayCondition) { c.Message = "b" }, later, earlier},
+		{"the status changed", func(c *rayv1.RayCondition) { c.Status = corev1.ConditionTrue }, later, later},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -370,15 +367,15 @@ func TestConditionTimes(t *testing.T) {
 			test.change(&condition)
 			setTimes(&condition, &old, later)
 			if condition.LastUpdateTime != test.wantUpdate || condition.LastTransitionTime != test.wantTransition {
-				t.Errorf("update %v and transition %v, want %v and %v", condition.LastUpdateTime, condition.LastTransitionTime, test.wantUpdate, test.wantTransition)
+				t.Errorf("lastUpdateTime is %v and lastTransitionTime %v, want %v and %v", condition.LastUpdateTime, condition.LastTransitionTime, test.wantUpdate, test.wantTransition)
 			}
 		})
 	}
 }
 
-// TestTimesSurviveTheServer checks that a time which was written is the time that is read,
-// or the status would differ forever.
-func TestTimesSurviveTheServer(t *testing.T) {
+// TestTimesOfStoredStatus checks that the API server stores times as they are written. Otherwise the
+// computed status would always differ from the stored one.
+func TestTimesOfStoredStatus(t *testing.T) {
 	f := newHealthyFixture(t)
 	status := f.ray().Status
 	times := []metav1.Time{*status.StartTime, *status.LastReconcileTime}
@@ -387,13 +384,13 @@ func TestTimesSurviveTheServer(t *testing.T) {
 	}
 	for _, at := range times {
 		if at.IsZero() || at.Nanosecond() != 0 {
-			t.Errorf("time %v is no whole second", at)
+			t.Errorf("the time %v is not a whole second", at)
 		}
 	}
 	reconciled := status.LastReconcileTime
 	f.clock.step(time.Hour)
 	f.checkSync(nil, nil, nil)
 	if got := f.ray().Status.LastReconcileTime; !got.Equal(reconciled) {
-		t.Errorf("at rest, lastReconcileTime has moved from %v to %v", reconciled, got)
+		t.Errorf("in a steady state, lastReconcileTime changed from %v to %v", reconciled, got)
 	}
 }

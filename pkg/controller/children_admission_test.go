@@ -11,9 +11,9 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// The admissions change whatever is written, the operator's writes included.
+// The functions below are mutating admission. They apply to all writes, including the operator's.
 
-// mirrorImages makes images come from a mirror.
+// mirrorImages replaces images by those of a mirror.
 func mirrorImages(o object) {
 	if d, ok := o.(*appsv1.Deployment); ok {
 		if image := &container(d).Image; !strings.HasPrefix(*image, "mirror/") {
@@ -22,30 +22,30 @@ func mirrorImages(o object) {
 	}
 }
 
-// capReplicas allows two replicas at most.
-func capReplicas(o object) {
+// limitReplicas limits the replicas to 2.
+func limitReplicas(o object) {
 	if d, ok := o.(*appsv1.Deployment); ok {
 		d.Spec.Replicas = new(min(*d.Spec.Replicas, 2))
 	}
 }
 
-// dropArgs drops arguments, and a label of the Pods.
-func dropArgs(o object) {
+// removeArgs removes arguments of a container, and a label of the Pods.
+func removeArgs(o object) {
 	if d, ok := o.(*appsv1.Deployment); ok {
 		container(d).Args = nil
 		delete(d.Spec.Template.Labels, "app.kubernetes.io/name")
 	}
 }
 
-// relabel insists on a label of its own.
-func relabel(o object) {
+// setLabel sets a label of children that the operator sets to another value.
+func setLabel(o object) {
 	if _, ok := o.(*rayv1.Ray); !ok {
-		o.GetLabels()["app.kubernetes.io/instance"] = "theirs"
+		o.GetLabels()["app.kubernetes.io/instance"] = "admission"
 	}
 }
 
-// retype turns every Service into one of another type.
-func retype(o object) {
+// setServiceType sets the type of Services.
+func setServiceType(o object) {
 	if s, ok := o.(*corev1.Service); ok {
 		s.Spec.Type = corev1.ServiceTypeNodePort
 	}
@@ -55,44 +55,40 @@ func admit(change func(object)) func(*fixture) {
 	return func(f *fixture) { f.server.admit = change }
 }
 
-// TestAdmissionIsNotFought has admissions that undo what the operator writes. After each
-// write that the user or somebody else gave a reason for, the operator comes to rest, and
-// stays so after a restart.
-func TestAdmissionIsNotFought(t *testing.T) {
-	scale := func(f *fixture) {
-		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
-	}
+// TestAdmissionChangesTemplates has admission that changes Pod templates. The operator accepts its values:
+// it writes only if the user or another client changes something.
+func TestAdmissionChangesTemplates(t *testing.T) {
 	const updated = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: "
 	runSyncTests(t, []syncTest{
 		{
-			name:       "rewritten images are left",
+			name:       "changed images are accepted",
 			prepare:    admit(mirrorImages),
 			wantHealth: healthy,
 		},
 		{
-			name:    "dropped arguments and labels of Pods are left",
-			prepare: admit(dropArgs),
+			name:       "removed arguments and labels of Pods are accepted",
+			prepare:    admit(removeArgs),
+			wantHealth: healthy,
 		},
 		{
-			name:         "scaling is not disturbed by rewritten images",
+			name:         "scaling does not change images that admission set",
 			prepare:      admit(mirrorImages),
-			change:       scale,
+			change:       changeRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }),
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{updated + "replicas"},
 			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(5)) },
 		},
 		{
-			name:    "a new image is rewritten, and left",
-			prepare: admit(mirrorImages),
-			change: func(f *fixture) {
-				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
-			},
+			name:         "a new image is changed and accepted",
+			prepare:      admit(mirrorImages),
+			change:       changeRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" }),
 			wantWrites:   []string{updateWorker, updateStatus},
 			wantEvents:   []string{updated + "template"},
 			wantChildren: func(c *childSet) { container(c.Worker).Image = "mirror/new" },
 		},
 		{
-			name:       "another change by hand is undone once where images are rewritten",
+			// The template is sent, too: it cannot be known who changed the image.
+			name:       "replicas that another client changed are reverted",
 			prepare:    admit(mirrorImages),
 			change:     changeWorker(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) }),
 			wantWrites: []string{updateWorker},
@@ -101,18 +97,12 @@ func TestAdmissionIsNotFought(t *testing.T) {
 	})
 }
 
-// TestCappedReplicas has a limit that the user's scale is over: the status tells.
-func TestCappedReplicas(t *testing.T) {
+// TestAdmissionLimitsReplicas has admission allow fewer replicas than the Ray has, which the status shows.
+func TestAdmissionLimitsReplicas(t *testing.T) {
 	f := newFixture(t)
-	f.server.admit = capReplicas
-	f.converge()
-	f.rollOut()
-	f.converge()
-	f.takeWrites()
-	f.takeEvents()
-	if got, want := f.health(), "False RolloutIncomplete: worker: 2 of 3 available"; got != want {
-		t.Errorf("Health is %q, want %q", got, want)
-	}
+	f.server.admit = limitReplicas
+	f.rollOutWithAdmission()
+	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
 	f.checkSteadyState(nil)
 	f.restart()
 	f.checkSteadyState(nil)
@@ -125,24 +115,31 @@ func TestCappedReplicas(t *testing.T) {
 	f.checkSteadyState(nil)
 }
 
-// TestAdmissionInsists has admissions that undo an update as a whole. Only trying shows that:
-// it is tried once, also by later processes, and does not stand in the way of the user.
-func TestAdmissionInsists(t *testing.T) {
+// rollOutWithAdmission is makeHealthy for a Ray that may not become healthy.
+func (f *fixture) rollOutWithAdmission() {
+	f.t.Helper()
+	f.converge()
+	f.rollOut()
+	f.converge()
+	f.takeWrites()
+	f.takeEvents()
+}
+
+// TestAdmissionOverride has admission that changes an update back. The same update must not be sent again,
+// not even by another process, and updates of other fields must succeed.
+func TestAdmissionOverride(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		admit func(object)
 	}{
-		{"on labels", relabel},
-		{"on labels, and on images that it rewrites", func(o object) { relabel(o); mirrorImages(o) }},
-		{"on a type of the Service", retype},
+		{"a label", setLabel},
+		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }},
+		{"the type of the Service", setServiceType},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
 			f.server.admit = test.admit
-			f.converge()
-			f.rollOut()
-			f.converge()
-			f.takeEvents()
+			f.rollOutWithAdmission()
 			f.checkSteadyState(nil)
 			f.restart()
 			f.takeWrites()
@@ -160,61 +157,28 @@ func TestAdmissionInsists(t *testing.T) {
 				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: ports",
 			})
 			if got := container(f.deployment(rayv1.RoleWorker)).Image; strings.TrimPrefix(got, "mirror/") != "new" {
-				t.Errorf("the workers' image is %q, want the user's", got)
+				t.Errorf("the image of the workers is %q, want that of the user", got)
 			}
 			if got := f.service().Spec.Ports[1].Port; got != 7777 {
-				t.Errorf("the Service's port is %d, want the user's", got)
+				t.Errorf("the port of the Service is %d, want that of the user", got)
 			}
 			f.checkSteadyState(nil)
 		})
 	}
 }
 
-// TestAdmissionThatStamps insists on a label, and leaves another value in a label of its
-// own at each write.
-func TestAdmissionThatStamps(t *testing.T) {
+// TestAdmissionSetsNewValues has admission that overrides a label, and sets another label to a new value at
+// each write.
+func TestAdmissionSetsNewValues(t *testing.T) {
 	f := newFixture(t)
 	writes := 0
 	f.server.admit = func(o object) {
-		relabel(o)
+		setLabel(o)
 		if d, ok := o.(*appsv1.Deployment); ok {
 			writes++
 			d.Labels["written"] = strconv.Itoa(writes)
 		}
 	}
-	f.converge()
-	f.rollOut()
-	f.converge()
-	f.takeEvents()
+	f.rollOutWithAdmission()
 	f.checkSteadyState(nil)
-}
-
-// TestUnlabelledChildIsLookedAtAgain has admission take the label by which children are
-// watched: nobody tells when they change.
-func TestUnlabelledChildIsLookedAtAgain(t *testing.T) {
-	f := newFixture(t)
-	f.server.admit = func(o object) {
-		if _, ok := o.(*appsv1.Deployment); ok {
-			delete(o.GetLabels(), rayv1.LabelName)
-		}
-	}
-	for range 3 { // until it has yielded
-		f.deliver()
-		if err := f.sync(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.rollOut()
-	f.clock.step(unwatchedRetryDelay)
-	f.queue.asked = nil
-	f.deliver()
-	if err := f.sync(); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.health(); got != healthy {
-		t.Errorf("Health is %q", got)
-	}
-	if got, want := strings.Join(f.queue.asked, ", "), "default/sample-cluster after 10s"; got != want {
-		t.Errorf("it asks to be synced %q, want %q", got, want)
-	}
 }

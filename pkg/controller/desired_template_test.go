@@ -1,0 +1,152 @@
+package controller
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+func TestDecideTemplate(t *testing.T) {
+	names := map[templateDecision]string{
+		keepTemplate: "keep", recordTemplate: "record", revertTemplate: "revert", replaceTemplate: "replace",
+	}
+	const rayGeneration = 3
+	deployment := func(image, priorityClass string) *appsv1.Deployment {
+		d := &appsv1.Deployment{}
+		d.Spec.Template.Spec = corev1.PodSpec{Containers: []corev1.Container{{Image: image}}, PriorityClassName: priorityClass}
+		return d
+	}
+	var (
+		desired  = deployment("desired", "")
+		extended = deployment("desired", "added")
+		other    = deployment("other", "")
+	)
+	tests := []struct {
+		name string
+		// record changes the record, which equals the record of a write now.
+		record func(*lastApplied)
+		// changed is whether another client changed the Deployment.
+		changed  bool
+		observed *appsv1.Deployment
+		want     templateDecision
+	}{
+		{"nothing changed", nil, false, desired, keepTemplate},
+		{"only another part of the Ray changed", func(r *lastApplied) { r.RayGeneration = 2 }, false, desired, keepTemplate},
+		{"admission changed the template", nil, false, other, keepTemplate},
+		{"another client added a field", nil, true, extended, keepTemplate},
+		{"another client changed only metadata", nil, true, desired, keepTemplate},
+		{"another client changed a field", nil, true, other, revertTemplate},
+		{"another client changed a field, and the user another part of the Ray", func(r *lastApplied) { r.RayGeneration = 2 }, true, other, revertTemplate},
+
+		{"the user changed the template", func(r *lastApplied) { r.RayGeneration, r.Inputs = 2, "old" }, false, other, replaceTemplate},
+		{"the user and another client changed the template", func(r *lastApplied) { r.RayGeneration, r.Inputs = 2, "old" }, true, other, replaceTemplate},
+		{"the user changed the template to what another client had set", func(r *lastApplied) { r.RayGeneration, r.Inputs = 2, "old" }, true, desired, replaceTemplate},
+		{"the user changed the template, and the operator was upgraded", func(r *lastApplied) { r.RayGeneration, r.Inputs, r.Rendering = 2, "old", "old" }, false, other, replaceTemplate},
+
+		{"the operator was upgraded", func(r *lastApplied) { r.Rendering = "old" }, false, other, keepTemplate},
+		{"the operator was upgraded, and another client changed the Deployment", func(r *lastApplied) { r.Rendering = "old" }, true, other, keepTemplate},
+		{"the operator was upgraded, and the user changed another part of the Ray", func(r *lastApplied) { r.RayGeneration, r.Rendering = 2, "old" }, false, other, keepTemplate},
+		{"the hash of the inputs changed, but not the Ray", func(r *lastApplied) { r.Inputs = "old" }, false, other, keepTemplate},
+
+		{"another client changed the recorded rendering", func(r *lastApplied) { r.Rendering = "x" }, true, desired, recordTemplate},
+		{"another client changed the recorded inputs", func(r *lastApplied) { r.Inputs = "x" }, true, desired, recordTemplate},
+		{"another client changed the recorded inputs and a field", func(r *lastApplied) { r.Inputs = "x" }, true, other, revertTemplate},
+		{"another client removed the record", func(r *lastApplied) { *r = lastApplied{} }, true, extended, recordTemplate},
+		{"another client removed the record and changed a field", func(r *lastApplied) { *r = lastApplied{} }, true, other, revertTemplate},
+		{"another client removed the recorded inputs and changed a field", func(r *lastApplied) { r.Inputs = "" }, true, other, revertTemplate},
+		{"another client removed the recorded rendering and changed a field", func(r *lastApplied) { r.Rendering = "" }, true, other, revertTemplate},
+		{"the recorded generation is newer than the Ray", func(r *lastApplied) { r.RayGeneration = rayGeneration + 1 }, false, desired, recordTemplate},
+		{"the recorded generation is newer than the Ray, and a field changed", func(r *lastApplied) { r.RayGeneration = rayGeneration + 1 }, false, other, revertTemplate},
+		{"the recorded generation is negative, and the inputs differ", func(r *lastApplied) { r.RayGeneration, r.Inputs = -1, "old" }, false, other, revertTemplate},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Generation: rayGeneration}}
+			current := &lastApplied{RayGeneration: rayGeneration, Generation: 1, Inputs: "inputs", Rendering: "rendering"}
+			recorded := *current
+			if test.record != nil {
+				test.record(&recorded)
+			}
+			if got := decideTemplate(ray, &recorded, current, test.changed, test.observed, desired); got != test.want {
+				t.Errorf("got the decision %s, want %s", names[got], names[test.want])
+			}
+		})
+	}
+}
+
+// renderDifferently makes the workers' Deployment one that another version of the operator rendered from
+// the same Ray.
+func renderDifferently(f *fixture) {
+	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
+		setOldRendering(d)
+		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = "old", d.Generation+1 })
+	})
+	f.rollOut()
+}
+
+func setOldRendering(d *appsv1.Deployment) {
+	container(d).Env[0].Name = "RAY_HEAD"
+	metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, "old", "yes")
+}
+
+// TestUpgrade has a Deployment that another version of the operator rendered.
+func TestUpgrade(t *testing.T) {
+	runSyncTests(t, []syncTest{
+		{
+			name:         "an upgrade of the operator restarts no Pods",
+			change:       renderDifferently,
+			wantChildren: func(c *childSet) { setOldRendering(c.Worker) },
+			wantHealth:   healthy,
+		},
+		{
+			name: "scaling after an upgrade restarts no Pods",
+			change: func(f *fixture) {
+				renderDifferently(f)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
+			},
+			wantWrites: []string{updateWorker, updateStatus},
+			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
+			wantChildren: func(c *childSet) {
+				setOldRendering(c.Worker)
+				c.Worker.Spec.Replicas = new(int32(5))
+			},
+		},
+		{
+			name: "a change of the head after an upgrade restarts no workers",
+			change: func(f *fixture) {
+				renderDifferently(f)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Head.Template.Spec.Containers[0].Image = "new" })
+			},
+			wantWrites: []string{updateHead, updateStatus},
+			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template"},
+			wantChildren: func(c *childSet) {
+				setOldRendering(c.Worker)
+				container(c.Head).Image = "new"
+			},
+		},
+		{
+			name: "changed replicas are reverted after an upgrade, which restarts no Pods",
+			change: func(f *fixture) {
+				renderDifferently(f)
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(1)) })
+			},
+			wantWrites:   []string{updateWorker},
+			wantEvents:   reverted("deployment sample-cluster-worker", "replicas"),
+			wantChildren: func(c *childSet) { setOldRendering(c.Worker) },
+		},
+		{
+			name: "the next change of the template by the user applies the new rendering",
+			change: func(f *fixture) {
+				renderDifferently(f)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
+			},
+			wantWrites:   []string{updateWorker, updateStatus},
+			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"},
+			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
+		},
+	})
+}
