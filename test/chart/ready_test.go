@@ -40,7 +40,7 @@ func TestWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := operator.Start(); err != nil {
+	if err := operator.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(operator.Stop)

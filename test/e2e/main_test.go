@@ -54,5 +54,5 @@ func setUp(ctx context.Context) error {
 	if operator, err = cluster.NewOperator(ctx, "e2e"); err != nil {
 		return err
 	}
-	return operator.Start()
+	return operator.Start(ctx)
 }

@@ -38,8 +38,8 @@ func operations(u *user, o *harness.Operator, leaseNamespace string) []operation
 		{
 			name:     "start",
 			requires: []string{"list rays", "watch rays", "list services", "watch services", "list deployments", "watch deployments", "get leases", "create leases"},
-			trigger:  o.Launch,
-			done:     o.Ready,
+			trigger:  func() error { return o.Launch(u.Context()) },
+			done:     func() error { return o.Ready(u.Context()) },
 			report:   log,
 		},
 		{

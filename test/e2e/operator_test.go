@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -25,7 +26,8 @@ func newOperator(t *testing.T, name string, args ...string) *harness.Operator {
 // start starts an operator and waits until it is ready.
 func start(t *testing.T, o *harness.Operator) {
 	t.Helper()
-	if err := o.Start(); err != nil {
+	// Cleanups call this, too.
+	if err := o.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }

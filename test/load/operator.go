@@ -56,7 +56,7 @@ func (o *operator) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.health, err = harness.FreeAddress(); err != nil {
+	if o.health, err = harness.FreeAddress(ctx); err != nil {
 		return err
 	}
 	args = append([]string{"--kubeconfig", o.kubeconfig, "--health-bind-address", o.health, "--metrics-bind-address=127.0.0.1:0"}, args...)

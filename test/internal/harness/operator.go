@@ -46,23 +46,23 @@ func (c *Cluster) NewOperator(ctx context.Context, name string, args ...string) 
 }
 
 // Start starts the operator and waits until it is ready.
-func (o *Operator) Start() error {
-	if err := o.Launch(); err != nil {
+func (o *Operator) Start(ctx context.Context) error {
+	if err := o.Launch(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	return Poll(ctx, o.Ready)
+	return Poll(ctx, func() error { return o.Ready(ctx) })
 }
 
-// Launch starts the operator.
-func (o *Operator) Launch() error {
+// Launch starts the operator. It keeps running after ctx is done.
+func (o *Operator) Launch(ctx context.Context) error {
 	var err error
-	if o.HealthAddress, err = FreeAddress(); err != nil {
+	if o.HealthAddress, err = FreeAddress(ctx); err != nil {
 		return err
 	}
 	args := append([]string{"--kubeconfig", o.Kubeconfig, "--health-bind-address", o.HealthAddress, "--metrics-bind-address=127.0.0.1:0", "-v=4"}, o.Args...)
-	command := exec.Command(o.Binary, args...)
+	command := exec.CommandContext(context.WithoutCancel(ctx), o.Binary, args...)
 	// The process panics if it has changed an object of its caches.
 	command.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true")
 	o.Process, err = StartProcess(command, o.Log)
@@ -70,12 +70,17 @@ func (o *Operator) Launch() error {
 }
 
 // Ready returns an error unless the operator is ready.
-func (o *Operator) Ready() error {
+func (o *Operator) Ready(ctx context.Context) error {
 	if o.Process.State() != nil {
 		return fmt.Errorf("the operator has exited; its log is %s", o.Log)
 	}
-	client := http.Client{Timeout: 5 * time.Second}
-	response, err := client.Get("http://" + o.HealthAddress + "/readyz")
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.HealthAddress+"/readyz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
