@@ -27,7 +27,7 @@ func TestWroteAt(t *testing.T) {
 		deployments string
 		want        string
 	}{
-		{"nothing was written", nil, "1", "1", ""},
+		{"there were no writes", nil, "1", "1", ""},
 		{"the cache is stale", []write{{rays, "10"}}, "9", "99", "the cache of rays is at resourceVersion 9, older than 10"},
 		{"the cache has just reached the write", []write{{rays, "10"}}, "10", "1", ""},
 		{"the cache is newer", []write{{rays, "10"}}, "99", "1", ""},
@@ -49,7 +49,7 @@ func TestWroteAt(t *testing.T) {
 	}
 }
 
-// TestDeleted has a Deployment that was deleted, and what the cache has under its name.
+// TestDeleted has a deleted Deployment, and various cached objects with its name.
 func TestDeleted(t *testing.T) {
 	deployment := func(change func(*metav1.ObjectMeta)) *appsv1.Deployment {
 		cached := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: "x", UID: "1"}}
@@ -61,10 +61,10 @@ func TestDeleted(t *testing.T) {
 		cached *appsv1.Deployment
 		want   string
 	}{
-		{"the Deployment", deployment(func(*metav1.ObjectMeta) {}), `the cache of deployments still has "x", which was deleted`},
-		{"the Deployment, being deleted", deployment(func(m *metav1.ObjectMeta) { m.DeletionTimestamp = new(metav1.Now()) }), ""},
-		{"another Deployment", deployment(func(m *metav1.ObjectMeta) { m.UID = "2" }), ""},
-		{"nothing", nil, ""},
+		{"the deleted Deployment", deployment(func(*metav1.ObjectMeta) {}), `the cache of deployments still has "x", which was deleted`},
+		{"the Deployment while it is being deleted", deployment(func(m *metav1.ObjectMeta) { m.DeletionTimestamp = new(metav1.Now()) }), ""},
+		{"another Deployment with the same name", deployment(func(m *metav1.ObjectMeta) { m.UID = "2" }), ""},
+		{"no Deployment", nil, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestDeleted(t *testing.T) {
 	}
 }
 
-// checkReady checks the error of EnsureReady, "" for none, and that Clear and success leave nothing.
+// checkReady checks the error of EnsureReady, "" for none, and that success or Clear removes all records.
 func checkReady(t *testing.T, store *Store, want string) {
 	t.Helper()
 	got := ""
@@ -93,6 +93,6 @@ func checkReady(t *testing.T, store *Store, want string) {
 		t.Errorf("got the error %q, want %q", got, want)
 	}
 	if len(store.writes) > 0 {
-		t.Errorf("there are still records of %d owners", len(store.writes))
+		t.Errorf("there are still records of %d owners, want none", len(store.writes))
 	}
 }

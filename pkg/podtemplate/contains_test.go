@@ -30,32 +30,32 @@ func TestContains(t *testing.T) {
 		observed, desired corev1.Container
 		contains          bool
 	}{
-		{"nothing is wanted", corev1.Container{Image: "a"}, corev1.Container{}, true},
+		{"an empty desired value", corev1.Container{Image: "a"}, corev1.Container{}, true},
 		{"another string", corev1.Container{Image: "a"}, corev1.Container{Image: "b"}, false},
 		{"a missing string", corev1.Container{}, corev1.Container{Image: "b"}, false},
 
-		{"a quantity in other words", corev1.Container{Resources: limits("1000m")}, corev1.Container{Resources: limits("1")}, true},
+		{"an equal quantity in another format", corev1.Container{Resources: limits("1000m")}, corev1.Container{Resources: limits("1")}, true},
 		{"another quantity", corev1.Container{Resources: limits("2")}, corev1.Container{Resources: limits("1")}, false},
-		{"another quantity than none at all", corev1.Container{Resources: limits("1")}, corev1.Container{Resources: limits("0")}, false},
-		{"a missing quantity of none", corev1.Container{}, corev1.Container{Resources: limits("0")}, false},
+		{"a quantity for a quantity of 0", corev1.Container{Resources: limits("1")}, corev1.Container{Resources: limits("0")}, false},
+		{"a missing quantity of 0", corev1.Container{}, corev1.Container{Resources: limits("0")}, false},
 
 		{"an empty list for a nil one", corev1.Container{Args: []string{}}, corev1.Container{}, true},
 		{"a nil list for an empty one", corev1.Container{}, corev1.Container{Args: []string{}}, true},
-		{"one more argument", corev1.Container{Args: []string{"a", "b"}}, corev1.Container{Args: []string{"a"}}, false},
-		{"one argument less", corev1.Container{Args: []string{"a"}}, corev1.Container{Args: []string{"a", "b"}}, false},
-		{"other arguments", corev1.Container{Args: []string{"b"}}, corev1.Container{Args: []string{"a"}}, false},
+		{"an added argument", corev1.Container{Args: []string{"a", "b"}}, corev1.Container{Args: []string{"a"}}, false},
+		{"a removed argument", corev1.Container{Args: []string{"a"}}, corev1.Container{Args: []string{"a", "b"}}, false},
+		{"a changed argument", corev1.Container{Args: []string{"b"}}, corev1.Container{Args: []string{"a"}}, false},
 
-		{"a value for a variable without one", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY", Value: "x"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, false},
-		{"a variable without a value", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, true},
-		{"a variable that shadows another", corev1.Container{Env: env("a", "b", "a")}, corev1.Container{Env: env("a", "b")}, false},
+		{"a value for a variable with an empty value", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY", Value: "x"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, false},
+		{"a variable with an empty value", corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, corev1.Container{Env: []corev1.EnvVar{{Name: "PROXY"}}}, true},
+		{"a later variable with the same name", corev1.Container{Env: env("a", "b", "a")}, corev1.Container{Env: env("a", "b")}, false},
 		{"a value for an empty argument", corev1.Container{Args: []string{"a", "b"}}, corev1.Container{Args: []string{"a", ""}}, false},
 		{"an empty argument", corev1.Container{Args: []string{"a", ""}}, corev1.Container{Args: []string{"a", ""}}, true},
-		{"a variable appended", corev1.Container{Env: env("a", "b", "x")}, corev1.Container{Env: env("a", "b")}, true},
-		{"a variable prepended", corev1.Container{Env: env("x", "a", "b")}, corev1.Container{Env: env("a", "b")}, true},
-		{"a variable between", corev1.Container{Env: env("a", "x", "b")}, corev1.Container{Env: env("a", "b")}, true},
+		{"an appended variable", corev1.Container{Env: env("a", "b", "x")}, corev1.Container{Env: env("a", "b")}, true},
+		{"a prepended variable", corev1.Container{Env: env("x", "a", "b")}, corev1.Container{Env: env("a", "b")}, true},
+		{"an inserted variable", corev1.Container{Env: env("a", "x", "b")}, corev1.Container{Env: env("a", "b")}, true},
 		{"variables in another order", corev1.Container{Env: env("b", "a")}, corev1.Container{Env: env("a", "b")}, false},
-		{"a variable missing", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "b")}, false},
-		{"a desired variable only once", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "a")}, false},
+		{"a removed variable", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "b")}, false},
+		{"a variable once that is desired twice", corev1.Container{Env: env("a")}, corev1.Container{Env: env("a", "a")}, false},
 
 		{"a pointer to 0 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, true},
 		{"a pointer to 1 for one to 0", corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(1))}}, corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}, false},
@@ -63,10 +63,10 @@ func TestContains(t *testing.T) {
 		{"nil for a pointer to a struct", corev1.Container{}, corev1.Container{SecurityContext: &corev1.SecurityContext{}}, false},
 		{"a pointer to a struct for nil", corev1.Container{SecurityContext: &corev1.SecurityContext{}}, corev1.Container{}, true},
 
-		{"the same probe, with defaults", corev1.Container{LivenessProbe: &corev1.Probe{PeriodSeconds: 10, ProbeHandler: httpGet(intstr.FromInt32(1))}}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, true},
+		{"the same probe with a default", corev1.Container{LivenessProbe: &corev1.Probe{PeriodSeconds: 10, ProbeHandler: httpGet(intstr.FromInt32(1))}}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, true},
 		{"a probe of another port", corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(2)))}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
 		{"a probe of a named port", corev1.Container{LivenessProbe: probe(httpGet(intstr.FromString("1")))}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
-		{"a probe that executes", corev1.Container{LivenessProbe: probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"a"}}})}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
+		{"a probe with a command", corev1.Container{LivenessProbe: probe(corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"a"}}})}, corev1.Container{LivenessProbe: probe(httpGet(intstr.FromInt32(1)))}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -83,11 +83,11 @@ func TestContainsLabels(t *testing.T) {
 		observed, desired map[string]string
 		contains          bool
 	}{
-		{"another label in addition", map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "1"}, true},
-		{"another value", map[string]string{"a": "2"}, map[string]string{"a": "1"}, false},
-		{"an empty value for an empty one", map[string]string{"a": ""}, map[string]string{"a": ""}, true},
-		{"a value for an empty one", map[string]string{"a": "1"}, map[string]string{"a": ""}, false},
-		{"nothing for an empty value", nil, map[string]string{"a": ""}, false},
+		{"an added label", map[string]string{"a": "1", "b": "2"}, map[string]string{"a": "1"}, true},
+		{"a changed value", map[string]string{"a": "2"}, map[string]string{"a": "1"}, false},
+		{"an empty value", map[string]string{"a": ""}, map[string]string{"a": ""}, true},
+		{"a value for an empty value", map[string]string{"a": "1"}, map[string]string{"a": ""}, false},
+		{"a missing label with an empty value", nil, map[string]string{"a": ""}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -114,13 +114,13 @@ func TestContainsSeesEveryField(t *testing.T) {
 		set.Set(value)
 		value.SetZero()
 		if Contains(&full, desired) {
-			t.Errorf("without %s, the template still counts as containing it", path)
+			t.Errorf("the template without %s still contains the full one", path)
 		}
 		value.Set(set)
 		cleared++
 	})
 	if cleared < 500 {
-		t.Errorf("only %d fields were tried", cleared)
+		t.Errorf("only %d fields were removed, want at least 500", cleared)
 	}
 }
 
@@ -163,7 +163,7 @@ func fill(value reflect.Value) {
 			fill(value.Field(i))
 		}
 	default:
-		panic("a template has a " + value.Kind().String())
+		panic("no test value for the kind " + value.Kind().String())
 	}
 }
 

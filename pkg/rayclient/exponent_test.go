@@ -8,7 +8,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestHugeExponents has quantities that would take for ever to parse, and what only looks so.
+// TestHugeExponents has quantities that would take very long to parse, and values that only look like them.
 func TestHugeExponents(t *testing.T) {
 	const ray = `{"apiVersion":"ray.kubeflow.org/v1","kind":"Ray","metadata":{"name":"a","uid":"5f7e1234-1e100"},` +
 		`"spec":{"head":{"template":{"spec":{"containers":[{"name":"h","args":[%q],%s}]}}}},"status":%s}`
@@ -27,7 +27,7 @@ func TestHugeExponents(t *testing.T) {
 		{limits, `"1e999999999999999999999999"`, cpu},
 		{limits, `"5f7e1234-1e100"`, cpu},
 		{limits, `"1E77777777777777777777.5e12"`, cpu},
-		// What cannot be decoded for another reason must not become what can be.
+		// Other values that cannot be decoded must not become decodable.
 		{`"image":%s`, `1e300`, container + ".image cannot be decoded: "},
 		{`"stdin":%s`, `1e300`, container + ".stdin cannot be decoded: "},
 		{`"env":%s`, `1e300`, container + ".env cannot be decoded: "},
@@ -40,7 +40,7 @@ func TestHugeExponents(t *testing.T) {
 			field := fmt.Sprintf(test.field, test.value)
 			argument := "1e1000"
 			if test.wantReason != "" {
-				argument = "x" // or the field would be looked at for its sake
+				argument = "x" // only the field has an exponent
 			}
 			list := fmt.Sprintf(`{"apiVersion":"ray.kubeflow.org/v1","kind":"RayList","items":[`+ray+`,`+ray+`]}`,
 				argument, field, status, "1e1000", `"tty":true`, status)

@@ -35,35 +35,35 @@ func TestDecode(t *testing.T) {
 	tests := []struct {
 		name string
 		data string
-		// want is a part of the message, "" if the Ray can be read.
+		// want is a part of the message, "" if the Ray can be decoded.
 		want string
 	}{
-		{name: "good", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":3}}`},
-		{name: "number", data: `{"spec":{"head":{"replicas":"two"}}}`, want: replicasMessage},
-		{name: "too large", data: `{"spec":{"worker":{"replicas":4294967296}}}`, want: "spec.worker.replicas cannot be decoded: json: cannot unmarshal number 4294967296"},
-		{name: "fraction", data: `{"spec":{"worker":{"replicas":1.5}}}`, want: "spec.worker.replicas cannot be decoded: "},
+		{name: "valid", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":3}}`},
+		{name: "a string for a number", data: `{"spec":{"head":{"replicas":"two"}}}`, want: replicasMessage},
+		{name: "a number that is too large", data: `{"spec":{"worker":{"replicas":4294967296}}}`, want: "spec.worker.replicas cannot be decoded: json: cannot unmarshal number 4294967296"},
+		{name: "a fraction for an integer", data: `{"spec":{"worker":{"replicas":1.5}}}`, want: "spec.worker.replicas cannot be decoded: "},
 		{
-			name: "a quantity, whose error does not name the field",
+			name: "a quantity, with an error that does not name the field",
 			data: `{"spec":{"head":{"template":{"spec":{"containers":[{"name":"a"},{"resources":{"limits":{"cpu":"1","memory":"much"}}}]}}}}}`,
 			want: "spec.head.template.spec.containers[1].resources.limits.memory cannot be decoded: quantities must match",
 		},
-		{name: "time", data: `{"spec":{"head":{"template":{"metadata":{"creationTimestamp":"noon"}}}}}`, want: "spec.head.template.metadata.creationTimestamp cannot be decoded: parsing time"},
-		{name: "list for an object", data: `{"spec":{"head":[{"replicas":1}]}}`, want: "spec.head cannot be decoded: json: cannot unmarshal array"},
-		{name: "object for a list", data: `{"spec":{"head":{"template":{"spec":{"containers":{"name":"a"}}}}}}`, want: "spec.head.template.spec.containers cannot be decoded: json: cannot unmarshal object"},
-		{name: "all of it", data: `{"spec":"none"}`, want: "spec cannot be decoded: json: cannot unmarshal string"},
-		{name: "the first of two in the order of their names", data: `{"spec":{"worker":[],"head":{"replicas":true}}}`, want: "spec.head.replicas cannot be decoded: json: cannot unmarshal bool"},
-		{name: "what nobody knows is skipped", data: `{"spec":{"extra":[[{}]],"head":{"replicas":1,"nodes":"two"}}}`},
-		{name: "a broken status is as good as none", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":"x"}}`},
-		{name: "only a broken status", data: `{"status":"fine"}`},
-		{name: "neither", data: `{"spec":7,"status":[]}`, want: "spec cannot be decoded: json: cannot unmarshal number"},
-		{name: "null", data: `{"spec":null,"status":7}`},
+		{name: "an invalid time", data: `{"spec":{"head":{"template":{"metadata":{"creationTimestamp":"noon"}}}}}`, want: "spec.head.template.metadata.creationTimestamp cannot be decoded: parsing time"},
+		{name: "a list for an object", data: `{"spec":{"head":[{"replicas":1}]}}`, want: "spec.head cannot be decoded: json: cannot unmarshal array"},
+		{name: "an object for a list", data: `{"spec":{"head":{"template":{"spec":{"containers":{"name":"a"}}}}}}`, want: "spec.head.template.spec.containers cannot be decoded: json: cannot unmarshal object"},
+		{name: "a string for the spec", data: `{"spec":"none"}`, want: "spec cannot be decoded: json: cannot unmarshal string"},
+		{name: "the first of two invalid fields, ordered by name", data: `{"spec":{"worker":[],"head":{"replicas":true}}}`, want: "spec.head.replicas cannot be decoded: json: cannot unmarshal bool"},
+		{name: "unknown fields are ignored", data: `{"spec":{"extra":[[{}]],"head":{"replicas":1,"nodes":"two"}}}`},
+		{name: "an invalid status is dropped", data: `{"spec":{"head":{"replicas":1}},"status":{"observedGeneration":"x"}}`},
+		{name: "an invalid status without a spec", data: `{"status":"fine"}`},
+		{name: "an invalid spec and status", data: `{"spec":7,"status":[]}`, want: "spec cannot be decoded: json: cannot unmarshal number"},
+		{name: "null for the spec", data: `{"spec":null,"status":7}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			ray := decodeRay(t, []byte(`{"metadata":{"name":"a","uid":"u","generation":3,"annotations":{"mine":"1"}},`+test.data[1:]))
 			got, found := ray.Annotations[annotationUndecodable]
 			if found != (test.want != "") || !strings.Contains(got, test.want) {
-				t.Errorf("marked %t with %q, want %q", found, got, test.want)
+				t.Errorf("the Ray is marked: %t, with the message %q, want %q", found, got, test.want)
 			}
 			delete(ray.Annotations, annotationUndecodable)
 			want := metav1.ObjectMeta{Name: "a", UID: "u", Generation: 3, Annotations: map[string]string{"mine": "1"}}
@@ -71,13 +71,13 @@ func TestDecode(t *testing.T) {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}
 			if test.want != "" && !cmp.Equal(ray.Spec, rayv1.RaySpec{}) {
-				t.Errorf("a part of the spec is left: %v", ray.Spec)
+				t.Errorf("the spec is %v, want it empty", ray.Spec)
 			}
 		})
 	}
 }
 
-// TestDecodeIntoUsedRay has the decoder fill what has had another content.
+// TestDecodeIntoUsedRay decodes into a Ray that has other content.
 func TestDecodeIntoUsedRay(t *testing.T) {
 	info, _ := runtime.SerializerInfoForMediaType(Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
 	into := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"of": "another"}}, Status: rayv1.RayStatus{ObservedGeneration: 1}}
@@ -87,7 +87,7 @@ func TestDecodeIntoUsedRay(t *testing.T) {
 	}
 }
 
-// TestInvalidResponses has responses that no API server sends. They are errors.
+// TestInvalidResponses has responses that no API server sends, which must be errors.
 func TestInvalidResponses(t *testing.T) {
 	for _, data := range []string{
 		`{`, `7`, `{"metadata":"none","spec":1}`, `{"kind":"RayList","items":7}`,
@@ -100,9 +100,9 @@ func TestInvalidResponses(t *testing.T) {
 	}
 }
 
-// TestMark ensures that no client can set the mark.
+// TestMark checks that no client can set the mark.
 func TestMark(t *testing.T) {
 	if len(validation.IsQualifiedName(annotationUndecodable)) == 0 {
-		t.Errorf("%q is a valid annotation", annotationUndecodable)
+		t.Errorf("%q is a valid annotation, which a client can set", annotationUndecodable)
 	}
 }

@@ -21,11 +21,11 @@ import (
 	rayinformers "github.com/kubeflow/ray-operator/pkg/client/informers/externalversions"
 )
 
-// scriptedServer is an API server whose responses a test sends. Each request waits for its response.
+// scriptedServer is an API server with responses that a test sends. Each request waits for its response.
 type scriptedServer struct {
-	t        *testing.T
-	requests chan url.Values
-	answers  chan *http.Response
+	t         *testing.T
+	requests  chan url.Values
+	responses chan *http.Response
 }
 
 // RoundTrip makes the server the transport of a client.
@@ -36,16 +36,16 @@ func (s *scriptedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	select {
-	case answer := <-s.answers:
-		answer.Request = r
-		return answer, nil
+	case response := <-s.responses:
+		response.Request = r
+		return response, nil
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
 }
 
-// answer waits for a request, checks its parameters, and sends the response.
-func (s *scriptedServer) answer(code int, body io.ReadCloser, want map[string]string) {
+// respond waits for a request, checks its parameters, and sends the response.
+func (s *scriptedServer) respond(code int, body io.ReadCloser, want map[string]string) {
 	s.t.Helper()
 	select {
 	case got := <-s.requests:
@@ -57,7 +57,7 @@ func (s *scriptedServer) answer(code int, body io.ReadCloser, want map[string]st
 	case <-time.After(time.Minute):
 		s.t.Fatal("there was no request")
 	}
-	s.answers <- &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {runtime.ContentTypeJSON}}, Body: body}
+	s.responses <- &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {runtime.ContentTypeJSON}}, Body: body}
 }
 
 // stream responds to a request with a watch, and returns the writer of its events.
@@ -65,7 +65,7 @@ func (s *scriptedServer) stream(want map[string]string) io.Writer {
 	s.t.Helper()
 	reader, writer := io.Pipe()
 	s.t.Cleanup(func() { writer.Close() })
-	s.answer(http.StatusOK, reader, want)
+	s.respond(http.StatusOK, reader, want)
 	return writer
 }
 
@@ -76,7 +76,7 @@ func text(format string, args ...any) io.ReadCloser {
 // newScriptedServer returns a server, and an informer of Rays that sends requests to it.
 func newScriptedServer(t *testing.T) (*scriptedServer, cache.SharedIndexInformer) {
 	t.Helper()
-	s := &scriptedServer{t: t, requests: make(chan url.Values), answers: make(chan *http.Response)}
+	s := &scriptedServer{t: t, requests: make(chan url.Values), responses: make(chan *http.Response)}
 	client, err := New(&rest.Config{Host: "http://scripted", Transport: s, QPS: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func end(version int) string {
 	return frame("BOOKMARK", fmt.Sprintf(`{"kind":"Ray","apiVersion":"ray.kubeflow.org/v1","metadata":{"resourceVersion":"%d","annotations":{"k8s.io/initial-events-end":"true"}},"spec":{"head":{"template":{}}}}`, version))
 }
 
-// awaitCache waits until the cache has some Rays, as "NAME VERSION" with a "!" if it is undecodable.
+// awaitCache waits until the cache has exactly these Rays, as "NAME VERSION", with "!" if it is undecodable.
 func awaitCache(t *testing.T, informer cache.SharedIndexInformer, want ...string) {
 	t.Helper()
 	var diff string
@@ -157,7 +157,7 @@ func TestWatchList(t *testing.T) {
 		end(10))
 	awaitCache(t, informer, "a 1!", "b 2")
 	if got := informer.LastSyncResourceVersion(); got != "10" {
-		t.Errorf("the list is of version %s", got)
+		t.Errorf("the list has the resourceVersion %s, want 10", got)
 	}
 
 	write(t, watch,
@@ -176,16 +176,16 @@ func TestWatchList(t *testing.T) {
 	awaitCache(t, informer, "e 20!")
 }
 
-// TestListPages sends undecodable Rays in a paged list, as a server does that does not stream lists.
+// TestListPages sends undecodable Rays in a paged list, as from a server that cannot stream lists.
 func TestListPages(t *testing.T) {
 	s, informer := newScriptedServer(t)
 	page := func(metadata string, rays ...string) io.ReadCloser {
 		return text(`{"kind":"RayList","apiVersion":"ray.kubeflow.org/v1","metadata":%s,"items":[%s]}`, metadata, strings.Join(rays, ","))
 	}
-	s.answer(http.StatusUnprocessableEntity, text(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`), map[string]string{"sendInitialEvents": "true"})
-	s.answer(http.StatusOK, page(`{"resourceVersion":"30","continue":"more","remainingItemCount":2}`, rayText("a", 1, decodableSpec), rayText("b", 2, undecodableSpec)),
+	s.respond(http.StatusUnprocessableEntity, text(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`), map[string]string{"sendInitialEvents": "true"})
+	s.respond(http.StatusOK, page(`{"resourceVersion":"30","continue":"more","remainingItemCount":2}`, rayText("a", 1, decodableSpec), rayText("b", 2, undecodableSpec)),
 		map[string]string{"watch": "", "limit": "500", "continue": ""})
-	s.answer(http.StatusOK, page(`{"resourceVersion":"30"}`, rayText("c", 3, undecodableSpec), rayText("d", 4, decodableSpec)),
+	s.respond(http.StatusOK, page(`{"resourceVersion":"30"}`, rayText("c", 3, undecodableSpec), rayText("d", 4, decodableSpec)),
 		map[string]string{"limit": "500", "continue": "more"})
 	awaitCache(t, informer, "a 1", "b 2!", "c 3!", "d 4")
 	watch := s.stream(map[string]string{"watch": "true", "resourceVersion": "30", "allowWatchBookmarks": "true", "sendInitialEvents": ""})

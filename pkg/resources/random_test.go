@@ -39,12 +39,12 @@ func TestRandomTemplates(t *testing.T) {
 			t.Errorf("rendering changed Ray %d (-before +after):\n%s", i, cmp.Diff(before, ray))
 		}
 		if t.Failed() {
-			t.Fatalf("to repeat: go test ./pkg/resources -run TestRandomTemplates -random.seed %d", *randomSeed)
+			t.Fatalf("to reproduce: go test ./pkg/resources -run TestRandomTemplates -random.seed %d", *randomSeed)
 		}
 	}
 }
 
-// addToTemplate adds to a template of the Ray x what the operator has to add.
+// addToTemplate adds to a template of the Ray x the labels and variables that the operator must add.
 func addToTemplate(template *corev1.PodTemplateSpec, role string) {
 	labels := map[string]string{
 		"app.kubernetes.io/name":       "ray",
@@ -65,8 +65,8 @@ func addToTemplate(template *corev1.PodTemplateSpec, role string) {
 	}
 }
 
-// addToContainer adds the variables to a container that the operator has to add: before the user's,
-// unless the user defines one of the same name.
+// addToContainer adds the variables that the operator must add to a container: before those of the user,
+// unless the user defines one with the same name.
 func addToContainer(container *corev1.Container) {
 	podIP := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}
 	defined := map[string]bool{}

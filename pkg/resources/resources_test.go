@@ -18,11 +18,11 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// seedManifest is the manifest that users know. It is also what make demo applies.
+// seedManifest is the sample in the documentation, which make demo applies.
 const seedManifest = "../../manifests/samples/sample-cluster.yaml"
 
-// TestRendering compares everything that a Ray becomes with golden files, so that a
-// reviewer sees what a change means for users.
+// TestRendering compares all children of a Ray with golden files, so that a reviewer sees what a change
+// means for users.
 func TestRendering(t *testing.T) {
 	for _, manifest := range []string{seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml"} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
@@ -50,9 +50,9 @@ func TestRendering(t *testing.T) {
 	}
 }
 
-// TestInputsHashIsStable has hashes that earlier versions have stored in Deployments. Another hash would
-// be taken for a change by the user, and restart Pods. If this test fails, fix the code, not the test.
-// The hash of a rendering may change.
+// TestInputsHashIsStable has hashes that earlier versions stored in Deployments. Another hash would look
+// like a change by the user, and restart Pods. If this test fails, fix the code, not the test. The hash of
+// a rendering may change.
 func TestInputsHashIsStable(t *testing.T) {
 	for _, test := range []struct {
 		manifest     string
@@ -65,13 +65,13 @@ func TestInputsHashIsStable(t *testing.T) {
 		want := map[string]string{"head": test.head, "worker": test.worker}
 		for _, group := range Groups(ray) {
 			if got := InputsHash(group); got != want[group.Name] {
-				t.Errorf("%s, %s: the hash of the inputs is %s, was %s", test.manifest, group.Name, got, want[group.Name])
+				t.Errorf("%s, %s: the hash of the inputs is %s, want %s", test.manifest, group.Name, got, want[group.Name])
 			}
 		}
 	}
 }
 
-// TestHashes states what the hashes of a group depend on.
+// TestHashes checks which changes of a Ray change the hashes of a group.
 func TestHashes(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -88,7 +88,7 @@ func TestHashes(t *testing.T) {
 			change: func(ray *rayv1.Ray) { ray.Generation++ },
 		},
 		{
-			name:     "the head's image changes the head",
+			name:     "the image of the head changes the head",
 			change:   func(ray *rayv1.Ray) { ray.Spec.Head.Template.Spec.Containers[0].Image = "other" },
 			wantHead: true,
 		},
@@ -117,31 +117,31 @@ func TestHashes(t *testing.T) {
 			groups := Groups(after)
 			for i, group := range Groups(before) {
 				if got := InputsHash(group) != InputsHash(groups[i]); got != want[group.Name] {
-					t.Errorf("%s: the hash of the inputs changed is %t, want %t", group.Name, got, want[group.Name])
+					t.Errorf("%s: the hash of the inputs changed: %t, want %t", group.Name, got, want[group.Name])
 				}
 				rendered, again := NewDeployment(before, group), NewDeployment(after, groups[i])
 				if got := Hash(rendered.Spec.Template) != Hash(again.Spec.Template); got != want[group.Name] {
-					t.Errorf("%s: the hash of the rendering changed is %t, want %t", group.Name, got, want[group.Name])
+					t.Errorf("%s: the hash of the rendering changed: %t, want %t", group.Name, got, want[group.Name])
 				}
 			}
 		})
 	}
 }
 
-// TestPortNames tries what could give two ports of a Service one name.
+// TestPortNames has ports that could get the same name in the Service.
 func TestPortNames(t *testing.T) {
 	tests := []struct {
 		name  string
 		ports []corev1.ContainerPort
 		want  string
 	}{
-		{"a port that Ray knows", []corev1.ContainerPort{{ContainerPort: 6379}}, "gcs"},
-		{"a port that nobody knows", []corev1.ContainerPort{{ContainerPort: 1234}}, "port-1234"},
-		{"a port with a name", []corev1.ContainerPort{{ContainerPort: 6379, Name: "redis"}}, "redis"},
+		{"a well-known port of Ray", []corev1.ContainerPort{{ContainerPort: 6379}}, "gcs"},
+		{"another port", []corev1.ContainerPort{{ContainerPort: 1234}}, "port-1234"},
+		{"a named port", []corev1.ContainerPort{{ContainerPort: 6379, Name: "redis"}}, "redis"},
 		{"a well-known port over another protocol", []corev1.ContainerPort{{ContainerPort: 6379, Protocol: corev1.ProtocolUDP}}, "port-6379"},
-		{"a well-known name that a later port has", []corev1.ContainerPort{{ContainerPort: 6379}, {ContainerPort: 1, Name: "gcs"}}, "port-6379 gcs"},
-		{"one number with two protocols", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, "port-53 port-53-udp"},
-		{"a generated name that a later port has", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 1, Name: "port-53"}}, "port-53-tcp port-53"},
+		{"a well-known port with a name that a later port has", []corev1.ContainerPort{{ContainerPort: 6379}, {ContainerPort: 1, Name: "gcs"}}, "port-6379 gcs"},
+		{"one port with two protocols", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, "port-53 port-53-udp"},
+		{"a port with a generated name that a later port has", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 1, Name: "port-53"}}, "port-53-tcp port-53"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -177,8 +177,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// readRay reads a manifest as the API server would hand it out: with the schema's
-// defaults, and without what the types do not know.
+// readRay reads a Ray from a manifest. Fields that the types do not have are ignored.
 func readRay(t testing.TB, path string) *rayv1.Ray {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -211,13 +210,14 @@ func render(t *testing.T, ray *rayv1.Ray) []byte {
 	return stream
 }
 
-// TestSelector states that what the scale subresource reports selects a group's Pods.
+// TestSelector checks that the selector in the status, which the scale subresource reports, is that of the
+// Deployment.
 func TestSelector(t *testing.T) {
 	ray := readRay(t, seedManifest)
 	for _, group := range Groups(ray) {
 		want := metav1.FormatLabelSelector(NewDeployment(ray, group).Spec.Selector)
 		if got := Selector(ray, group.Role); got != want {
-			t.Errorf("the selector of the %s is %q, and the Deployment has %q", group.Name, got, want)
+			t.Errorf("the selector of the %s is %q, want %q", group.Name, got, want)
 		}
 	}
 }
