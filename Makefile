@@ -125,7 +125,7 @@ bench-go: ## Run the Go benchmarks (BENCH_FLAGS='-count 10' for benchstat).
 	go test -trimpath -run '^$$' -bench . $(BENCH_FLAGS) ./pkg/controller ./pkg/resources
 
 .PHONY: test-chart
-test-chart: bin/cluster/kubectl bin/helm ## Test the Helm chart on a temporary local cluster.
+test-chart: bin/ray-operator bin/cluster/kubectl bin/helm ## Test the Helm chart on a temporary local cluster.
 	hack/test-chart.sh
 
 .PHONY: test-release

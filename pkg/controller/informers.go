@@ -166,7 +166,7 @@ func allRays(byNamespace map[string]*caches) ([]*rayv1.Ray, error) {
 	return all, errors.Join(errs...)
 }
 
-// raysWithChild returns the Rays whose spec has a child with a name.
+// raysWithChild returns the Rays with a spec that has a child with a name.
 func raysWithChild(byNamespace map[string]*caches, child cache.ObjectName) []cache.ObjectName {
 	keys, err := cachesFor(byNamespace, child.Namespace).stores[rayResource].IndexKeys(childNameIndex, child.String())
 	if err != nil {

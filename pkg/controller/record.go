@@ -6,6 +6,7 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -55,12 +56,8 @@ func readLastApplied(child metav1.Object) lastApplied {
 
 // writeTo stores the record in a child. It replaces the child's map of annotations.
 func (r *lastApplied) writeTo(child metav1.Object) {
-	annotations := map[string]string{}
-	for key, value := range child.GetAnnotations() {
-		annotations[key] = value
-	}
-	annotations[rayv1.AnnotationLastApplied] = string(encode(r))
-	child.SetAnnotations(annotations)
+	annotation := map[string]string{rayv1.AnnotationLastApplied: string(encode(r))}
+	child.SetAnnotations(labels.Merge(child.GetAnnotations(), annotation))
 }
 
 // isValid returns whether a child was last written for a generation that its Ray has had. Otherwise

@@ -22,7 +22,8 @@ func TestAnnotation(t *testing.T) {
 	}{
 		{"a Service", lastApplied{RayGeneration: 3}, `{"rayGeneration":3}`},
 		{
-			"a Deployment", lastApplied{RayGeneration: 3, Generation: 5, Inputs: "a1", Rendering: "b2"},
+			"a Deployment",
+			lastApplied{RayGeneration: 3, Generation: 5, Inputs: "a1", Rendering: "b2"},
 			`{"rayGeneration":3,"generation":5,"inputs":"a1","rendering":"b2"}`,
 		},
 		{

@@ -70,7 +70,7 @@ var mirrored = map[rayv1.Role][]struct {
 // maxConditions is the number of conditions of a Ray with a head and workers.
 const maxConditions = 8
 
-// newStatus returns the status of a Ray whose children were observed at now. It keeps what has not
+// newStatus returns the status of a Ray with the children observed at now. It keeps what has not
 // changed, including times, so that it equals the current status if nothing has changed.
 func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.RayStatus {
 	current := &ray.Status

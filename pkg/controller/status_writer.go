@@ -75,7 +75,7 @@ type statusRecord struct {
 	// altered is the last status that was sent if the API server stored another one: a
 	// CustomResourceDefinition that is older than the operator lacks a field, or admission changes one.
 	altered *rayv1.RayStatus
-	// rejected is the resourceVersion of the Ray whose status the API server rejected: under today's
+	// rejected is the resourceVersion of the Ray when the API server rejected its status: under today's
 	// schema a rule fails for the stored spec, or admission rejects it for a while.
 	rejected      string
 	rejectedUntil time.Time
@@ -127,7 +127,7 @@ func (w *statusWriter) decide(ray *rayv1.Ray, status *rayv1.RayStatus, problems 
 	case mustWriteNow(&ray.Status, status, r.unreported(problems)):
 		return true, 0
 	}
-	// A last write in the future is that of a machine whose clock is ahead.
+	// A last write in the future is that of a machine with a clock that is ahead.
 	if since := now.Sub(ray.Status.LastReconcileTime.Time); 0 <= since && since < minStatusInterval {
 		return false, minStatusInterval - since
 	}
@@ -178,7 +178,7 @@ func (w *statusWriter) endDelay(r *statusRecord) {
 }
 
 // send sends a status. If the API server rejects it as invalid, that is recorded and no error; send
-// returns when to try again.
+// returns when to retry.
 func (w *statusWriter) send(ctx context.Context, ray *rayv1.Ray, status *rayv1.RayStatus, now time.Time) (retryAfter time.Duration, err error) {
 	key := cache.MetaObjectToName(ray)
 	w.mu.Lock()

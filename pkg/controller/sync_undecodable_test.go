@@ -43,7 +43,7 @@ func TestUndecodableSpec(t *testing.T) {
 		t.Errorf("the status is %v, want the counts and the start time of %v", status, before)
 	}
 
-	t.Run("only a restart reports the problem again", func(t *testing.T) {
+	t.Run("only a restart reports the problem again", func(*testing.T) {
 		f.rollOut()
 		f.converge()
 		f.checkWritesAndEvents(nil, nil)

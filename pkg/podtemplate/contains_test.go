@@ -159,8 +159,8 @@ func fill(value reflect.Value) {
 		value.Set(reflect.MakeMap(value.Type()))
 		value.SetMapIndex(reflect.ValueOf("x").Convert(value.Type().Key()), item)
 	case reflect.Struct:
-		for i := range value.NumField() {
-			fill(value.Field(i))
+		for _, field := range value.Fields() {
+			fill(field)
 		}
 	default:
 		panic("no test value for the kind " + value.Kind().String())

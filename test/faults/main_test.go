@@ -97,7 +97,7 @@ func setUp(ctx context.Context) error {
 	}
 	malformed := malformedCases()
 	if *outageCluster == "" && slices.ContainsFunc(malformed, func(c testCase) bool { return c.selected() }) {
-		return storeMalformed()
+		return storeMalformed(ctx)
 	}
 	return nil
 }

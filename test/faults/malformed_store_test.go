@@ -15,8 +15,8 @@ const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rays.ra
 
 // storeMalformed stores the malformed Rays under a schema without validation, and then restores the
 // shipped schema. It runs before all cases, since the schema applies to the whole cluster.
-func storeMalformed() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+func storeMalformed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := malformed.createNamespace(ctx); err != nil {
 		return err

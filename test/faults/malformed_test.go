@@ -278,7 +278,7 @@ func checkGone(ctx context.Context, name string) error {
 func healthOf(ray *storedRay) (*rayv1.RayCondition, int64, error) {
 	var status rayv1.RayStatus
 	if json.Unmarshal(ray.Status, &status) != nil {
-		return nil, 0, nil
+		return nil, 0, nil //nolint:nilerr // a malformed status has no condition
 	}
 	i := slices.IndexFunc(status.Conditions, func(c rayv1.RayCondition) bool { return c.Type == rayv1.RayHealth })
 	if i < 0 {

@@ -38,8 +38,10 @@ type Ray struct {
 	// +required
 	Spec RaySpec `json:"spec"`
 
-	// Observed state. Written by the operator only.
+	// Observed state. Written by the operator only. The default makes kstatus (Flux, helm --wait)
+	// treat a Ray without a status as in progress.
 	// +optional
+	// +default={"observedGeneration":-1}
 	Status RayStatus `json:"status,omitempty"`
 }
 
@@ -100,7 +102,7 @@ type WorkerSpec struct {
 
 // RayStatus is the observed state of a Ray cluster.
 type RayStatus struct {
-	// Generation of the Ray that this status was computed for.
+	// Generation of the Ray that this status was computed for. -1 before the first status.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
