@@ -55,6 +55,8 @@ type fakeServer struct {
 
 type objectID struct{ resource, namespace, name string }
 
+func (id objectID) String() string { return id.resource + "/" + id.name }
+
 type watchEvent struct {
 	resource string
 	// object is the new state, or the last one of a deleted object.

@@ -14,65 +14,65 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// end ends a schedule: nothing goes wrong any more, everybody finishes what they have
-// begun, and then all must be as if nothing had ever gone wrong, and stay so.
-func (w *world) end() {
-	w.faults = nil
-	for w.arrive() != "" {
+// checkEnd ends a schedule: without further faults, all clients and controllers finish. Then the state must
+// equal that of a fresh deployment of the spec, and stay so.
+func (e *environment) checkEnd() {
+	e.faults = nil
+	for e.deliverDelayedWrite() != "" {
 	}
-	if w.operator.dead {
-		w.stopOperator()
-		w.startOperator(nil)
+	if e.operator.killed {
+		e.stopOperator()
+		e.startOperator(nil)
 	}
-	w.tell("no faults any more; all is delivered")
-	w.wait(45*time.Second, w.operator.deliverAll)
-	ray := w.ray()
-	if ray != nil && ray.DeletionTimestamp == nil && !w.obstructed(ray) {
-		w.checkChildren("as soon as all is delivered")
+	e.logf("end: no more faults; all watch events are delivered")
+	e.repeat(45*time.Second, e.operator.deliverAll)
+	ray := e.ray()
+	if ray != nil && ray.DeletionTimestamp == nil && !e.isBlocked(ray) {
+		e.checkChildren("when all watch events are delivered")
 	}
 
-	w.tell("those who are in the way go")
-	w.wait(45*time.Second, func() {
-		w.operator.deliverAll()
-		for w.collectAll() {
+	e.logf("end: conflicting objects are deleted; the garbage collector finishes")
+	e.repeat(45*time.Second, func() {
+		e.operator.deliverAll()
+		for e.collectNext() {
 		}
 		for _, id := range childIDs {
-			w.giveNameBack(id)
+			e.deleteConflicting(id)
 		}
 	})
-	w.checkChildren("once nobody is in the way")
+	e.checkChildren("when no other object is in conflict")
 
-	w.tell("the cluster finishes")
-	w.wait(45*time.Second, w.finish)
-	w.checkState()
-	w.checkRest()
+	e.logf("end: the Deployment controller finishes")
+	e.repeat(45*time.Second, e.finish)
+	e.checkState()
+	e.checkSteadyState()
 }
 
-// wait lets time pass, with somebody acting each second.
-func (w *world) wait(d time.Duration, act func()) {
+// repeat calls a function each second for some time.
+func (e *environment) repeat(d time.Duration, do func()) {
 	for range d / time.Second {
-		act()
-		w.pass(time.Second)
+		do()
+		e.advance(time.Second)
 	}
 }
 
-// obstructed tells whether the Ray has to wait for somebody else.
-func (w *world) obstructed(ray *rayv1.Ray) bool {
+// isBlocked returns whether the Ray waits for another client to delete an object.
+func (e *environment) isBlocked(ray *rayv1.Ray) bool {
 	return slices.ContainsFunc(childIDs, func(id objectID) bool {
-		o := w.server.objects[id]
+		o := e.server.objects[id]
 		return o != nil && (!metav1.IsControlledBy(o, ray) || o.GetDeletionTimestamp() != nil)
 	})
 }
 
-// state is what there is in the end, without what differs between runs.
+// state is the final state, without what differs between runs.
 type state struct {
 	Status   *rayv1.RayStatus
 	Children map[objectID]object
 }
 
-func (w *world) state() *state {
+func (e *environment) state() *state {
 	s := &state{Children: map[objectID]object{}}
-	ray := w.ray()
+	ray := e.ray()
 	if ray != nil {
 		s.Status = &ray.Status
 		ray.Status.ObservedGeneration, ray.Status.StartTime, ray.Status.LastReconcileTime = 0, nil, nil
@@ -82,21 +82,21 @@ func (w *world) state() *state {
 		}
 	}
 	for _, id := range childIDs {
-		child := stored[object](w, id)
+		child := stored[object](e, id)
 		if child == nil {
 			continue
 		}
 		if ray == nil || !metav1.IsControlledBy(child, ray) {
-			w.violate("%s %s is left, and belongs to no Ray", id.resource, id.name)
+			e.violationf("%s exists, but is not controlled by the Ray", id)
 		}
-		dropVariable(child)
+		removeVariable(child)
 		s.Children[id] = child
 	}
 	return s
 }
 
-// dropVariable drops from a child what differs between runs, and what other clients may add.
-func dropVariable(child object) {
+// removeVariable removes from a child what differs between runs, and what other clients may add.
+func removeVariable(child object) {
 	child.SetUID("")
 	child.SetResourceVersion("")
 	child.SetGeneration(0)
@@ -105,7 +105,7 @@ func dropVariable(child object) {
 	}
 	annotations := maps.Clone(child.GetAnnotations())
 	maps.DeleteFunc(annotations, func(key, _ string) bool {
-		return isForeign(key) || key == "deployment.kubernetes.io/revision"
+		return isExternal(key) || key == "deployment.kubernetes.io/revision"
 	})
 	child.SetAnnotations(annotations)
 	if _, found := annotations[rayv1.AnnotationLastApplied]; found {
@@ -114,67 +114,67 @@ func dropVariable(child object) {
 	switch child := child.(type) {
 	case *appsv1.Deployment:
 		child.Status = appsv1.DeploymentStatus{}
-		child.Spec.Template.Spec.Containers = slices.DeleteFunc(child.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return isForeign(c.Name) })
+		child.Spec.Template.Spec.Containers = slices.DeleteFunc(child.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return isExternal(c.Name) })
 	case *corev1.Service:
 	}
 }
 
-// freshState returns what the spec of the Ray becomes if nothing goes wrong. If that is not
-// known yet, it returns what there is, and the schedule has to run once more.
-func (w *world) freshState() *state {
-	ray := w.ray()
+// freshState returns the final state of a run of the Ray's spec without faults. If it is not known yet,
+// freshState returns the current state, and the schedule has to run once more.
+func (e *environment) freshState() *state {
+	ray := e.ray()
 	if ray == nil {
 		return &state{}
 	}
-	if known := w.lane.fresh[toText(ray.Spec)]; known != nil {
-		return known
+	if fresh := e.runner.fresh[toText(ray.Spec)]; fresh != nil {
+		return fresh
 	}
-	w.lane.unknown = &ray.Spec
-	return w.state()
+	e.runner.unknown = &ray.Spec
+	return e.state()
 }
 
-// deployFresh finds out what a spec becomes if nothing goes wrong.
-func (l *lane) deployFresh(spec *rayv1.RaySpec) {
-	w := newWorld(l, schedule{})
-	w.create(&rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName}, Spec: *spec})
-	w.wait(45*time.Second, w.finish)
-	w.stopOperator()
-	l.fresh[toText(spec)] = w.state()
+// deployFresh runs a spec without faults, and stores its final state.
+func (r *runner) deployFresh(spec *rayv1.RaySpec) {
+	e := newEnvironment(r, schedule{})
+	e.create(&rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName}, Spec: *spec})
+	e.repeat(45*time.Second, e.finish)
+	e.stopOperator()
+	r.fresh[toText(spec)] = e.state()
 }
 
-func (w *world) checkChildren(when string) {
-	if have, want := w.state().Children, w.freshState().Children; !equality.Semantic.DeepEqual(have, want) {
-		w.violate("%s, the children are not as in a fresh deployment (-fresh +this):\n%s", when, cmp.Diff(want, have))
+func (e *environment) checkChildren(when string) {
+	if got, want := e.state().Children, e.freshState().Children; !equality.Semantic.DeepEqual(got, want) {
+		e.violationf("%s, the children differ from a fresh deployment (-fresh +this):\n%s", when, cmp.Diff(want, got))
 	}
 }
 
-// checkState checks the children and the status.
-func (w *world) checkState() {
-	if have, want := w.state(), w.freshState(); !equality.Semantic.DeepEqual(have.Status, want.Status) || !equality.Semantic.DeepEqual(have.Children, want.Children) {
-		w.violate("in the end, all is not as in a fresh deployment (-fresh +this):\n%s", cmp.Diff(want, have))
+// checkState checks the final children and status.
+func (e *environment) checkState() {
+	if got, want := e.state(), e.freshState(); !equality.Semantic.DeepEqual(got.Status, want.Status) || !equality.Semantic.DeepEqual(got.Children, want.Children) {
+		e.violationf("the final state differs from a fresh deployment (-fresh +this):\n%s", cmp.Diff(want, got))
 	}
-	ray := w.ray()
+	ray := e.ray()
 	if ray == nil {
 		return
 	}
 	if ray.Status.ObservedGeneration != ray.Generation {
-		w.violate("generation %d is observed in the end, the Ray has %d", ray.Status.ObservedGeneration, ray.Generation)
+		e.violationf("the final observedGeneration is %d, but the Ray has generation %d", ray.Status.ObservedGeneration, ray.Generation)
 	}
 	if health := findCondition(ray.Status.Conditions, rayv1.RayHealth); health == nil || health.Status != corev1.ConditionTrue {
-		w.violate("the Ray is not healthy in the end: %v", health)
+		e.violationf("the Ray is not healthy in the final state: %v", health)
 	}
 }
 
-// checkRest checks that nothing is asked of the server any more, and that what was written
-// is in proportion to what has happened.
-func (w *world) checkRest() {
-	w.server.writes, w.server.reads = nil, nil
-	w.wait(10*time.Second, w.operator.deliverAll)
-	w.pass(10 * time.Minute)
-	if len(w.server.writes)+len(w.server.reads) > 0 {
-		w.violate("at rest, the operator asks for %v and %v", w.server.writes, w.server.reads)
+// checkSteadyState checks that the operator sends no more requests, and that the number of its writes was
+// in proportion to the number of steps.
+func (e *environment) checkSteadyState() {
+	e.server.writes, e.server.reads = nil, nil
+	e.repeat(10*time.Second, e.operator.deliverAll)
+	e.advance(10 * time.Minute)
+	if len(e.server.writes)+len(e.server.reads) > 0 {
+		e.violationf("in steady state, the operator sent the writes %v and the reads %v", e.server.writes, e.server.reads)
 	}
-	if limit := 10 + 4*len(w.schedule.steps); w.judge.done > limit {
-		w.violate("there were %d writes, and only %d steps", w.judge.done, len(w.schedule.steps))
+	if limit := 10 + 4*len(e.schedule.steps); e.checker.writes > limit {
+		e.violationf("%d writes in %d steps, want at most %d", e.checker.writes, len(e.schedule.steps), limit)
 	}
 }

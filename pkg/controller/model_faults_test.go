@@ -13,97 +13,98 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// fault is one thing that goes wrong with a request.
+// fault is a fault of one request.
 type fault struct {
 	name string
-	// delay is how long the request takes to get to the server, answerDelay how long the
-	// answer takes to get back.
-	delay, answerDelay time.Duration
-	// lost says that the server never sees the request.
+	// delay is the time until the API server gets the request, responseDelay that until the operator gets
+	// the response.
+	delay, responseDelay time.Duration
+	// lost: the API server does not get the request.
 	lost bool
-	// answer is what the operator is told instead of what the server says.
-	answer error
-	// kill says that the process ends here.
+	// err is the error that the operator gets instead of the response.
+	err error
+	// kill: the process is killed during the request.
 	kill bool
-	// late says that the request gets to the server some time after the process has ended.
+	// late: the API server gets the request some time after the process was killed.
 	late bool
 }
 
-// The odd microsecond keeps the ends of delays apart from all other times.
+// The extra microsecond separates the ends of delays from all other times.
 var faults = []fault{
-	{name: "is slow", delay: 3*time.Millisecond + time.Microsecond},
-	{name: "is very slow", delay: 2*time.Second + time.Microsecond},
-	{name: "hangs", delay: 40*time.Second + time.Microsecond, lost: true, answer: syscall.ETIMEDOUT},
-	{name: "is answered late", answerDelay: 1500*time.Millisecond + time.Microsecond},
-	{name: "gets 409", lost: true, answer: apierrors.NewConflict(schema.GroupResource{Resource: "quotas"}, "quota", errors.New("somebody else was faster"))},
-	{name: "gets 429", lost: true, answer: apierrors.NewTooManyRequestsError("too many requests")},
-	{name: "gets 500", lost: true, answer: apierrors.NewInternalError(errors.New("no leader"))},
-	{name: "gets 500 once it is done", answer: apierrors.NewInternalError(errors.New("no answer from etcd"))},
-	{name: "gets 504", lost: true, answer: apierrors.NewTimeoutError("took too long", 0)},
-	{name: "gets 504 once it is done", answer: apierrors.NewTimeoutError("took too long", 0)},
-	{name: "loses its connection", lost: true, answer: syscall.ECONNRESET},
-	{name: "loses its connection once it is done", answer: syscall.ECONNRESET},
-	{name: "is the last, and is not sent", kill: true, lost: true},
-	{name: "is the last", kill: true},
-	{name: "is the last, and comes late", kill: true, late: true},
+	{name: "delayed by 3ms", delay: 3*time.Millisecond + time.Microsecond},
+	{name: "delayed by 2s", delay: 2*time.Second + time.Microsecond},
+	{name: "lost, times out after 40s", delay: 40*time.Second + time.Microsecond, lost: true, err: syscall.ETIMEDOUT},
+	{name: "response delayed by 1.5s", responseDelay: 1500*time.Millisecond + time.Microsecond},
+	{name: "409 before commit", lost: true, err: apierrors.NewConflict(schema.GroupResource{Resource: "quotas"}, "quota", errors.New("the quota was updated"))},
+	{name: "429 before commit", lost: true, err: apierrors.NewTooManyRequestsError("too many requests")},
+	{name: "500 before commit", lost: true, err: apierrors.NewInternalError(errors.New("etcd has no leader"))},
+	{name: "500 after commit", err: apierrors.NewInternalError(errors.New("no response from etcd"))},
+	{name: "504 before commit", lost: true, err: apierrors.NewTimeoutError("the request timed out", 0)},
+	{name: "504 after commit", err: apierrors.NewTimeoutError("the request timed out", 0)},
+	{name: "connection reset before commit", lost: true, err: syscall.ECONNRESET},
+	{name: "connection reset after commit", err: syscall.ECONNRESET},
+	{name: "operator killed before the request is sent", kill: true, lost: true},
+	{name: "operator killed after commit", kill: true},
+	{name: "operator killed while the request is in flight, which arrives later", kill: true, late: true},
 }
 
-// roundTrip takes a request of the operator to the server, unless something goes wrong.
-func (w *world) roundTrip(r *http.Request) (*http.Response, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	o := r.Context().Value(operatorKey{}).(*operator) //nolint:errcheck,forcetypeassert // startOperator put it there
-	if o.dead {
+// roundTrip sends a request of the operator to the API server, unless a fault prevents that.
+func (e *environment) roundTrip(r *http.Request) (*http.Response, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o := r.Context().Value(operatorKey{}).(*operator) //nolint:errcheck,forcetypeassert // startOperator sets it
+	if o.killed {
 		runtime.Goexit()
 	}
-	wrong := w.takeFault()
-	_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
-	what := r.Method + " " + path
-	if wrong.name != "" {
-		w.tell("    %s %s", what, wrong.name)
+	fault := e.nextFault()
+	if fault.name != "" {
+		_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
+		e.logf("    %s %s: fault: %s", r.Method, path, fault.name)
 	}
-	if err := o.wait(r, wrong.delay); err != nil {
+	if err := o.wait(r, fault.delay); err != nil {
 		return nil, err
 	}
-	if wrong.late && r.Method != http.MethodGet {
-		w.late = append(w.late, r)
+	if fault.late && r.Method != http.MethodGet {
+		e.delayed = append(e.delayed, r)
 		o.die()
 	}
-	if !wrong.lost {
-		response, err := w.serve(o, r, wrong.answer == nil && !wrong.kill)
-		if waited := o.wait(r, wrong.answerDelay); waited != nil || wrong.answer == nil && !wrong.kill {
-			return response, errors.Join(err, waited)
+	if !fault.lost {
+		answered := fault.err == nil && !fault.kill
+		response, err := e.serve(o, r, answered)
+		if waitErr := o.wait(r, fault.responseDelay); waitErr != nil || answered {
+			return response, errors.Join(err, waitErr)
 		}
 	}
-	if wrong.kill {
+	if fault.kill {
 		o.die()
 	}
-	return fail(wrong.answer)
+	return respondWith(fault.err)
 }
 
-// fail answers with an error of the server's, or of the network.
-func fail(err error) (*http.Response, error) {
+// respondWith returns an error as an HTTP response if it is one of the API server. Otherwise it is one of
+// the network.
+func respondWith(err error) (*http.Response, error) {
 	if failure, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		answer := *failure
-		return respond(nil, &answer)
+		failure := *failure
+		return respond(nil, &failure)
 	}
 	return nil, err
 }
 
-// takeFault returns what goes wrong with a request.
-func (w *world) takeFault() fault {
-	if len(w.faults) == 0 {
+// nextFault returns the fault of the next request.
+func (e *environment) nextFault() fault {
+	if len(e.faults) == 0 {
 		return fault{}
 	}
-	next := w.faults[0]
-	w.faults = w.faults[1:]
+	next := e.faults[0]
+	e.faults = e.faults[1:]
 	if next == nil {
 		return fault{}
 	}
 	return *next
 }
 
-// wait lets time pass in a request. A process that was killed does not return from it.
+// wait advances the time during a request. It does not return if the process is killed meanwhile.
 func (o *operator) wait(r *http.Request, d time.Duration) error {
 	if d == 0 {
 		return nil
@@ -111,71 +112,79 @@ func (o *operator) wait(r *http.Request, d time.Duration) error {
 	var err error
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	o.world.mu.Unlock()
+	o.environment.mu.Unlock()
 	select {
 	case <-timer.C:
 	case <-r.Context().Done():
-		err = fmt.Errorf("waiting for an answer: %w", r.Context().Err())
+		err = fmt.Errorf("waiting for a response: %w", r.Context().Err())
 	}
-	o.world.mu.Lock()
-	if o.dead {
+	o.environment.mu.Lock()
+	if o.killed {
 		runtime.Goexit()
 	}
 	return err
 }
 
-// die ends the process, in the middle of a request.
+// die kills the process during a request.
 func (o *operator) die() {
-	o.world.tell("    the operator is killed")
-	o.dead = true
+	o.environment.logf("    operator: killed")
+	o.killed = true
 	runtime.Goexit()
 }
 
-// serve has the server answer a request. The operator may be told the answer.
-func (w *world) serve(o *operator, r *http.Request, answered bool) (*http.Response, error) {
-	before := len(w.server.writes)
-	w.judge.last = nil
-	response, err := w.server.RoundTrip(r)
+// serve lets the API server handle a request. With answered, the operator gets the response.
+func (e *environment) serve(o *operator, r *http.Request, answered bool) (*http.Response, error) {
+	before := len(e.server.writes)
+	e.checker.last = nil
+	response, err := e.server.RoundTrip(r)
 	if err != nil || !answered || response.StatusCode >= http.StatusBadRequest {
 		return response, err
 	}
-	if len(w.server.writes) == before {
-		if found := w.server.objects[pathID(r)]; found != nil {
-			o.show(found)
+	if len(e.server.writes) == before {
+		if found := e.server.objects[idOfRequest(r)]; found != nil {
+			o.recordObserved(found)
 		}
 		return response, nil
 	}
-	if write := w.judge.last; write != nil {
-		if write.after != nil {
-			o.show(write.after)
-			o.written[write.id] = version(write.after)
-		}
-		if write.id != rayID && o.syncing != nil {
-			o.syncing.writes[write.verb+" "+write.id.resource+" "+write.id.name]++
-		}
+	if write := e.checker.last; write != nil {
+		o.recordWrite(write)
 	}
 	return response, nil
 }
 
-// pathID returns which object a request is about.
-func pathID(r *http.Request) objectID {
+// recordWrite records a write, the response to which the operator gets.
+func (o *operator) recordWrite(write *fakeWrite) {
+	if write.after != nil {
+		o.recordObserved(write.after)
+		o.written[write.id] = versionOf(write.after)
+	}
+	switch {
+	case write.id == rayID:
+		o.statusWrite = write
+	case o.current != nil:
+		o.current.writes[write.verb+" "+write.id.String()]++
+	}
+}
+
+// idOfRequest returns the object in the path of a request.
+func idOfRequest(r *http.Request) objectID {
 	_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
 	parts := append(strings.Split(path, "/"), "", "")
 	return objectID{namespace: parts[0], resource: parts[1], name: parts[2]}
 }
 
-// arrive has a write of a dead process reach the server.
-func (w *world) arrive() string {
-	if len(w.late) == 0 {
+// deliverDelayedWrite delivers a write of a killed process to the API server.
+func (e *environment) deliverDelayedWrite() string {
+	if len(e.delayed) == 0 {
 		return ""
 	}
-	r := w.late[0]
-	w.late = w.late[1:]
-	w.tell("a late %s %s arrives", r.Method, pathID(r).resource)
-	w.judge.late = true
-	defer func() { w.judge.late = false }()
-	if _, err := w.server.serve(r); err != nil {
-		w.tell("    the server refuses it: %v", err)
+	r := e.delayed[0]
+	e.delayed = e.delayed[1:]
+	e.logf("network: delayed %s %s of a killed process arrives", r.Method, idOfRequest(r).resource)
+	e.checker.isDelayed = true
+	defer func() { e.checker.isDelayed = false }()
+	if _, err := e.server.serve(r); err != nil {
+		e.logf("    rejected: %v", err)
 	}
-	return "it has arrived"
+	return "network: delayed write handled"
 }

@@ -19,59 +19,61 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// operator is one process of the operator. Its informers do not run: the world delivers
-// into its caches, and to the handlers what an informer would tell them.
+// operator is a process of the operator. Its informers do not run: the environment updates their caches
+// and calls their handlers.
 type operator struct {
-	world      *world
-	controller *Controller
-	queue      *modelQueue
-	caches     map[string]cache.Indexer
-	// seen counts the events of the server's history that each cache has seen, or missed.
-	seen map[string]int
-	// dead says that the process was killed. What it still does goes nowhere.
-	dead bool
-	// syncing tells of the sync that runs.
-	syncing *syncing
-	// written has the newest resourceVersions that the process was told of its writes.
+	environment *environment
+	controller  *Controller
+	queue       *modelQueue
+	caches      map[string]cache.Indexer
+	// position is, by resource, the number of events in the server's history that the cache has processed.
+	position map[string]int
+	// killed is set when the process was killed. Its requests have no effect then.
+	killed bool
+	// current is the running sync, or nil.
+	current *syncRecord
+	// written has the newest resourceVersions in responses to writes.
 	written map[objectID]int64
+	// statusWrite is the last status write, unless another sync has started since.
+	statusWrite *fakeWrite
 }
 
-// operatorKey is under which a context has the process that it is of.
+// operatorKey is the context key of the process.
 type operatorKey struct{}
 
-// syncing is what happened in one sync.
-type syncing struct {
-	// ray is as the cache had it at the start.
+// syncRecord is what happened in one sync.
+type syncRecord struct {
+	// ray is the cached Ray at the start.
 	ray *rayv1.Ray
-	// shown are all objects that the sync may know of: from the caches, and from answers.
-	shown []object
-	// writes and successes count what was done and what was told, by verb, kind and name.
-	writes, successes map[string]int
+	// observed has the objects that the sync can have observed, in caches and in responses.
+	observed []object
+	// writes and events count successful writes and events about them, by verb, resource and name.
+	writes, events map[string]int
 }
 
-// startOperator starts a process, whose caches show at first so many events of the server's
-// history, or all.
-func (w *world) startOperator(shown map[string]int) {
-	informers := NewInformers(w.lane.kube, w.lane.ray, []string{metav1.NamespaceAll})
-	op := &operator{world: w, seen: map[string]int{}, written: map[objectID]int64{}}
-	controller, err := New(w.lane.kube, w.lane.ray, informers, recorder{op}, clock.RealClock{})
+// startOperator starts a process. Each cache first has as many events of the server's history as
+// position has for its resource, or all.
+func (e *environment) startOperator(position map[string]int) {
+	informers := NewInformers(e.runner.kube, e.runner.ray, []string{metav1.NamespaceAll})
+	o := &operator{environment: e, position: map[string]int{}, written: map[objectID]int64{}}
+	controller, err := New(e.runner.kube, e.runner.ray, informers, recorder{o}, clock.RealClock{})
 	if err != nil {
-		panic(err) // informers that do not run take every handler
+		panic(err) // informers that were not started accept all handlers
 	}
-	op.queue = &modelQueue{TypedRateLimitingInterface: controller.queue, operator: op}
-	controller.queue = op.queue
-	op.controller = controller
+	o.queue = &modelQueue{TypedRateLimitingInterface: controller.queue, operator: o}
+	controller.queue = o.queue
+	o.controller = controller
 	controller.running.Store(true)
-	op.caches = controller.reconciler.caches[metav1.NamespaceAll].stores
-	w.operator = op
-	for _, resource := range modelKinds {
-		count, found := shown[resource]
+	o.caches = controller.reconciler.caches[metav1.NamespaceAll].stores
+	e.operator = o
+	for _, resource := range modelResources {
+		count, found := position[resource]
 		if !found {
-			count = len(w.server.history)
+			count = len(e.server.history)
 		}
-		op.list(resource, count)
+		o.list(resource, count)
 	}
-	ctx := context.WithValue(klog.NewContext(context.Background(), klog.New(logSink{op})), operatorKey{}, op)
+	ctx := context.WithValue(klog.NewContext(context.Background(), klog.New(logSink{o})), operatorKey{}, o)
 	go func() {
 		for controller.processNextWorkItem(ctx) {
 		}
@@ -79,30 +81,30 @@ func (w *world) startOperator(shown map[string]int) {
 }
 
 // stopOperator kills the process.
-func (w *world) stopOperator() {
-	w.operator.dead = true
-	w.operator.queue.ShutDown()
-	w.pass(0)
+func (e *environment) stopOperator() {
+	e.operator.killed = true
+	e.operator.queue.ShutDown()
+	e.advance(0)
 }
 
-// list brings a cache to a state of the server's history at once, as a list does.
+// list replaces a cache by the state after a number of events of the server's history.
 func (o *operator) list(resource string, count int) {
-	o.seen[resource] = count
+	o.position[resource] = count
 	revision := "100"
 	items := map[string]object{}
-	for _, event := range o.world.server.history[:count] {
+	for _, event := range o.environment.server.history[:count] {
 		revision = event.object.GetResourceVersion()
 		if event.resource != resource {
 			continue
 		}
 		delete(items, event.object.GetName())
-		if !event.deleted && selected(event.object) {
+		if !event.deleted && isWatched(event.object) {
 			items[event.object.GetName()] = event.object
 		}
 	}
 	old := map[string]object{}
 	for _, item := range o.caches[resource].List() {
-		before := item.(object) //nolint:errcheck,forcetypeassert // deliver put it there
+		before := item.(object) //nolint:errcheck,forcetypeassert // apply and list add objects only
 		old[before.GetName()] = before
 	}
 	names := slices.Sorted(maps.Keys(items))
@@ -111,7 +113,7 @@ func (o *operator) list(resource string, count int) {
 		list = append(list, o.cached(items[name]))
 	}
 	if err := o.caches[resource].Replace(list, revision); err != nil {
-		panic(err) // objects have names
+		panic(err) // all objects have a key
 	}
 	for i, name := range names {
 		switch before := old[name]; {
@@ -127,35 +129,35 @@ func (o *operator) list(resource string, count int) {
 	}
 }
 
-// selected tells whether an object is watched.
-func selected(o object) bool {
+// isWatched returns whether the operator watches an object.
+func isWatched(o object) bool {
 	_, labeled := o.GetLabels()[rayv1.LabelName]
 	return labeled || idOf(o).resource == rayResource
 }
 
-// cached returns an object as a cache holds it, and notes that the operator may know it.
+// cached returns an object as a cache has it.
 func (o *operator) cached(from object) object {
 	stripped, err := strip(clone(from))
 	if err != nil {
-		panic(err) // it is an object
+		panic(err) // it has metadata
 	}
-	return o.show(stripped.(object)) //nolint:errcheck,forcetypeassert // as it was before
+	return o.recordObserved(stripped.(object)) //nolint:errcheck,forcetypeassert // strip keeps the type
 }
 
-// show notes that the operator may know an object.
-func (o *operator) show(shown object) object {
-	if o.syncing != nil {
-		o.syncing.shown = append(o.syncing.shown, shown)
+// recordObserved records that the running sync can have observed an object.
+func (o *operator) recordObserved(observed object) object {
+	if o.current != nil {
+		o.current.observed = append(o.current.observed, observed)
 	}
-	return shown
+	return observed
 }
 
 // deliver delivers the next watch event of a resource. It returns false if there is none.
 func (o *operator) deliver(resource string) bool {
-	history := o.world.server.history
-	for o.seen[resource] < len(history) {
-		event := history[o.seen[resource]]
-		o.seen[resource]++
+	history := o.environment.server.history
+	for o.position[resource] < len(history) {
+		event := history[o.position[resource]]
+		o.position[resource]++
 		if event.resource == resource {
 			o.apply(event)
 			return true
@@ -166,18 +168,18 @@ func (o *operator) deliver(resource string) bool {
 
 // deliverAll brings all caches up to date.
 func (o *operator) deliverAll() {
-	for _, resource := range modelKinds {
+	for _, resource := range modelResources {
 		for o.deliver(resource) {
 		}
 	}
 }
 
-// apply does to a cache what an informer does on a watch event. To a watch that selects by
-// label, what loses the label is deleted, and what lacks it does not exist.
+// apply updates a cache as an informer does for a watch event. To a watch with a label selector, an
+// object that loses the label is deleted, and one without it does not exist.
 func (o *operator) apply(event watchEvent) {
 	indexer, next := o.caches[event.resource], o.cached(event.object)
 	old, exists, err := indexer.GetByKey(namespace + "/" + next.GetName())
-	switch gone := event.deleted || !selected(event.object); {
+	switch gone := event.deleted || !isWatched(event.object); {
 	case err != nil:
 	case gone && !exists:
 		return
@@ -189,15 +191,17 @@ func (o *operator) apply(event watchEvent) {
 		o.notify(event.resource, old, next, false)
 	}
 	if err != nil {
-		panic(err) // objects have names
+		panic(err) // all objects have a key
 	}
 }
 
-// notify calls the handlers of a resource.
+// notify calls the handlers of a resource. With missed, the cache did not get the deletion event.
 func (o *operator) notify(resource string, old, next any, missed bool) {
+	enqueued := len(o.queue.added)
 	switch resource {
 	case rayResource:
 		notify(rayHandler(o.controller), old, next, missed)
+		o.environment.checker.checkEnqueued(old, next, len(o.queue.added) > enqueued)
 	case serviceResource:
 		notify(childHandler[*corev1.Service](o.controller), old, next, missed)
 	case deploymentResource:
@@ -206,7 +210,7 @@ func (o *operator) notify(resource string, old, next any, missed bool) {
 }
 
 func notify[T cache.Object](handler cache.TypedResourceEventHandlerFuncs[T], old, next any, missed bool) {
-	before, _ := old.(T) // nil if there was nothing
+	before, _ := old.(T) // nil if there is none
 	after, ok := next.(T)
 	switch {
 	case ok && old == nil:
@@ -214,16 +218,15 @@ func notify[T cache.Object](handler cache.TypedResourceEventHandlerFuncs[T], old
 	case ok:
 		handler.OnUpdate(before, after)
 	case missed:
-		key := namespace + "/" + old.(object).GetName() //nolint:errcheck,forcetypeassert // there was something
+		key := namespace + "/" + old.(object).GetName() //nolint:errcheck,forcetypeassert // old or next is an object
 		handler.OnDelete(cache.DeletedObject[T]{OptionalObj: before, FinalStateUnknown: &cache.DeletedFinalStateUnknown{Key: key, Obj: old}})
 	default:
 		handler.OnDelete(cache.DeletedObject[T]{OptionalObj: before})
 	}
 }
 
-// modelQueue is the real queue, and tells when a sync starts and ends. What handlers add is
-// added when the act is over of which they are told, so that it depends on the schedule
-// alone how many events one sync is for.
+// modelQueue is the real queue, except that it records the start and the end of a sync, and adds keys
+// from handlers at the end of a step. So the number of events before a sync is deterministic.
 type modelQueue struct {
 	workqueue.TypedRateLimitingInterface[cache.ObjectName]
 	operator *operator
@@ -233,7 +236,7 @@ type modelQueue struct {
 // Add implements workqueue.TypedInterface.
 func (q *modelQueue) Add(key cache.ObjectName) { q.added = append(q.added, key) }
 
-// flush adds what handlers have added.
+// flush adds the keys from handlers to the real queue.
 func (q *modelQueue) flush() {
 	for _, key := range slices.Compact(q.added) {
 		q.TypedRateLimitingInterface.Add(key)
@@ -245,17 +248,18 @@ func (q *modelQueue) flush() {
 func (q *modelQueue) Get() (cache.ObjectName, bool) {
 	key, shutdown := q.TypedRateLimitingInterface.Get()
 	o := q.operator
-	o.world.mu.Lock()
-	defer o.world.mu.Unlock()
-	if shutdown || o.dead {
+	o.environment.mu.Lock()
+	defer o.environment.mu.Unlock()
+	if shutdown || o.killed {
 		return key, true
 	}
-	o.syncing = &syncing{writes: map[string]int{}, successes: map[string]int{}}
-	for _, resource := range modelKinds {
+	o.statusWrite = nil
+	o.current = &syncRecord{writes: map[string]int{}, events: map[string]int{}}
+	for _, resource := range modelResources {
 		for _, item := range o.caches[resource].List() {
-			shown := o.show(item.(object)) //nolint:errcheck,forcetypeassert // deliver put it there
-			if ray, ok := shown.(*rayv1.Ray); ok {
-				o.syncing.ray = ray
+			observed := o.recordObserved(item.(object)) //nolint:errcheck,forcetypeassert // apply and list add objects only
+			if ray, ok := observed.(*rayv1.Ray); ok {
+				o.current.ray = ray
 			}
 		}
 	}
@@ -269,36 +273,36 @@ func (q *modelQueue) Done(key cache.ObjectName) {
 }
 
 func (o *operator) finishSync() {
-	o.world.mu.Lock()
-	defer o.world.mu.Unlock()
-	if !o.dead {
-		o.world.judge.judgeEvents(o.syncing)
+	o.environment.mu.Lock()
+	defer o.environment.mu.Unlock()
+	if !o.killed {
+		o.environment.checker.checkSync(o.current)
 	}
-	o.syncing = nil
+	o.current = nil
 }
 
-// recorder is where the operator's events go.
+// recorder receives the events of the operator.
 type recorder struct{ operator *operator }
 
 // Event implements record.EventRecorder.
-func (r recorder) Event(_ runtime.Object, kind, reason, message string) {
-	r.operator.world.mu.Lock()
-	defer r.operator.world.mu.Unlock()
-	r.operator.world.tell("    event %s %s %s", kind, reason, message)
-	r.operator.world.judge.judgeEvent(r.operator.syncing, kind, message)
+func (r recorder) Event(_ runtime.Object, eventType, reason, message string) {
+	r.operator.environment.mu.Lock()
+	defer r.operator.environment.mu.Unlock()
+	r.operator.environment.logf("    event: %s %s %s", eventType, reason, message)
+	r.operator.environment.checker.checkEvent(r.operator.current, eventType, message)
 }
 
 // Eventf implements record.EventRecorder.
-func (r recorder) Eventf(o runtime.Object, kind, reason, format string, args ...any) {
-	r.Event(o, kind, reason, fmt.Sprintf(format, args...))
+func (r recorder) Eventf(o runtime.Object, eventType, reason, format string, args ...any) {
+	r.Event(o, eventType, reason, fmt.Sprintf(format, args...))
 }
 
 // AnnotatedEventf implements record.EventRecorder.
-func (r recorder) AnnotatedEventf(o runtime.Object, _ map[string]string, kind, reason, format string, args ...any) {
-	r.Eventf(o, kind, reason, format, args...)
+func (r recorder) AnnotatedEventf(o runtime.Object, _ map[string]string, eventType, reason, format string, args ...any) {
+	r.Eventf(o, eventType, reason, format, args...)
 }
 
-// logSink is where the operator's log goes. Only a panic is of interest.
+// logSink receives the log of the operator. Only a panic is a violation.
 type logSink struct{ operator *operator }
 
 // Init implements logr.LogSink.
@@ -310,12 +314,12 @@ func (logSink) Enabled(int) bool { return false }
 // Info implements logr.LogSink.
 func (logSink) Info(int, string, ...any) {}
 
-// Error implements logr.LogSink.
+// Error implements logr.LogSink. A panic is logged without an error.
 func (s logSink) Error(err error, message string, values ...any) {
 	if err == nil {
-		s.operator.world.mu.Lock()
-		defer s.operator.world.mu.Unlock()
-		s.operator.world.violate("the log has: %s %v", message, values[:min(2, len(values))])
+		s.operator.environment.mu.Lock()
+		defer s.operator.environment.mu.Unlock()
+		s.operator.environment.violationf("the operator logged: %s %v", message, values[:min(2, len(values))])
 	}
 }
 
@@ -325,8 +329,8 @@ func (s logSink) WithValues(...any) klog.LogSink { return s }
 // WithName implements logr.LogSink.
 func (s logSink) WithName(string) klog.LogSink { return s }
 
-// atoi returns a resourceVersion as a number.
-func atoi(resourceVersion string) int64 {
+// parseVersion returns a resourceVersion as a number, 0 for none.
+func parseVersion(resourceVersion string) int64 {
 	number, err := strconv.ParseInt(resourceVersion, 10, 64)
 	if err != nil {
 		return 0
@@ -334,5 +338,5 @@ func atoi(resourceVersion string) int64 {
 	return number
 }
 
-// version returns the resourceVersion of an object as a number.
-func version(o metav1.Object) int64 { return atoi(o.GetResourceVersion()) }
+// versionOf returns the resourceVersion of an object as a number.
+func versionOf(o metav1.Object) int64 { return parseVersion(o.GetResourceVersion()) }
