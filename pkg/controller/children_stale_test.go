@@ -129,7 +129,7 @@ func TestStaleRay(t *testing.T) {
 			f.makeHealthy()
 			f.editRay(test.after)
 			f.makeHealthy()
-			f.restartBehind(seen, test.stale...)
+			f.restartWithStaleCaches(seen, test.stale...)
 			f.checkChangesNothing()
 			f.deliver()
 			f.checkSteadyState(nil)
@@ -185,7 +185,7 @@ func TestStaleRayWithoutRecord(t *testing.T) {
 			if test.after != nil {
 				test.after(f)
 			}
-			f.restartBehind(seen, rayResource)
+			f.restartWithStaleCaches(seen, rayResource)
 			f.checkChangesNothing()
 			f.checkSyncWithoutReads()
 			f.deliver()
@@ -266,7 +266,7 @@ func TestConflicts(t *testing.T) {
 func TestStaleChildren(t *testing.T) {
 	t.Run("children that the cache does not show are not created again", func(t *testing.T) {
 		f := newHealthyFixture(t)
-		f.restartBehind(0, deploymentResource, serviceResource)
+		f.restartWithStaleCaches(0, deploymentResource, serviceResource)
 		before := f.server.revision
 		f.checkSync(nil, nil, nil)
 		if f.server.revision != before {
@@ -275,7 +275,7 @@ func TestStaleChildren(t *testing.T) {
 	})
 	t.Run("a cache that is being filled causes no status of an earlier state", func(t *testing.T) {
 		f := newHealthyFixture(t)
-		f.restartBehind(0, deploymentResource)
+		f.restartWithStaleCaches(0, deploymentResource)
 		f.checkSync(nil, nil, nil)
 		f.deliverNext(deploymentResource) // the head as it was created
 		f.checkSync(isStale, nil, nil)
@@ -317,6 +317,22 @@ func TestDeletedRayInCache(t *testing.T) {
 		f.editService(func(s *corev1.Service) { editLastApplied(s, func(r *lastApplied) { r.RayGeneration = 99 }) })
 		f.deliver()
 		f.drop(rayResource, rayName)
+		f.checkSync(isStale, nil, nil)
+	})
+	t.Run("its children are not created again while it is being deleted", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.editRay(func(ray *rayv1.Ray) { ray.Finalizers = []string{"example.com/wait"} })
+		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
+		f.deliver()
+		f.drop(rayResource, rayName)
+		f.checkSync(isStale, nil, nil)
+	})
+	t.Run("its children are not created again if a new Ray has the same name", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
+		f.deliver()
+		f.drop(rayResource, rayName)
+		f.put(readSample(t))
 		f.checkSync(isStale, nil, nil)
 	})
 	t.Run("its status is not written to a new Ray with the same name", func(t *testing.T) {

@@ -39,8 +39,8 @@ type fakeServer struct {
 	// reject returns the error with which a write fails, if it is to. It gets the write as
 	// it is recorded in writes.
 	reject func(write string) *apierrors.StatusError
-	// mangle makes of a Ray what the types cannot hold, before anybody reads it.
-	mangle func(ray map[string]any)
+	// corrupt changes a Ray in responses so that it cannot be decoded.
+	corrupt func(ray map[string]any)
 	// onWrite is called after each write by a client that was not rejected by reject.
 	onWrite func(fakeWrite)
 
@@ -121,12 +121,12 @@ func respond(body []byte, failure *apierrors.StatusError) (*http.Response, error
 
 // encode returns an object as the server sends it.
 func (s *fakeServer) encode(o runtime.Object) []byte {
-	if ray, ok := o.(*rayv1.Ray); ok && s.mangle != nil {
+	if ray, ok := o.(*rayv1.Ray); ok && s.corrupt != nil {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(ray)
 		if err != nil {
 			panic(err)
 		}
-		s.mangle(content)
+		s.corrupt(content)
 		return mustEncode(content)
 	}
 	return mustEncode(o)

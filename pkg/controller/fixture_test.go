@@ -152,9 +152,9 @@ func (f *fixture) apply(event watchEvent) {
 	}
 }
 
-// restartBehind restarts the controller with stale caches of some resources: they have only the first
+// restartWithStaleCaches restarts the controller. The caches of some resources then have only the first
 // events of the history.
-func (f *fixture) restartBehind(events int, of ...string) {
+func (f *fixture) restartWithStaleCaches(events int, of ...string) {
 	f.t.Helper()
 	f.restart()
 	for _, resource := range of {

@@ -30,7 +30,7 @@ func TestUndecodableSpec(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 	before := f.ray().Status
-	f.server.mangle = undecodableReplicas
+	f.server.corrupt = undecodableReplicas
 	f.converge()
 
 	f.checkWritesAndEvents([]string{updateStatus}, []string{"Warning Unreadable " + undecodableMessage})
@@ -54,7 +54,7 @@ func TestUndecodableSpec(t *testing.T) {
 
 	t.Run("another error is reported", func(t *testing.T) {
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(6)) })
-		f.server.mangle = setField("none", "spec")
+		f.server.corrupt = setField("none", "spec")
 		f.converge()
 		events := f.takeEvents()
 		if len(events) != 1 || !strings.HasPrefix(events[0], "Warning Unreadable spec cannot be decoded: ") {
@@ -66,7 +66,7 @@ func TestUndecodableSpec(t *testing.T) {
 	})
 
 	t.Run("a corrected Ray is reconciled", func(t *testing.T) {
-		f.server.mangle = nil
+		f.server.corrupt = nil
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(7)) })
 		f.makeHealthy()
 		if got := *f.deployment(rayv1.RoleWorker).Spec.Replicas; got != 7 {
@@ -77,18 +77,18 @@ func TestUndecodableSpec(t *testing.T) {
 
 func TestUndecodableNewRay(t *testing.T) {
 	f := newFixture(t)
-	f.server.mangle = undecodableReplicas
+	f.server.corrupt = undecodableReplicas
 	f.restart()
 	f.converge()
 	f.checkWritesAndEvents([]string{updateStatus}, []string{"Warning Unreadable " + undecodableMessage})
-	f.server.mangle = nil
+	f.server.corrupt = nil
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(2)) })
 	f.makeHealthy()
 }
 
 func TestUndecodableDeletedRay(t *testing.T) {
 	f := newHealthyFixture(t)
-	f.server.mangle = func(ray map[string]any) {
+	f.server.corrupt = func(ray map[string]any) {
 		undecodableReplicas(ray)
 		setField("2026-01-02T03:04:05Z", "metadata", "deletionTimestamp")(ray)
 	}
@@ -102,7 +102,7 @@ func TestUndecodableDeletedRay(t *testing.T) {
 func TestUndecodableRayWithRejectedStatus(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
-	f.server.mangle = undecodableReplicas
+	f.server.corrupt = undecodableReplicas
 	f.reject(apierrors.NewInvalid(rayv1.SchemeGroupVersionKind.GroupKind(), rayName, nil), updateStatus)
 	for range 3 {
 		f.rollOut()
@@ -111,7 +111,7 @@ func TestUndecodableRayWithRejectedStatus(t *testing.T) {
 	f.checkWritesAndEvents([]string{updateStatus}, []string{"Warning Unreadable " + undecodableMessage})
 
 	f.server.reject = nil
-	f.server.mangle = nil
+	f.server.corrupt = nil
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(6)) })
 	f.makeHealthy()
 }
@@ -119,13 +119,13 @@ func TestUndecodableRayWithRejectedStatus(t *testing.T) {
 // TestUndecodableStatus checks that a status that cannot be decoded is replaced.
 func TestUndecodableStatus(t *testing.T) {
 	f := newHealthyFixture(t)
-	f.server.mangle = setField("x", "status", "observedGeneration")
+	f.server.corrupt = setField("x", "status", "observedGeneration")
 	f.deliver()
 	f.restart()
 	if err := f.sync(); err != nil {
 		t.Fatal(err)
 	}
-	f.server.mangle = nil
+	f.server.corrupt = nil
 	f.converge()
 	f.checkWritesAndEvents([]string{updateStatus}, nil)
 	f.checkHealth(healthy)
@@ -135,7 +135,7 @@ func TestUndecodableStatus(t *testing.T) {
 func TestUndecodableLongValue(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
-	f.server.mangle = setField(strings.Repeat("é", 100_000), "spec", "head", "template", "metadata", "creationTimestamp")
+	f.server.corrupt = setField(strings.Repeat("é", 100_000), "spec", "head", "template", "metadata", "creationTimestamp")
 	f.converge()
 	if got := f.health(); !strings.HasPrefix(got, "False Unreadable: ") || len(got) > len("False Unreadable: ")+maxMessage {
 		t.Errorf("Health has %d bytes, want at most %d: %.100s", len(got), maxMessage, got)
