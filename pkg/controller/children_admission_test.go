@@ -139,6 +139,13 @@ func TestAdmissionOverride(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
 			f.server.admit = test.admit
+			f.converge()
+			for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+				d := f.deployment(role)
+				if recorded := readLastApplied(d); recorded.Generation != d.Generation {
+					t.Errorf("the recorded generation of the %s is %d, want %d", role, recorded.Generation, d.Generation)
+				}
+			}
 			f.rollOutWithAdmission()
 			f.checkSteadyState(nil)
 			f.restart()

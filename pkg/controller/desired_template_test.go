@@ -58,6 +58,7 @@ func TestDecideTemplate(t *testing.T) {
 		{"another client removed the record", func(r *lastApplied) { *r = lastApplied{} }, true, extended, recordTemplate},
 		{"another client removed the record and changed a field", func(r *lastApplied) { *r = lastApplied{} }, true, other, revertTemplate},
 		{"another client removed the recorded inputs and changed a field", func(r *lastApplied) { r.Inputs = "" }, true, other, revertTemplate},
+		{"another client removed the recorded inputs, and the user changed another part of the Ray", func(r *lastApplied) { r.RayGeneration, r.Inputs = 2, "" }, true, other, revertTemplate},
 		{"another client removed the recorded rendering and changed a field", func(r *lastApplied) { r.Rendering = "" }, true, other, revertTemplate},
 		{"the recorded generation is newer than the Ray", func(r *lastApplied) { r.RayGeneration = rayGeneration + 1 }, false, desired, recordTemplate},
 		{"the recorded generation is newer than the Ray, and a field changed", func(r *lastApplied) { r.RayGeneration = rayGeneration + 1 }, false, other, revertTemplate},

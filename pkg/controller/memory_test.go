@@ -58,6 +58,10 @@ func TestMemory(t *testing.T) {
 			m.sawDeleted(ray("1", 2), worker)
 			m.sawDeleted(ray("1", 3), "sample-cluster-head")
 		}, ray("1", 3), false, false},
+		{"workers of a newer generation are known to be deleted", func(m *memory) {
+			m.sawDeleted(ray("1", 2), "sample-cluster-head")
+			m.sawDeleted(ray("1", 3), worker)
+		}, ray("1", 3), false, true},
 		{"workers of a Ray with another UID are not known to be deleted", func(m *memory) { m.sawDeleted(ray("1", 2), worker) }, ray("2", 2), false, false},
 		{"workers are known to be deleted after a sync", func(m *memory) {
 			m.sawDeleted(ray("1", 2), worker)

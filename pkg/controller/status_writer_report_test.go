@@ -60,6 +60,24 @@ func TestProblemIsReportedAgain(t *testing.T) {
 	f.checkSteadyState(apierrors.IsForbidden)
 }
 
+// TestProblemRecursBeforeStatus has a problem that ends and begins again before a status without it is
+// written. It is not a new problem.
+func TestProblemRecursBeforeStatus(t *testing.T) {
+	f := newProgressingFixture(t)
+	f.drop(serviceResource, serviceKey)
+	f.deliver()
+	f.reject(overQuota(), createService)
+	f.checkSync(apierrors.IsForbidden, []string{createService, updateStatus},
+		[]string{`Warning FailedCreate Service "sample-cluster-head" could not be created: ` + overQuotaMessage})
+	f.deliver()
+	f.server.reject = nil
+	f.checkSync(nil, []string{createService}, []string{"Normal SuccessfullyCreate Successfully create the service sample-cluster-head"})
+	f.drop(serviceResource, serviceKey)
+	f.deliver()
+	f.reject(overQuota(), createService)
+	f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
+}
+
 // TestVaryingMessage has a rejection with a new message for each retry, such as the number of the request.
 // It is the same problem: there is one event, and a new message is progress.
 func TestVaryingMessage(t *testing.T) {
