@@ -58,7 +58,7 @@ type Ray struct {
 	// treat a Ray without a status as in progress.
 	// +optional
 	// +default={"observedGeneration":-1}
-	Status RayStatus `json:"status,omitempty"`
+	Status RayStatus `json:"status,omitempty,omitzero"`
 }
 
 // RayList is a list of Rays.
