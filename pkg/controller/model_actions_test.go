@@ -333,7 +333,7 @@ func (e *environment) editChild(n, m int) string {
 }
 
 // recordEdits is the number of childEdits, at the end, that only schedules with corruptsRecords have.
-const recordEdits = 4
+const recordEdits = 5
 
 // childEdits are the changes of other clients to a child. One of the two specs is nil.
 var childEdits = []struct {
