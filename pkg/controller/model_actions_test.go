@@ -44,7 +44,9 @@ var actions = []action{
 	{12, func(e *environment, n, m int) string { return e.editRay(n, m) }},
 	{3, func(e *environment, n, _ int) string { return e.deleteRay(n) }},
 	{2, func(e *environment, _, m int) string {
-		e.deleteRay(0)
+		if done := e.deleteRay(0); done != "" {
+			e.logf("%s", done)
+		}
 		return e.createRay(m)
 	}},
 	// Other clients.
