@@ -53,8 +53,7 @@ const (
 	messageDelete = "Successfully delete the %s %s"
 )
 
-// childWriter writes the children of Rays. All of its writes are optimistic: one that is based on an
-// old state fails.
+// childWriter writes the children of Rays. Updates and deletions fail if they are based on an old state.
 type childWriter struct {
 	kubeClient  kubernetes.Interface
 	rayClient   versioned.Interface
@@ -197,8 +196,11 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 	case err != nil:
 		return none, failed(reasonFailedGet, c.kind, name, err)
 	}
-	recorded := readLastApplied(observed)
-	if err := c.checkWritable(ctx, observed, &recorded); err != nil {
+	if observed.GetDeletionTimestamp() != nil {
+		return observed, blocked(reasonTerminating, c.kind, name, "is being deleted")
+	}
+	// The record of a child says for which generation it was written, not for which it is desired.
+	if err := c.checkLive(ctx); err != nil {
 		return observed, err
 	}
 	err = c.client().Delete(ctx, name, metav1.DeleteOptions{
@@ -288,7 +290,7 @@ func (c *children[T]) send(ctx context.Context, observed, next T) (T, error) {
 // read an older one from the cache. A child without the label is never in the cache.
 func (c *children[T]) recordVersion(child T) {
 	if _, watched := child.GetLabels()[rayv1.LabelName]; !watched {
-		c.unwatched = true
+		c.unwatched = c.unwatched || metav1.IsControlledBy(child, c.ray)
 		return
 	}
 	c.consistency.WroteAt(cache.MetaObjectToName(c.ray), c.resource, child.GetResourceVersion())

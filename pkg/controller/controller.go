@@ -84,9 +84,9 @@ func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informe
 			childWriter: childWriter{
 				kubeClient: kubeClient, rayClient: rayClient, consistency: store, memory: newMemory(), recorder: recorder,
 			},
-			caches: caches,
-			status: newStatusWriter(rayClient, store, recorder, clock),
-			clock:  clock,
+			caches:       caches,
+			statusWriter: newStatusWriter(rayClient, store, recorder, clock),
+			clock:        clock,
 		},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),
@@ -245,7 +245,7 @@ func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] 
 			c.enqueue(cache.MetaObjectToName(ray))
 		},
 		UpdateFunc: func(before, after *rayv1.Ray) {
-			if !c.reconciler.status.isOwnUpdate(before, after) {
+			if !c.reconciler.statusWriter.isOwnUpdate(before, after) {
 				c.enqueue(cache.MetaObjectToName(after))
 			}
 		},

@@ -14,15 +14,15 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package controller reconciles Rays: it keeps their children in the desired state, and their status
-// true. Data flows one way, and a file uses only files further down the list:
+// Package controller reconciles Rays: it creates, updates and deletes their children, and writes their
+// status. Its files are in the order in which data flows; each uses only files listed below it:
 //
 //	controller.go     the queue: what enqueues a Ray, and when it is retried
 //	metrics.go        metrics
 //	sync.go           the sync of a Ray, phase by phase
-//	status_writer.go  when a status is written and a problem is reported; the only writes of statuses
+//	status_writer.go  decides when a status is written and a problem is reported; no other file does
 //	status.go         what a status says, pure
-//	children.go       the children of one kind; the only writes of children
+//	children.go       writes children and records events about that; no other file does
 //	desired.go        how an observed child differs from the desired one, pure
 //	record.go         what was last applied to a child, stored in its annotation
 //	memory.go         what is known of children beyond the caches

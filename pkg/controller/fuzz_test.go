@@ -94,7 +94,7 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 	reason, undecodable := rayclient.Undecodable(ray)
 	switch {
 	case undecodable:
-		checkStatus(t, ray, &observation{ray: unreadable(reason)})
+		checkStatus(t, ray, &observation{rayErr: unreadable(reason)})
 	case part == 0:
 		service := newService(ray)
 		checkChild(t, ray, service, newService(ray))
@@ -120,7 +120,7 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 // observe returns a possible observation of the children of a Ray. The message is that of an error and of
 // a condition.
 func observe(ray *rayv1.Ray, message string) *observation {
-	observed := &observation{service: failed(reasonFailedCreate, "Service", resources.ServiceName(ray), errors.New(message))}
+	observed := &observation{serviceErr: failed(reasonFailedCreate, "Service", resources.ServiceName(ray), errors.New(message))}
 	for _, group := range resources.Groups(ray) {
 		deployment := resources.NewDeployment(ray, group)
 		deployment.Status.ObservedGeneration = 1

@@ -30,10 +30,10 @@ import (
 
 // observation is what a sync observed of a Ray and its children.
 type observation struct {
-	// ray is the problem that the Ray cannot be decoded. Nothing else was observed then.
-	ray error
-	// service is the problem of the Service.
-	service error
+	// rayErr is the problem that the Ray cannot be decoded. Nothing else was observed then.
+	rayErr error
+	// serviceErr is the problem of the Service.
+	serviceErr error
 	// groups has the head first.
 	groups []groupObservation
 }
@@ -58,8 +58,8 @@ func (o *observation) problems() []error {
 			problems = append(problems, err)
 		}
 	}
-	add(o.ray)
-	add(o.service)
+	add(o.rayErr)
+	add(o.serviceErr)
 	for _, group := range o.groups {
 		add(group.err)
 	}
@@ -99,7 +99,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	if status.StartTime == nil {
 		status.StartTime = &now
 	}
-	if observed.ray != nil {
+	if observed.rayErr != nil {
 		// The counts remain as they were last observed. Nobody would keep the mirrored conditions true.
 		status.Head, status.Worker = current.Head, current.Worker
 	}
@@ -116,10 +116,14 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		}
 		switch group.role {
 		case rayv1.RoleHead:
-			status.Head.ReplicaCounts = newReplicaCounts(group.deployment)
+			status.Head.ReplicaCounts = newReplicaCounts(group, &current.Head.ReplicaCounts)
 		case rayv1.RoleWorker:
+			var counts rayv1.ReplicaCounts
+			if current.Worker != nil {
+				counts = current.Worker.ReplicaCounts
+			}
 			status.Worker = &rayv1.WorkerStatus{
-				ReplicaCounts: newReplicaCounts(group.deployment),
+				ReplicaCounts: newReplicaCounts(group, &counts),
 				Selector:      resources.Selector(ray, group.role),
 			}
 		}
@@ -133,8 +137,13 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	return status
 }
 
-// newReplicaCounts returns the counts that a Deployment reports, all 0 if there is none.
-func newReplicaCounts(deployment *appsv1.Deployment) rayv1.ReplicaCounts {
+// newReplicaCounts returns the counts that the Deployment of a group reports, all 0 if there is none.
+// If the Deployment could not be read, the counts remain as they were last observed.
+func newReplicaCounts(group *groupObservation, current *rayv1.ReplicaCounts) rayv1.ReplicaCounts {
+	deployment := group.deployment
+	if deployment == nil && group.err != nil && asProblem(group.err).reason == reasonFailedGet {
+		return *current
+	}
 	if deployment == nil {
 		return rayv1.ReplicaCounts{}
 	}
@@ -187,7 +196,7 @@ func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 	if problems := observed.problems(); len(problems) > 0 {
 		reason = asProblem(problems[0]).reason
 	}
-	for _, err := range []error{observed.ray, observed.service} {
+	for _, err := range []error{observed.rayErr, observed.serviceErr} {
 		if err != nil {
 			messages = append(messages, asProblem(err).message)
 		}

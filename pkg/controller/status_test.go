@@ -196,9 +196,9 @@ func TestHealth(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			observed := &observation{ray: test.ray}
+			observed := &observation{rayErr: test.ray}
 			if test.ray == nil {
-				observed.service = test.service
+				observed.serviceErr = test.service
 				observed.groups = []groupObservation{
 					availableGroup(rayv1.RoleHead, 1, test.head),
 					availableGroup(rayv1.RoleWorker, 3, test.worker),

@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -39,42 +40,46 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
 )
 
-// A status is written when it differs from the current one:
-//
-//	what differs                                              when it is written
-//	first status, generation, Health True or not, new problem at once
-//	a ReplicaFailure begins, a problem ends                   minStatusInterval after the last write
-//	anything else: counts, messages, mirrored conditions      as above, and rate limited over all Rays
-//
-// While Pods come and go, counts change many times a second. While a thousand Rays start, each write
-// of a count delays the writes that users wait for. Hence the rate limit.
-//
-// A status that the API server rejects as invalid is not sent again for rejectionInterval, unless the
-// Ray changes; problems are then reported in events only. A status that the API server changes is not
-// sent a second time.
 const (
-	// minStatusInterval is the minimum time between two writes for one Ray, unless they are urgent. A
-	// status has a precision of seconds, so that it may be a second shorter.
+	// minStatusInterval is the minimum time between two writes for one Ray, unless they are urgent.
+	// Times in a status have a precision of one second, so the interval may be one second shorter.
 	minStatusInterval = 2 * time.Second
-	// progressQPS and progressBurst limit the other writes, over all Rays.
-	progressQPS   = 1
-	progressBurst = 1
-	// maxProgressDelay is the maximum time that the rate limit delays a write.
-	maxProgressDelay = 5 * time.Minute
+	// statusQPS and statusBurst limit the writes that are not urgent, over all Rays.
+	statusQPS   = 1
+	statusBurst = 1
+	// maxRateLimitDelay is the maximum time that the rate limit delays a write.
+	maxRateLimitDelay = 5 * time.Minute
 	// rejectionInterval is the time until a status is sent again after the API server rejected one.
 	rejectionInterval = 5 * time.Minute
 	// statusTimeout is the timeout of a write.
 	statusTimeout = 30 * time.Second
 )
 
-// statusWriter decides when the status of a Ray is written, and when a problem is reported in an
-// event. Nothing else does.
+// statusWriter decides when the status of a Ray is written, and when a problem is reported in an event.
+//
+// A status that equals the current one is not written. Otherwise:
+//
+//	what differs                                      when it is written
+//	------------------------------------------------  ----------------------------------------------
+//	there is no status yet                            at once
+//	the generation of the Ray                         at once
+//	Health changes to or from True                    at once
+//	a problem that was not reported yet               at once
+//	the reason of Health becomes ReplicaFailure       minStatusInterval after the last write
+//	the reason of Health was a problem, and changes   minStatusInterval after the last write
+//	anything else: counts, messages, conditions       the same, and rate limited over all Rays
+//
+// The rate limit keeps updates of counts from delaying urgent writes while many Pods or Rays start.
+//
+// If the API server rejects a status as invalid, none is sent for rejectionInterval, unless the Ray
+// changes; problems are then reported in events only. If the API server stores another status than it
+// was sent, the operator does not send the same one again.
 type statusWriter struct {
 	rayClient   versioned.Interface
 	consistency *consistency.Store
 	recorder    record.EventRecorder
 	clock       clock.PassiveClock
-	progress    flowcontrol.PassiveRateLimiter
+	rateLimiter flowcontrol.PassiveRateLimiter
 
 	mu      sync.Mutex
 	records map[cache.ObjectName]*statusRecord
@@ -84,15 +89,19 @@ type statusWriter struct {
 
 // statusRecord is what the writer remembers of a Ray.
 type statusRecord struct {
-	// reported has the problems that the stored status has, or events in its place.
+	// uid is that of the Ray.
+	uid types.UID
+	// reported has the problems that were reported since they began.
 	reported sets.Set[problemKey]
-	// sent is the last status that was sent, until the cache shows it.
+	// sent is the last status that was sent, which isOwnUpdate compares with the next update in the
+	// cache. Nil if none is expected.
 	sent *rayv1.RayStatus
-	// altered is the last status that was sent if the API server stored another one: a
-	// CustomResourceDefinition that is older than the operator lacks a field, or admission changes one.
-	altered *rayv1.RayStatus
-	// rejected is the resourceVersion of the Ray when the API server rejected its status: under today's
-	// schema a rule fails for the stored spec, or admission rejects it for a while.
+	// altered is the last status that was sent, and stored the one that the API server stored in its
+	// place: a CustomResourceDefinition that is older than the operator lacks a field, or admission
+	// changes one. Nil if they are equal.
+	altered, stored *rayv1.RayStatus
+	// rejected is the resourceVersion of the Ray with a status that the API server rejected as invalid:
+	// the stored spec violates the current schema, or an admission policy denies the status.
 	rejected      string
 	rejectedUntil time.Time
 	// delayedSince is when the rate limit first delayed a write, or zero.
@@ -105,19 +114,20 @@ func newStatusWriter(rayClient versioned.Interface, store *consistency.Store, re
 		consistency: store,
 		recorder:    recorder,
 		clock:       clock,
-		progress:    flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(progressQPS, progressBurst, clock),
+		rateLimiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(statusQPS, statusBurst, clock),
 		records:     map[cache.ObjectName]*statusRecord{},
 	}
 }
 
 // write writes the status of a Ray and reports its problems, if it is time to. If not, it returns
-// after how long to call it again, or 0 if there is nothing to write.
+// after how long to call it again, or 0 if there is nothing to write. After an error nothing is
+// reported; the retry does.
 func (w *statusWriter) write(ctx context.Context, ray *rayv1.Ray, observed *observation) (retryAfter time.Duration, err error) {
 	now := metav1.NewTime(w.clock.Now().Truncate(time.Second)) // the precision of a status
 	status := newStatus(ray, observed, now)
 	problems := observed.problems()
-	due, retryAfter := w.decide(ray, &status, problems, now.Time)
-	if due {
+	writeNow, retryAfter := w.decide(ray, &status, problems, now.Time)
+	if writeNow {
 		status.LastReconcileTime = &now
 		if retryAfter, err = w.send(ctx, ray, &status, now.Time); err != nil {
 			return 0, err
@@ -129,21 +139,22 @@ func (w *statusWriter) write(ctx context.Context, ray *rayv1.Ray, observed *obse
 
 // decide returns whether a status is to be written now. If not, it returns when to decide again, or 0
 // if there is nothing to write.
-func (w *statusWriter) decide(ray *rayv1.Ray, status *rayv1.RayStatus, problems []error, now time.Time) (due bool, retryAfter time.Duration) {
+func (w *statusWriter) decide(ray *rayv1.Ray, status *rayv1.RayStatus, problems []error, now time.Time) (writeNow bool, retryAfter time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := w.of(cache.MetaObjectToName(ray))
+	r := w.record(ray)
 	switch {
-	case reflect.DeepEqual(&ray.Status, status), r.altered != nil && equalExceptTimes(r.altered, status):
-		w.endDelay(r)
+	case reflect.DeepEqual(&ray.Status, status), r.altered != nil && equalExceptTimes(r.altered, status) && equalExceptTimes(r.stored, &ray.Status):
+		w.clearDelay(r)
 		return false, 0
 	case r.rejected == ray.ResourceVersion && now.Before(r.rejectedUntil):
-		w.endDelay(r)
+		w.clearDelay(r)
 		return false, r.rejectedUntil.Sub(now)
 	case mustWriteNow(&ray.Status, status, r.unreported(problems)):
 		return true, 0
 	}
-	// A last write in the future is that of a machine with a clock that is ahead.
+	// There is a last write, or the status must be written now. One in the future is that of a machine
+	// with a clock that is ahead.
 	if since := now.Sub(ray.Status.LastReconcileTime.Time); 0 <= since && since < minStatusInterval {
 		return false, minStatusInterval - since
 	}
@@ -153,8 +164,8 @@ func (w *statusWriter) decide(ray *rayv1.Ray, status *rayv1.RayStatus, problems 
 	return retryAfter == 0, retryAfter
 }
 
-// mustWriteNow returns whether a status must be written at once: users and other controllers wait for
-// it. It is a pure function.
+// mustWriteNow returns whether a status must be written at once, since users and other controllers wait
+// for it.
 func mustWriteNow(current, next *rayv1.RayStatus, newProblem bool) bool {
 	before, after := findCondition(current.Conditions, rayv1.RayHealth), findCondition(next.Conditions, rayv1.RayHealth)
 	return newProblem || before == nil || current.LastReconcileTime == nil ||
@@ -162,43 +173,42 @@ func mustWriteNow(current, next *rayv1.RayStatus, newProblem bool) bool {
 		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
 }
 
-// isRateLimited returns whether the rate limit applies to a status that need not be written at once. It
-// is a pure function.
+// isRateLimited returns whether the rate limit applies to a status that need not be written at once.
 func isRateLimited(current, next *rayv1.RayStatus) bool {
 	before, after := findCondition(current.Conditions, rayv1.RayHealth), findCondition(next.Conditions, rayv1.RayHealth)
 	return before.Reason == after.Reason || after.Reason != reasonReplicaFailure && !isProblem(before.Reason)
 }
 
-// delay returns how long the rate limit delays a write, or 0 if it takes a token. A Ray first asks for
-// a token, then after all Rays that are delayed already, then each time that there may be one.
+// delay returns how long the rate limit delays a write, or 0 if it takes a token. The first retry is
+// after one token per delayed Ray, further retries are after one token. The caller must hold the lock.
 func (w *statusWriter) delay(r *statusRecord, now time.Time) time.Duration {
-	ahead := 1
+	position := 1
 	if r.delayedSince.IsZero() {
 		r.delayedSince = now
 		w.delayed++
-		ahead = w.delayed
+		position = w.delayed
 	}
-	left := r.delayedSince.Add(maxProgressDelay).Sub(now)
-	if left <= 0 || w.progress.TryAccept() {
+	remaining := r.delayedSince.Add(maxRateLimitDelay).Sub(now)
+	if remaining <= 0 || w.rateLimiter.TryAccept() {
 		return 0
 	}
-	return min(time.Duration(ahead)*time.Second/progressQPS, left)
+	return min(time.Duration(position)*time.Second/statusQPS, remaining)
 }
 
-// endDelay records that no write of a Ray is delayed. The caller must hold the lock.
-func (w *statusWriter) endDelay(r *statusRecord) {
+// clearDelay records that no write of a Ray is delayed. The caller must hold the lock.
+func (w *statusWriter) clearDelay(r *statusRecord) {
 	if !r.delayedSince.IsZero() {
 		r.delayedSince = time.Time{}
 		w.delayed--
 	}
 }
 
-// send sends a status. If the API server rejects it as invalid, that is recorded and no error; send
-// returns when to retry.
+// send sends a status. If the API server rejects it as invalid, send records that and returns when to
+// retry, and no error.
 func (w *statusWriter) send(ctx context.Context, ray *rayv1.Ray, status *rayv1.RayStatus, now time.Time) (retryAfter time.Duration, err error) {
 	key := cache.MetaObjectToName(ray)
 	w.mu.Lock()
-	w.of(key).sent = status // before the watch can show it
+	w.record(ray).sent = status // before the watch can show it
 	w.mu.Unlock()
 
 	next := ray.DeepCopy() // the API server ignores all but the status
@@ -213,32 +223,35 @@ func (w *statusWriter) send(ctx context.Context, ray *rayv1.Ray, status *rayv1.R
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := w.of(key)
-	w.endDelay(r)
+	r := w.record(ray)
+	w.clearDelay(r)
 	if err != nil {
 		r.rejected, r.rejectedUntil = ray.ResourceVersion, now.Add(rejectionInterval)
 		klog.FromContext(ctx).Info("The API server rejected the status as invalid, reporting problems in events only", "retryAfter", rejectionInterval, "reason", serverMessage(err))
 		return rejectionInterval, nil
 	}
 	w.consistency.WroteAt(key, rayResource, stored.ResourceVersion)
-	r.rejected, r.altered = "", nil
+	r.rejected, r.altered, r.stored = "", nil, nil
 	if !equality.Semantic.DeepEqual(&stored.Status, status) {
-		r.altered = status
+		r.altered, r.stored = status, &stored.Status
 		klog.FromContext(ctx).Info("The API server stored another status than it was sent; check whether the CustomResourceDefinition is older than the operator")
 	}
 	klog.FromContext(ctx).V(2).Info("Updated", "kind", "status of Ray", "name", ray.Name)
 	return 0, nil
 }
 
-// report records an event for each problem that was not reported yet. If the status is not to be
-// written again, it has these problems and no others.
+// report records an event for each problem that was not reported yet. A problem that has ended remains
+// reported while the write of its end is delayed.
 func (w *statusWriter) report(ray *rayv1.Ray, problems []error, retryAfter time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := w.of(cache.MetaObjectToName(ray))
-	var reported sets.Set[problemKey]
-	if retryAfter > 0 {
-		reported = r.reported
+	r := w.record(ray)
+	if len(problems) == 0 && r.reported == nil {
+		return
+	}
+	reported := sets.New[problemKey]()
+	if retryAfter > 0 && r.rejected != ray.ResourceVersion {
+		reported = r.reported.Clone()
 	}
 	for _, err := range problems {
 		problem := asProblem(err)
@@ -249,17 +262,17 @@ func (w *statusWriter) report(ray *rayv1.Ray, problems []error, retryAfter time.
 			}
 			w.recorder.Event(ray, eventType, problem.reason, problem.message)
 		}
-		reported = reported.Clone().Insert(problem.problemKey)
+		reported.Insert(problem.problemKey)
 	}
 	r.reported = reported
 }
 
-// awaitUpdate records that a sync waits for the cache to show the last status, so that this update
-// must enqueue the Ray.
-func (w *statusWriter) awaitUpdate(ray cache.ObjectName) {
+// expectUpdate records that a sync was too early to see the last status. The update that shows it must
+// enqueue the Ray, although it is the operator's own.
+func (w *statusWriter) expectUpdate(ray *rayv1.Ray) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.of(ray).sent = nil
+	w.record(ray).sent = nil
 }
 
 // isOwnUpdate returns whether an update of a Ray in the cache is only a status write of this writer,
@@ -283,17 +296,22 @@ func (w *statusWriter) forget(ray cache.ObjectName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.records[ray]; r != nil {
-		w.endDelay(r)
+		w.clearDelay(r)
 		delete(w.records, ray)
 	}
 }
 
-// of returns the record of a Ray. The caller must hold the lock.
-func (w *statusWriter) of(ray cache.ObjectName) *statusRecord {
-	r := w.records[ray]
+// record returns the record of a Ray. The caller must hold the lock.
+func (w *statusWriter) record(ray *rayv1.Ray) *statusRecord {
+	key := cache.MetaObjectToName(ray)
+	r := w.records[key]
+	if r != nil && r.uid != ray.UID {
+		w.clearDelay(r) // the record is that of an earlier Ray with this name
+		r = nil
+	}
 	if r == nil {
-		r = &statusRecord{}
-		w.records[ray] = r
+		r = &statusRecord{uid: ray.UID}
+		w.records[key] = r
 	}
 	return r
 }

@@ -25,7 +25,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/tools/cache"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -104,9 +104,9 @@ func TestUrgentStatusIsNotDelayed(t *testing.T) {
 
 // delayOtherRays makes the rate limit delay status writes of many other Rays.
 func (f *fixture) delayOtherRays() {
-	w := f.controller.reconciler.status
+	w := f.controller.reconciler.statusWriter
 	for i := range 100 {
-		w.delay(w.of(cache.ObjectName{Name: strconv.Itoa(i)}), f.clock.Now())
+		w.delay(w.record(rayNamed(strconv.Itoa(i))), f.clock.Now())
 	}
 }
 
@@ -143,7 +143,7 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		f.delayOtherRays()
 		f.setAvailableWorkers(2)
 		f.clock.step(minStatusInterval)
-		f.controller.reconciler.status.progress.TryAccept()
+		f.controller.reconciler.statusWriter.rateLimiter.TryAccept()
 		f.checkSync(nil, nil, nil)
 	})
 }
@@ -162,12 +162,12 @@ func TestRateLimit(t *testing.T) {
 			if written[i] || next[i].After(now) {
 				continue
 			}
-			r := w.of(cache.ObjectName{Name: strconv.Itoa(i)})
+			r := w.record(rayNamed(strconv.Itoa(i)))
 			delay := w.delay(r, now)
 			if delay == 0 {
 				writes++
 				written[i] = true
-				w.endDelay(r)
+				w.clearDelay(r)
 			}
 			next[i] = now.Add(delay)
 		}
@@ -181,21 +181,21 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestRateLimitIsBounded has more Rays than can be written in maxProgressDelay.
+// TestRateLimitIsBounded has more Rays than can be written in maxRateLimitDelay.
 func TestRateLimitIsBounded(t *testing.T) {
 	clock := &fakeClock{now: time.Unix(1000, 0)}
 	w := newStatusWriter(nil, nil, nil, clock)
 	var last *statusRecord
 	for i := range 2000 {
-		last = w.of(cache.ObjectName{Name: strconv.Itoa(i)})
-		if got := w.delay(last, clock.Now()); got > maxProgressDelay {
-			t.Fatalf("Ray %d is delayed by %s, want at most %s", i, got, maxProgressDelay)
+		last = w.record(rayNamed(strconv.Itoa(i)))
+		if got := w.delay(last, clock.Now()); got > maxRateLimitDelay {
+			t.Fatalf("Ray %d is delayed by %s, want at most %s", i, got, maxRateLimitDelay)
 		}
 	}
-	clock.step(maxProgressDelay)
-	w.progress.TryAccept()
+	clock.step(maxRateLimitDelay)
+	w.rateLimiter.TryAccept()
 	if got := w.delay(last, clock.Now()); got != 0 {
-		t.Errorf("after %s, the last Ray is still delayed by %s", maxProgressDelay, got)
+		t.Errorf("after %s, the last Ray is still delayed by %s", maxRateLimitDelay, got)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestIsOwnUpdate(t *testing.T) {
 	before := f.ray()
 	f.checkSync(nil, []string{updateStatus}, nil)
 	after := f.ray()
-	w := f.controller.reconciler.status
+	w := f.controller.reconciler.statusWriter
 	for name, change := range map[string]func(*rayv1.Ray){
 		"another status":     func(ray *rayv1.Ray) { ray.Status.Head.Replicas++ },
 		"another generation": func(ray *rayv1.Ray) { ray.Generation++ },
@@ -286,7 +286,11 @@ func TestAwaitedUpdate(t *testing.T) {
 	before := f.ray()
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkSync(isStale, nil, nil)
-	if f.controller.reconciler.status.isOwnUpdate(before, f.ray()) {
+	if f.controller.reconciler.statusWriter.isOwnUpdate(before, f.ray()) {
 		t.Error("the update enqueues no Ray")
 	}
+}
+
+func rayNamed(name string) *rayv1.Ray {
+	return &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 }

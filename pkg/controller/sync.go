@@ -40,20 +40,21 @@ const (
 	// answer must not occupy a worker for long, nor delay the status.
 	childrenTimeout = 30 * time.Second
 
-	// unwatchedRetryDelay is the time until a Ray is synced again of which no watch shows a child.
+	// unwatchedRetryDelay is the requeue delay while a child lacks the label and so is not watched.
 	unwatchedRetryDelay = 10 * time.Second
 )
 
 // reconciler syncs Rays: it compares the desired with the observed children, and writes what differs.
 type reconciler struct {
 	childWriter
-	caches map[string]*caches
-	status *statusWriter
-	clock  clock.PassiveClock
+	caches       map[string]*caches
+	statusWriter *statusWriter
+	clock        clock.PassiveClock
 }
 
-// sync brings the children and the status of one Ray to their desired state. It returns an error, and
-// after how long to sync the Ray again if the error does not decide it, 0 for not at all.
+// sync brings the children and the status of one Ray to their desired state. If the error is nil or
+// errBlocked, the Ray is to be requeued after requeueAfter, where 0 means not at all. Any other error
+// decides by itself.
 func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAfter time.Duration, err error) {
 	logger := klog.FromContext(ctx)
 	start := r.clock.Now()
@@ -69,16 +70,16 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, fmt.Errorf("getting Ray %q from the cache: %w", key, err)
 	case ray.DeletionTimestamp != nil:
 		// The garbage collector deletes the children, or orphans them.
-		r.status.forget(key)
+		r.statusWriter.forget(key)
 		return 0, nil
 	}
 	if err := r.consistency.EnsureReady(key); err != nil {
-		r.status.awaitUpdate(key)
+		r.statusWriter.expectUpdate(ray)
 		return 0, fmt.Errorf("%w: %w", errStale, err)
 	}
 	if reason, undecodable := rayclient.Undecodable(ray); undecodable {
 		// The desired state is unknown, so the children are not changed.
-		return r.status.write(ctx, ray, &observation{ray: unreadable(reason)})
+		return r.statusWriter.write(ctx, ray, &observation{rayErr: unreadable(reason)})
 	}
 
 	observed, requeueAfter := r.syncChildren(ctx, ray)
@@ -86,20 +87,24 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, context.Cause(ctx)
 	}
 	problems := observed.problems()
-	err = errors.Join(problems...)
-	switch {
+	switch err := errors.Join(problems...); {
 	case slices.ContainsFunc(problems, isNamespaceTerminating):
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
-		r.status.forget(key)
+		r.statusWriter.forget(key)
 		return 0, nil
 	case errors.Is(err, errStale):
 		return 0, err
 	}
-	statusAfter, statusErr := r.status.write(ctx, ray, observed)
-	if failures := slices.DeleteFunc(problems, isBlocked); len(failures) > 0 || statusErr != nil {
+	statusAfter, statusErr := r.statusWriter.write(ctx, ray, observed)
+	blocked := slices.DeleteFunc(slices.Clone(problems), func(err error) bool { return !isBlocked(err) })
+	failures := slices.DeleteFunc(problems, isBlocked)
+	switch {
+	case len(failures) > 0 && errors.Is(statusErr, errStale):
+		return 0, errors.Join(failures...) // which need a longer backoff than a stale cache
+	case len(failures) > 0 || statusErr != nil:
 		return 0, errors.Join(append(failures, statusErr)...)
 	}
-	return earliest(requeueAfter, statusAfter), err // nil or errBlocked
+	return earliest(requeueAfter, statusAfter), errors.Join(blocked...)
 }
 
 // syncChildren brings the children of a Ray to their desired state. A failure of one child does not
@@ -113,14 +118,14 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	observed := &observation{}
 
 	// The Service is created first, since Pods look up its name. It is updated last: if the head's
-	// Deployment is rejected, the ports of the running head must not change.
+	// Deployment cannot be updated, the running head still listens on the old ports.
 	service, err := services.ensure(ctx, resources.ServiceName(ray), func() *corev1.Service { return newService(ray) })
 
-	headRejected := false
+	headFailed := false
 	for _, group := range resources.Groups(ray) {
 		state := groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
 		state.deployment, state.err = syncDeployment(ctx, ray, deployments, group)
-		headRejected = headRejected || group.Role == rayv1.RoleHead && state.err != nil
+		headFailed = headFailed || group.Role == rayv1.RoleHead && state.err != nil
 		observed.groups = append(observed.groups, state)
 	}
 	for _, group := range resources.RemovedGroups(ray) {
@@ -130,13 +135,13 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	}
 
 	if err == nil {
-		_, err = services.update(ctx, service, func(observed *corev1.Service, recorded *lastApplied) (*corev1.Service, []string) {
-			return desiredService(ray, observed, recorded, headRejected)
+		_, err = services.update(ctx, service, func(current *corev1.Service, recorded *lastApplied) (*corev1.Service, []string) {
+			return desiredService(ray, current, recorded, headFailed)
 		})
 	}
-	observed.service = err
-	if services.unwatched || deployments.unwatched {
-		return observed, unwatchedRetryDelay // no event reports a change of a child without the label
+	observed.serviceErr = err
+	if services.unwatched || deployments.unwatched { // set by ensure and delete
+		return observed, unwatchedRetryDelay
 	}
 	return observed, 0
 }
@@ -150,8 +155,8 @@ func syncDeployment(ctx context.Context, ray *rayv1.Ray, deployments *children[*
 	if err != nil {
 		return observed, err
 	}
-	return deployments.update(ctx, observed, func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
-		return desiredDeployment(ray, group, observed, recorded)
+	return deployments.update(ctx, observed, func(current *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
+		return desiredDeployment(ray, group, current, recorded)
 	})
 }
 
@@ -159,7 +164,7 @@ func syncDeployment(ctx context.Context, ray *rayv1.Ray, deployments *children[*
 func (r *reconciler) forget(key cache.ObjectName) {
 	r.consistency.Clear(key)
 	r.memory.forget(key)
-	r.status.forget(key)
+	r.statusWriter.forget(key)
 }
 
 // earliest returns the shorter of two delays, of which 0 means never.

@@ -165,7 +165,7 @@ func TestDeletedRay(t *testing.T) {
 		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
 		f.deliver()
 		f.checkSync(nil, nil, nil)
-		if delayed := f.controller.reconciler.status.delayed; delayed > 0 {
+		if delayed := f.controller.reconciler.statusWriter.delayed; delayed > 0 {
 			t.Errorf("status writes of %d Rays are still delayed", delayed)
 		}
 	})
@@ -177,14 +177,14 @@ func TestDeletedRay(t *testing.T) {
 		f.takeWrites()
 		f.takeEvents()
 		r := &f.controller.reconciler
-		if len(r.status.records) == 0 || len(r.memory.rays) == 0 {
+		if len(r.statusWriter.records) == 0 || len(r.memory.rays) == 0 {
 			t.Fatal("nothing was recorded about the Ray")
 		}
 		f.drop(rayResource, rayName)
 		f.deliver(rayResource)
 		f.checkSync(nil, nil, nil)
-		if len(r.status.records)+len(r.memory.rays) > 0 {
-			t.Errorf("there are still %d status records and %d Rays in memory", len(r.status.records), len(r.memory.rays))
+		if len(r.statusWriter.records)+len(r.memory.rays) > 0 {
+			t.Errorf("there are still %d status records and %d Rays in memory", len(r.statusWriter.records), len(r.memory.rays))
 		}
 	})
 }
