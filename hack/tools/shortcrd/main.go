@@ -26,6 +26,8 @@ limitations under the License.
 //   - metadata.name is declared, so that validation rules can refer to it.
 //   - Quantities and numbers that the Go types cannot hold are rejected. Otherwise the API
 //     server would store them, and typed clients could not decode any list that contains them.
+//   - A Pod template accepts what a Deployment accepts, with the same meaning: numbers as
+//     quantities, null, duplicates, and no defaults.
 package main
 
 import (
@@ -100,6 +102,13 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 			return fmt.Errorf("no schema for spec.%s.template", group)
 		}
 		shorten(&template, describedDepth)
+		acceptLikeDeployment("template", &template)
+		metadata, ok := template.Properties["metadata"]
+		if !ok {
+			return fmt.Errorf("no schema for spec.%s.template.metadata", group)
+		}
+		acceptMetadata(&metadata)
+		template.Properties["metadata"] = metadata
 		podSpec := template.Properties["spec"]
 		for _, list := range []string{"containers", "initContainers"} {
 			if err := acceptUnknownResources(podSpec.Properties[list]); err != nil {
@@ -111,16 +120,12 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	return nil
 }
 
-// quantity matches what resource.ParseQuantity accepts. The pattern of controller-gen also
-// allows fractional exponents, and exponents that are too large.
-const quantity = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$`
-
-// restrict limits int-or-string fields to values that their Go types can hold. A field with a
-// pattern is a resource.Quantity, any other an intstr.IntOrString.
+// restrict limits int-or-string fields to values that their Go types can hold, and accepts numbers
+// as quantities. A field with a pattern is a resource.Quantity, any other an intstr.IntOrString.
 func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 	switch {
 	case schema.XIntOrString && schema.Pattern != "":
-		schema.Pattern = quantity
+		*schema = quantitySchema(schema.Description)
 	case schema.XIntOrString:
 		schema.Minimum, schema.Maximum = new(float64(math.MinInt32)), new(float64(math.MaxInt32))
 	}

@@ -41,6 +41,7 @@ func newCRD() *apiextensionsv1.CustomResourceDefinition {
 	})
 	group := object(map[string]apiextensionsv1.JSONSchemaProps{
 		"template": object(map[string]apiextensionsv1.JSONSchemaProps{
+			"metadata": object(map[string]apiextensionsv1.JSONSchemaProps{"labels": {Type: "object"}}),
 			"spec": object(map[string]apiextensionsv1.JSONSchemaProps{
 				"containers":     list(container),
 				"initContainers": list(*container.DeepCopy()),
@@ -114,6 +115,9 @@ func TestRunWithMissingSchema(t *testing.T) {
 	}{
 		{"no workers", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec, "worker") }, "no schema for spec.worker"},
 		{"no template", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "template") }, "no schema for spec.head.template"},
+		{"no metadata", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
+			delete(spec["head"].Properties["template"].Properties, "metadata")
+		}, "no schema for spec.head.template.metadata"},
 		{"no resources", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
 			delete(spec["head"].Properties["template"].Properties["spec"].Properties["containers"].Items.Schema.Properties, "resources")
 		}, "no schema for a container's resources"},
