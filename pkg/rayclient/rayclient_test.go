@@ -17,6 +17,7 @@ limitations under the License.
 package rayclient
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // decode decodes as the client does.
@@ -94,6 +96,33 @@ func TestDecode(t *testing.T) {
 }
 
 // TestDecodeIntoUsedRay decodes into a Ray that has other content.
+// TestDecodeQuantities decodes quantities in all the forms that the schema accepts. Forms of the same
+// quantity have the same hash of inputs, so changing the form does not restart Pods.
+func TestDecodeQuantities(t *testing.T) {
+	for _, test := range []struct{ quantity, canonical string }{
+		{`0.5`, `"500m"`},
+		{`"0.5"`, `"500m"`},
+		{`1`, `"1"`},
+		{`1.10`, `"1100m"`},
+		{`1000000000`, `"1G"`}, // as the API server stores 1e9
+		{`1e-99`, `"1e-9"`}, // rounded up
+		{`9000000000000000000`, `"9E"`},
+		{`0`, `"0"`},
+		{`null`, `"0"`},
+		{`" 1 "`, `"1"`},
+	} {
+		const format = `{"spec":{"head":{"template":{"spec":{"containers":[{"name":"a","resources":{"requests":{"cpu":%s}}}]}}}}}`
+		got, want := decodeRay(t, fmt.Appendf(nil, format, test.quantity)), decodeRay(t, fmt.Appendf(nil, format, test.canonical))
+		if reason, undecodable := Undecodable(got); undecodable {
+			t.Errorf("%s: %s", test.quantity, reason)
+		}
+		gotHash, wantHash := resources.InputsHash(resources.Groups(got)[0]), resources.InputsHash(resources.Groups(want)[0])
+		if gotHash != wantHash {
+			t.Errorf("%s: the hash of inputs is %s, want %s as for %s", test.quantity, gotHash, wantHash, test.canonical)
+		}
+	}
+}
+
 func TestDecodeIntoUsedRay(t *testing.T) {
 	info, _ := runtime.SerializerInfoForMediaType(Codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
 	into := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"of": "another"}}, Status: rayv1.RayStatus{ObservedGeneration: 1}}
