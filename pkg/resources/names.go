@@ -22,10 +22,22 @@ import rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 // none of them is too long.
 
 // ServiceName returns the name of the Service of a Ray's head.
-func ServiceName(ray *rayv1.Ray) string { return ray.Name + "-head" }
+func ServiceName(ray *rayv1.Ray) string { return serviceName(ray.Name) }
+
+func serviceName(ray string) string { return ray + "-head" }
 
 // DeploymentName returns the name of the Deployment of the group with a role.
-func DeploymentName(ray *rayv1.Ray, role rayv1.Role) string { return ray.Name + "-" + string(role) }
+func DeploymentName(ray *rayv1.Ray, role rayv1.Role) string { return deploymentName(ray.Name, role) }
+
+func deploymentName(ray string, role rayv1.Role) string { return ray + "-" + string(role) }
+
+// IsServiceName returns whether the Service of the Ray with a name has this name.
+func IsServiceName(ray, name string) bool { return name == serviceName(ray) }
+
+// IsDeploymentName returns whether a Deployment of the Ray with a name can have this name, under any spec.
+func IsDeploymentName(ray, name string) bool {
+	return name == deploymentName(ray, rayv1.RoleHead) || name == deploymentName(ray, rayv1.RoleWorker)
+}
 
 // ChildNames returns the names of all children of a Ray, of any kind.
 func ChildNames(ray *rayv1.Ray) []string {
