@@ -21,11 +21,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // Merge returns the desired template with what other clients added to the observed one: labels,
-// annotations, containers, volumes, and fields of the Pod that are unset in the desired template.
+// annotations, containers and volumes, each in its place, and fields of the Pod that are unset in the
+// desired template.
 func Merge(observed, desired *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	merged := *desired.DeepCopy()
 	merged.Labels = labels.Merge(observed.Labels, desired.Labels)
@@ -34,7 +34,7 @@ func Merge(observed, desired *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	spec := &merged.Spec
 	spec.Containers = mergeContainers(observed.Spec.Containers, desired.Spec.Containers)
 	spec.InitContainers = mergeContainers(observed.Spec.InitContainers, desired.Spec.InitContainers)
-	spec.Volumes = appendMissing(spec.Volumes, observed.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
+	spec.Volumes = insertAdded(spec.Volumes, observed.Spec.Volumes, func(v *corev1.Volume) string { return v.Name })
 
 	if spec.ServiceAccountName == "" {
 		// If both names of the ServiceAccount are set, the API server uses this one.
@@ -49,8 +49,8 @@ func Merge(observed, desired *corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	return merged
 }
 
-// mergeContainers returns the desired containers, followed by those that other clients added. A
-// container is kept as observed if it contains all that is desired.
+// mergeContainers returns the desired containers, with those that other clients added. A container is
+// kept as observed if it contains all that is desired.
 func mergeContainers(observed, desired []corev1.Container) []corev1.Container {
 	merged := make([]corev1.Container, 0, len(observed))
 	for i := range desired {
@@ -62,19 +62,26 @@ func mergeContainers(observed, desired []corev1.Container) []corev1.Container {
 		}
 		merged = append(merged, *container.DeepCopy())
 	}
-	return appendMissing(merged, observed, func(c corev1.Container) string { return c.Name })
+	return insertAdded(merged, observed, func(c *corev1.Container) string { return c.Name })
 }
 
-// appendMissing appends to items those of another list with a name that items lack.
-func appendMissing[T any](items, added []T, name func(T) string) []T {
-	names := sets.New[string]()
-	for _, item := range items {
-		names.Insert(name(item))
+// insertAdded returns the desired items, in their order, with the items that only the observed list has.
+// These keep their place: each comes after the desired items that precede it in the observed list, and
+// before all others. A native sidecar that comes first starts before the init containers that need it.
+func insertAdded[T any](desired, observed []T, name func(*T) string) []T {
+	position := make(map[string]int, len(desired))
+	for i := range desired {
+		position[name(&desired[i])] = i
 	}
-	for _, item := range added {
-		if !names.Has(name(item)) {
-			items = append(items, item)
+	merged := make([]T, 0, len(desired)+len(observed))
+	next := 0 // the first desired item that is not in merged
+	for i := range observed {
+		if j, found := position[name(&observed[i])]; !found {
+			merged = append(merged, observed[i])
+		} else if j >= next {
+			merged = append(merged, desired[next:j+1]...)
+			next = j + 1
 		}
 	}
-	return items
+	return append(merged, desired[next:]...)
 }
