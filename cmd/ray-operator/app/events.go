@@ -19,6 +19,7 @@ package app
 import (
 	"context"
 	"hash/fnv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,47 @@ const (
 // Rays are created at once.
 const eventWriters = 4
 
+// client-go writes at most 25 events about an object, and then one every 5 minutes, whatever they say:
+// after 25 updates, a user would not see that a child was deleted. Here, the limit is for each reason and
+// message of a Ray. A Ray has few of these: they name its children, and the messages of problems do not
+// vary. Events are written for writes of children and for new problems, which have a backoff, so that this
+// limit matters only if something makes the operator write all the time.
+const (
+	// messageBurst is the number of times that the same event is written without a limit. Scaling a Ray
+	// every minute for an hour, after which the API server deletes events, does not exceed it and
+	// messageQPS.
+	messageBurst = 50
+	// messageQPS is how often it is written then. The count in an event includes those that were not
+	// written, and so is at most a minute old if the event recurs all the time.
+	messageQPS = 1. / 60
+	// maxMessages is the number of messages of one reason and Ray that are distinct events, if each
+	// follows another one within 10 minutes. Others are combined into one event, with a limit as for one
+	// message. It exceeds the number of a Ray's children several times.
+	maxMessages = 25
+	// combined is how the message of a combined event starts.
+	combined = "(combined from similar events): "
+)
+
+// correlatorOptions are the options for aggregating and limiting events. Each writer remembers the last
+// 4096 messages of Rays, the default of client-go, in about 1.5 KiB each. That is enough for some thousand
+// Rays. If a message is forgotten, its next event is a new one.
+var correlatorOptions = record.CorrelatorOptions{
+	BurstSize:   messageBurst,
+	QPS:         messageQPS,
+	SpamKeyFunc: limitKey,
+	MaxEvents:   maxMessages,
+	MessageFunc: func(event *corev1.Event) string { return combined + event.Message },
+}
+
+// limitKey returns the key of a limit: events with the same key share one.
+func limitKey(event *corev1.Event) string {
+	message := event.Message
+	if strings.HasPrefix(message, combined) {
+		message = combined // what follows varies
+	}
+	return strings.Join([]string{string(event.InvolvedObject.UID), event.Reason, message}, "\n")
+}
+
 // events is an event recorder that writes events in the background and can be flushed.
 type events struct {
 	record.EventSink
@@ -60,7 +102,7 @@ func newEvents(ctx context.Context, kube kubernetes.Interface) (recorder *events
 	recorder = &events{EventSink: &typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events("")}}
 	var broadcasters [eventWriters]record.EventBroadcaster
 	for i := range broadcasters {
-		broadcasters[i] = record.NewBroadcaster(record.WithContext(ctx))
+		broadcasters[i] = record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(correlatorOptions))
 		broadcasters[i].StartStructuredLogging(4)
 		broadcasters[i].StartRecordingToSink(recorder)
 		recorder.writers[i] = broadcasters[i].NewRecorder(rayscheme.Scheme, corev1.EventSource{Component: component})
