@@ -37,22 +37,31 @@ var optional = map[string]string{
 // duplicate keys.
 var duplicable = []string{"claims", "env", "hostAliases", "imagePullSecrets", "ports"}
 
+// notNullable has fields that validation rules use, and one that a Deployment refuses, by the names of
+// the field with the object and of the field.
+var notNullable = []string{"template.spec", "spec.restartPolicy", "spec.ephemeralContainers"}
+
 // acceptLikeDeployment changes the schema of a Pod template, which is in the field name, to accept
 // what a Deployment accepts, with the same meaning:
 //
 //   - There are no defaults. The API server defaults the Pod template of the Deployment. A default
 //     inside a list would also make every kubectl apply write the Ray.
-//   - null is the zero value, in lists and in maps as well.
+//   - null is the zero value, in lists and in maps as well. It is stored: without that, server-side
+//     apply rejects it, and every client-side apply of a list that contains it writes the Ray.
 //   - Duplicates are accepted where a Deployment accepts them. A list of type map or set rejects them.
 //
 // Lists without a type are atomic, so this type is omitted.
 func acceptLikeDeployment(name string, schema *apiextensionsv1.JSONSchemaProps) {
 	schema.Default = nil
+	if claim, found := schema.Properties["metadata"]; found && name == "volumeClaimTemplate" {
+		claim.Properties["creationTimestamp"] = timeSchema()
+	}
 	if field, found := optional[name]; found {
 		schema.Required = slices.DeleteFunc(schema.Required, func(required string) bool { return required == field })
 	}
 	for property, value := range schema.Properties {
 		acceptLikeDeployment(property, &value)
+		value.Nullable = !slices.Contains(schema.Required, property) && !slices.Contains(notNullable, name+"."+property)
 		schema.Properties[property] = value
 	}
 	if schema.Items != nil {
@@ -81,7 +90,7 @@ func acceptMetadata(metadata *apiextensionsv1.JSONSchemaProps) {
 	str := apiextensionsv1.JSONSchemaProps{Type: "string"}
 	integer := apiextensionsv1.JSONSchemaProps{Type: "integer", Format: "int64"}
 	boolean := apiextensionsv1.JSONSchemaProps{Type: "boolean"}
-	time := apiextensionsv1.JSONSchemaProps{Type: "string", Format: "date-time", Pattern: timestamp}
+	time := timeSchema()
 	for name, schema := range map[string]apiextensionsv1.JSONSchemaProps{
 		"creationTimestamp":          time,
 		"deletionGracePeriodSeconds": integer,
@@ -98,8 +107,14 @@ func acceptMetadata(metadata *apiextensionsv1.JSONSchemaProps) {
 		"selfLink":        str,
 		"uid":             str,
 	} {
+		schema.Nullable = true
 		metadata.Properties[name] = schema
 	}
+}
+
+// timeSchema returns the schema of a time in metadata.
+func timeSchema() apiextensionsv1.JSONSchemaProps {
+	return apiextensionsv1.JSONSchemaProps{Type: "string", Format: "date-time", Pattern: timestamp, Nullable: true}
 }
 
 // quantity matches the strings that resource.Quantity decodes. The pattern of controller-gen also

@@ -30,7 +30,17 @@ func TestAcceptLikeDeployment(t *testing.T) {
 		{
 			"a default in a list", "volumes",
 			`{type: array, x-kubernetes-list-type: atomic, items: {type: object, required: [name], properties: {fsType: {type: string, default: ext4}}}}`,
-			`{type: array, items: {type: object, required: [name], properties: {fsType: {type: string}}}}`,
+			`{type: array, items: {type: object, required: [name], properties: {fsType: {type: string, nullable: true}}}}`,
+		},
+		{
+			"fields that can be null", "spec",
+			`{type: object, required: [containers], properties: {containers: {type: array}, restartPolicy: {type: string}, volumes: {type: array}}}`,
+			`{type: object, required: [containers], properties: {containers: {type: array}, restartPolicy: {type: string}, volumes: {type: array, nullable: true}}}`,
+		},
+		{
+			"the metadata of a claim", "volumeClaimTemplate",
+			`{type: object, properties: {metadata: {type: object, properties: {}}}}`,
+			`{type: object, properties: {metadata: {type: object, nullable: true, properties: {creationTimestamp: {type: string, format: date-time, nullable: true, pattern: '` + timestamp + `'}}}}}`,
 		},
 		{
 			"a list of strings", "args",
@@ -56,7 +66,7 @@ func TestAcceptLikeDeployment(t *testing.T) {
 		{
 			"a field that a Deployment does not require", "scaleIO",
 			`{type: object, required: [gateway, secretRef], properties: {secretRef: {type: object}}}`,
-			`{type: object, required: [gateway], properties: {secretRef: {type: object}}}`,
+			`{type: object, required: [gateway], properties: {secretRef: {type: object, nullable: true}}}`,
 		},
 		{
 			"a field of an item that a Deployment does not require", "httpHeaders",
