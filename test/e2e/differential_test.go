@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,29 +41,6 @@ import (
 // minCorpus is the number of Pod templates that the corpus has at least.
 const minCorpus = 100
 
-// knownDifferences are differences that the schema of Rays causes. Each pattern must match at least
-// one difference, so that an entry is removed when the schema is fixed.
-var knownDifferences = []struct {
-	reason, pattern string
-}{
-	{
-		"the schema accepts integers and strings as quantities, but not fractions such as cpu: 0.5",
-		`^rejected: .*\.resources\.(limits|requests)\.cpu in body must be of type integer,string: "number"`,
-	},
-	{
-		"the schema rejects null as an item of a list, which a Deployment decodes as an empty string",
-		`^rejected: .*\.args\[0\] in body must be of type string: "null"`,
-	},
-	{
-		"the schema rejects null for a required field, which a Deployment decodes as an empty object",
-		`^rejected: .*\.volumes\[0\]\.scaleIO\.secretRef: Required value`,
-	},
-	{
-		"the API server removes null from a map, which a Deployment decodes as the quantity 0",
-		`^(head|worker)\.spec\.containers\[0\]\.resources\.requests\.cpu: got <nil>, want 0$`,
-	},
-}
-
 // TestSameAsDeployment gives Pod templates that were written for other purposes to a Deployment and to
 // a Ray. If the API server accepts the Deployment, it accepts the Ray, and both groups have the same
 // Pod template as the Deployment, except for what the operator adds. If the API server rejects the
@@ -74,6 +50,7 @@ func TestSameAsDeployment(t *testing.T) {
 	if len(corpus) < minCorpus {
 		t.Fatalf("the corpus has %d Pod templates, want at least %d", len(corpus), minCorpus)
 	}
+	corpus = append(corpus, readHandwritten(t)...)
 	u := newUser(t)
 	comparisons := make([]comparison, len(corpus))
 	var group errgroup.Group
@@ -92,35 +69,18 @@ func TestSameAsDeployment(t *testing.T) {
 	}
 	rays, deployments := u.waitStatuses()
 
-	counts, known := map[string]int{}, map[string]int{}
+	counts := map[string]int{}
 	for i := range comparisons {
 		outcome, differences := comparisons[i].compare(rays, deployments)
 		counts[outcome]++
 		for _, difference := range differences {
-			if reason := knownReason(difference); reason != "" {
-				known[reason]++
-			} else {
-				t.Errorf("%s: %s", corpus[i].source, difference)
-			}
+			t.Errorf("%s: %s", corpus[i].source, difference)
+		}
+		if want := corpus[i].outcome; want != "" && outcome != want {
+			t.Errorf("%s: %s, want: %s (Deployment: %v, Ray: %v)", corpus[i].source, outcome, want, comparisons[i].deploymentErr, comparisons[i].rayErr)
 		}
 	}
 	t.Logf("%d Pod templates: %v", len(corpus), counts)
-	for _, entry := range knownDifferences {
-		if known[entry.reason] == 0 {
-			t.Errorf("no Pod template shows this difference any more, remove it: %s", entry.reason)
-		}
-		t.Logf("%d differences: %s", known[entry.reason], entry.reason)
-	}
-}
-
-// knownReason returns the reason of a known difference, or "".
-func knownReason(difference string) string {
-	for _, entry := range knownDifferences {
-		if regexp.MustCompile(entry.pattern).MatchString(difference) {
-			return entry.reason
-		}
-	}
-	return ""
 }
 
 // comparison compares a Deployment and a Ray with the same Pod template.
@@ -232,21 +192,20 @@ func (c *comparison) compare(rays map[string]*rayv1.Ray, deployments map[string]
 	}
 }
 
-// preparedTemplate returns a Pod template for a Deployment. It has a label to select, and only those
-// metadata that a template can have. Any restart policy is removed, since a Deployment only has Always.
+// preparedTemplate returns a Pod template for a Deployment. It has a label to select. Metadata that the
+// schema of Rays does not declare are removed. Any restart policy is removed, since a Deployment only has
+// Always.
 func preparedTemplate(template map[string]any, label string) map[string]any {
-	metadata, labels := map[string]any{}, map[string]any{}
+	metadata, labels, spec := map[string]any{}, map[string]any{}, map[string]any{}
 	if original, ok := template["metadata"].(map[string]any); ok {
-		if annotations, found := original["annotations"]; found {
-			metadata["annotations"] = annotations
-		}
+		maps.Copy(metadata, original)
 		if original, ok := original["labels"].(map[string]any); ok {
 			maps.Copy(labels, original)
 		}
 	}
+	delete(metadata, "managedFields")
 	labels["corpus"] = label
 	metadata["labels"] = labels
-	spec := map[string]any{}
 	if original, ok := template["spec"].(map[string]any); ok {
 		maps.Copy(spec, original)
 	}
@@ -282,19 +241,29 @@ func firstCause(err error) string {
 	return err.Error()
 }
 
-// removeAdded removes what the operator adds to a Pod template: labels, and three variables.
+// removeAdded removes what the operator adds to a Pod template: labels, three variables, a readiness
+// probe and the policy for termination messages.
 func removeAdded(template, original *corev1.PodTemplateSpec) {
 	maps.DeleteFunc(template.Labels, func(label, _ string) bool {
 		_, found := original.Labels[label]
 		return !found && (strings.HasPrefix(label, "ray.kubeflow.org/") || strings.HasPrefix(label, "app.kubernetes.io/"))
 	})
 	added := []string{"RAY_HEAD_SERVICE", "RAY_NODE_IP", "MY_POD_IP"}
-	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
-		for i := range containers {
+	for _, containers := range [][2][]corev1.Container{
+		{template.Spec.InitContainers, original.Spec.InitContainers}, {template.Spec.Containers, original.Spec.Containers},
+	} {
+		for i := range min(len(containers[0]), len(containers[1])) {
+			container, original := &containers[0][i], &containers[1][i]
 			for _, name := range added {
-				if env := containers[i].Env; len(env) > 0 && env[0].Name == name {
-					containers[i].Env = env[1:]
+				if env := container.Env; len(env) > 0 && env[0].Name == name {
+					container.Env = env[1:]
 				}
+			}
+			if original.ReadinessProbe == nil {
+				container.ReadinessProbe = nil
+			}
+			if original.TerminationMessagePolicy == corev1.TerminationMessageReadFile {
+				container.TerminationMessagePolicy = original.TerminationMessagePolicy
 			}
 		}
 	}

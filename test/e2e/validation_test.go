@@ -25,9 +25,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxSchemaBytes leaves room in the CustomResourceDefinition for one more Pod template. kubectl
-// apply stores the manifest in an annotation, and annotations are limited to 262,144 bytes.
-const maxSchemaBytes = 175_000
+// maxSchemaBytes leaves room for other annotations of the CustomResourceDefinition. kubectl apply stores
+// the manifest in an annotation, and annotations are limited to 262,144 bytes.
+const maxSchemaBytes = 252_000
 
 // TestValidation creates invalid Rays.
 func TestValidation(t *testing.T) {
@@ -75,11 +75,26 @@ func TestValidation(t *testing.T) {
 		{"port that is a string", []string{"containerPort: 6380", "containerPort: redis"}, []string{
 			"spec.head.template.spec.containers[0].ports[1].containerPort: Invalid value",
 		}},
-		{"duplicate port", []string{"containerPort: 6380", "containerPort: 6379"}, []string{
-			`spec.head.template.spec.containers[0].ports[1]: Duplicate value`,
+		{"duplicate container", []string{"          - name: ray-head\n", "          - {name: ray-head, image: a}\n          - name: ray-head\n"}, []string{
+			`spec.head.template.spec.containers[1]: Duplicate value`,
 		}},
 		{"malformed quantity", []string{"cpu: 500m", "cpu: much"}, []string{
 			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: "much"`,
+		}},
+		{"quantity that is an object", []string{"cpu: 500m", "cpu: {amount: 1}"}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu: Too many: 1: must have at most 0 items`,
+		}},
+		{"quantity that is an empty list", []string{"cpu: 500m", "cpu: []"}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu in body should have at least 1 items`,
+		}},
+		{"quantity that is a boolean", []string{"cpu: 500m", "cpu: true"}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu" must not validate the schema (not)`,
+		}},
+		{"quantity that is a negative number", []string{"cpu: 500m", "cpu: -0.5"}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: -0.5`,
+		}},
+		{"quantity that is a tiny number", []string{"cpu: 500m", "cpu: 1e-100"}, []string{
+			`spec.head.template.spec.containers[0].resources.requests.cpu: Invalid value: 1e-100`,
 		}},
 		// The Go types cannot hold these values. A list that contains them cannot be decoded, which
 		// would affect all Rays.
