@@ -46,8 +46,8 @@ var notNullable = []string{"template.spec", "spec.restartPolicy", "spec.ephemera
 //
 //   - There are no defaults. The API server defaults the Pod template of the Deployment. A default
 //     inside a list would also make every kubectl apply write the Ray.
-//   - null is the zero value, in lists and in maps as well. It is stored: without that, server-side
-//     apply rejects it, and every client-side apply of a list that contains it writes the Ray.
+//   - null is the zero value, in lists and in maps as well. It is stored, since server-side apply rejects
+//     null in a field that is not nullable.
 //   - Duplicates are accepted where a Deployment accepts them. A list of type map or set rejects them.
 //
 // Lists without a type are atomic, so this type is omitted.
