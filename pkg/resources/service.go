@@ -66,12 +66,23 @@ func newServicePorts(ports []corev1.ContainerPort) []corev1.ServicePort {
 	for _, port := range ports {
 		used.Insert(port.Name)
 	}
+	type numberAndProtocol struct {
+		number   int32
+		protocol corev1.Protocol
+	}
+	seen := sets.New[numberAndProtocol]()
 	result := make([]corev1.ServicePort, 0, len(ports))
 	for _, port := range ports {
 		protocol := port.Protocol
 		if protocol == "" {
 			protocol = corev1.ProtocolTCP
 		}
+		// A container may list a port twice, a Service may not.
+		key := numberAndProtocol{port.ContainerPort, protocol}
+		if seen.Has(key) {
+			continue
+		}
+		seen.Insert(key)
 		name := port.Name
 		if name == "" {
 			name = unusedPortName(port.ContainerPort, protocol, used)
