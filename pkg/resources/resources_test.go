@@ -156,6 +156,7 @@ func TestPortNames(t *testing.T) {
 		{"a named port", []corev1.ContainerPort{{ContainerPort: 6379, Name: "redis"}}, "redis"},
 		{"a well-known port over another protocol", []corev1.ContainerPort{{ContainerPort: 6379, Protocol: corev1.ProtocolUDP}}, "port-6379"},
 		{"a well-known port with a name that a later port has", []corev1.ContainerPort{{ContainerPort: 6379}, {ContainerPort: 1, Name: "gcs"}}, "port-6379 gcs"},
+		{"a port that is listed twice", []corev1.ContainerPort{{ContainerPort: 6379}, {ContainerPort: 6379, Protocol: corev1.ProtocolTCP}}, "gcs"},
 		{"one port with two protocols", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, "port-53 port-53-udp"},
 		{"a port with a generated name that a later port has", []corev1.ContainerPort{{ContainerPort: 53}, {ContainerPort: 1, Name: "port-53"}}, "port-53-tcp port-53"},
 	}
