@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	appsinformers "k8s.io/client-go/informers/apps/v1"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -53,8 +54,8 @@ const (
 // childNameIndex is the index of Rays by the names of their children, as NAMESPACE/NAME.
 const childNameIndex = "childName"
 
-// Informers watch Rays, and the Services and Deployments that have the operator's label. Of a child
-// that is not controlled by a Ray, only the metadata is kept in memory.
+// Informers watch Rays, and the Services and Deployments that have the operator's label. Of an object
+// that cannot be a child of a Ray, only its identity is kept in memory.
 type Informers struct {
 	// scopes are by namespace. The scope of metav1.NamespaceAll has all namespaces.
 	scopes map[string]*scope
@@ -197,8 +198,14 @@ func raysWithChild(byNamespace map[string]*caches, child cache.ObjectName) []cac
 	return rays
 }
 
-// strip drops what the controller never reads, about half of an object. Fields of managed objects that
-// an update sends must stay; managedFields may go, since the API server keeps them if an update has none.
+// strip drops what the controller never reads, about half of an object. It is a pure function of the
+// object, and idempotent.
+//
+// A client that may create objects in one namespace must not exhaust the memory of the operator: all of
+// an object is kept only if it can be a child, of which a Ray has few. Of these, fields that an update
+// sends must stay, even annotations, since an update without them would delete them; managedFields may go,
+// since the API server keeps them if an update has none. The operator never updates a Ray except for its
+// status, and then the API server ignores all but the status.
 func strip(obj any) (any, error) {
 	object, err := meta.Accessor(obj)
 	if err != nil {
@@ -207,27 +214,84 @@ func strip(obj any) (any, error) {
 	object.SetManagedFields(nil)
 	switch object := obj.(type) {
 	case *rayv1.Ray:
-		delete(object.Annotations, corev1.LastAppliedConfigAnnotation)
+		object.Annotations = ownAnnotations(object.Annotations)
 	case *corev1.Service:
-		if !isControlledByRay(object) {
-			object.Spec, object.Status = corev1.ServiceSpec{}, corev1.ServiceStatus{}
+		switch {
+		case !canBeChild(object, resources.IsServiceName):
+			*object = corev1.Service{ObjectMeta: identity(object)}
+		case object.DeletionTimestamp != nil:
+			*object = corev1.Service{ObjectMeta: identity(object)}
 		}
 	case *appsv1.Deployment:
-		if !isControlledByRay(object) {
-			object.Spec, object.Status = appsv1.DeploymentSpec{}, appsv1.DeploymentStatus{}
+		switch {
+		case !canBeChild(object, resources.IsDeploymentName):
+			*object = appsv1.Deployment{ObjectMeta: identity(object)}
+		case object.DeletionTimestamp != nil:
+			spec := appsv1.DeploymentSpec{Replicas: object.Spec.Replicas, Paused: object.Spec.Paused}
+			*object = appsv1.Deployment{ObjectMeta: identity(object), Spec: spec, Status: object.Status}
 		}
 	}
 	return obj, nil
 }
 
-// isControlledByRay returns whether a Ray controls an object. Any object can have the label.
-func isControlledByRay(object metav1.Object) bool {
+// canBeChild returns whether a Ray controls an object, and can have a child with the object's name. Any
+// object can have the operator's label and refer to a Ray as its owner.
+func canBeChild(object metav1.Object, isName func(ray, name string) bool) bool {
 	owner := metav1.GetControllerOfNoCopy(object)
-	return owner != nil && isRay(owner)
+	return owner != nil && isRay(owner) && isName(owner.Name, object.GetName())
+}
+
+// identity returns the metadata that the controller reads of an object that it does not write: one that
+// it does not control, or that is being deleted, which a finalizer may delay for ever.
+func identity(object metav1.Object) metav1.ObjectMeta {
+	metadata := metav1.ObjectMeta{
+		Namespace:         object.GetNamespace(),
+		Name:              object.GetName(),
+		UID:               object.GetUID(),
+		ResourceVersion:   object.GetResourceVersion(),
+		Generation:        object.GetGeneration(),
+		CreationTimestamp: object.GetCreationTimestamp(),
+		DeletionTimestamp: object.GetDeletionTimestamp(),
+	}
+	for _, key := range []string{rayv1.LabelName, rayv1.LabelRole} {
+		if value, found := object.GetLabels()[key]; found {
+			metav1.SetMetaDataLabel(&metadata, key, value)
+		}
+	}
+	if owner := metav1.GetControllerOf(object); owner != nil {
+		// The API server does not limit the length of these.
+		owner.APIVersion, owner.Kind, owner.Name = shorten(owner.APIVersion), shorten(owner.Kind), shorten(owner.Name)
+		owner.UID = types.UID(shorten(string(owner.UID)))
+		metadata.OwnerReferences = []metav1.OwnerReference{*owner}
+	}
+	return metadata
 }
 
 // isRay returns whether an owner is a Ray, of any version of the API.
 func isRay(owner *metav1.OwnerReference) bool {
 	group, _, _ := strings.Cut(owner.APIVersion, "/")
 	return group == rayv1.SchemeGroupVersion.Group && owner.Kind == rayv1.SchemeGroupVersionKind.Kind
+}
+
+// ownAnnotations returns those annotations that are the operator's own, such as the mark of a Ray that
+// cannot be decoded.
+func ownAnnotations(annotations map[string]string) map[string]string {
+	var own metav1.ObjectMeta
+	for key, value := range annotations {
+		if strings.HasPrefix(key, rayv1.SchemeGroupVersion.Group+"/") {
+			metav1.SetMetaDataAnnotation(&own, key, value)
+		}
+	}
+	return own.Annotations
+}
+
+// maxNameLength is the length limit of names in Kubernetes, and of API versions.
+const maxNameLength = 253 + len("/") + 63
+
+// shorten returns at most the start of a name that no object can have.
+func shorten(name string) string {
+	if len(name) <= maxNameLength {
+		return name
+	}
+	return strings.Clone(strings.ToValidUTF8(name[:maxNameLength], ""))
 }
