@@ -74,7 +74,7 @@ func TestRecreatedRay(t *testing.T) {
 }
 
 // TestProblemRecursWithoutStatus has a Ray with a status that the API server rejects. A problem that
-// ends and comes back is reported again, since events are the only report.
+// ends and recurs is reported again, since events are the only report.
 func TestProblemRecursWithoutStatus(t *testing.T) {
 	f := newHealthyFixture(t)
 	invalid := apierrors.NewInvalid(rayv1.SchemeGroupVersionKind.GroupKind(), rayName, nil)
