@@ -105,7 +105,7 @@ func TestDecodeQuantities(t *testing.T) {
 		{`1`, `"1"`},
 		{`1.10`, `"1100m"`},
 		{`1000000000`, `"1G"`}, // as the API server stores 1e9
-		{`1e-99`, `"1e-9"`}, // rounded up
+		{`1e-99`, `"1e-9"`},    // rounded up
 		{`9000000000000000000`, `"9E"`},
 		{`0`, `"0"`},
 		{`null`, `"0"`},
