@@ -56,8 +56,9 @@ expect_error "cmd/new.go" "${version}"
 # Run the build command of the Dockerfile on the files that it copies.
 image_dir=${work}/image
 mkdir -p "${image_dir}/src"
-for copied in $(sed -n '/^FROM.*AS builder/,/^FROM/{s/^COPY \(.*\) .*$/\1/p}' Dockerfile); do
-  cp -R "${two}/${copied}" "${image_dir}/src/"
+read -ra copied < <(sed -n '/^FROM.*AS builder/,/^FROM/{s/^COPY \(.*\) .*$/\1/p}' Dockerfile | paste -sd ' ')
+for path in "${copied[@]}"; do
+  cp -R "${two}/${path}" "${image_dir}/src/"
 done
 command=$(sed -n '/^RUN /,/[^\\]$/{s/^RUN //;p}' Dockerfile)
 for arch in amd64 arm64; do

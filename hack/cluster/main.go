@@ -43,10 +43,10 @@ Commands:
   down   stop a cluster and remove its directory
 
 Commands to inject faults into a running cluster:
-  kill    kill components with SIGKILL
+  kill    stop components with SIGKILL
   start   restart components that have exited, with their data
   pause   suspend components with SIGSTOP
-  resume  resume suspended components with SIGCONT
+  resume  continue suspended components with SIGCONT
 
 Run "go run . <command> -h" for the flags of a command.
 `

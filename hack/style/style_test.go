@@ -145,20 +145,23 @@ func TestCheckFile(t *testing.T) {
 }
 
 func TestIsChecked(t *testing.T) {
-	for name, want := range map[string]bool{
-		"README.md":                                true,
-		".ci/run":                                  true,
-		"pkg/controller/sync.go":                   true,
-		"vendor/k8s.io/api/x.go":                   false,
-		"pkg/client/clientset/x.go":                false,
-		"pkg/apis/ray/v1/zz_generated.deepcopy.go": false,
-		"pkg/resources/testdata/x.yaml":            false,
-		"docs/dashboard.svg":                       false,
-		"hack/tools/go.mod":                        false,
-		"hack/style/rules.go":                      false,
+	for _, test := range []struct {
+		name string
+		want bool
+	}{
+		{"README.md", true},
+		{".ci/run", true},
+		{"pkg/controller/sync.go", true},
+		{"vendor/k8s.io/api/x.go", false},
+		{"pkg/client/clientset/x.go", false},
+		{"pkg/apis/ray/v1/zz_generated.deepcopy.go", false},
+		{"pkg/resources/testdata/x.yaml", false},
+		{"docs/dashboard.svg", false},
+		{"hack/tools/go.mod", false},
+		{"hack/style/rules.go", false},
 	} {
-		if got := isChecked(name); got != want {
-			t.Errorf("isChecked(%q) = %t, want %t", name, got, want)
+		if got := isChecked(test.name); got != test.want {
+			t.Errorf("isChecked(%q) = %t, want %t", test.name, got, test.want)
 		}
 	}
 }
