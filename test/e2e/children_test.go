@@ -136,8 +136,8 @@ func TestKeepUnmanagedFields(t *testing.T) {
 
 	u.kubectl("set", "image", "deployment/sample-cluster-worker", "ray-worker=mine")
 	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "revert external changes to its template")
-	if got := containerNames(u.deployment("sample-cluster-worker")); !slices.Equal(got, []string{"ray-worker", "sidecar"}) {
-		t.Errorf("after a change was reverted, the containers are %v", got)
+	if got := containerNames(u.deployment("sample-cluster-worker")); !slices.Equal(got, []string{"sidecar", "ray-worker"}) {
+		t.Errorf("after a change was reverted, the containers are %v, want the sidecar in its place", got)
 	}
 	u.waitHealthy("sample-cluster")
 
