@@ -45,8 +45,9 @@ const (
 	// Times in a status have a precision of one second, so the interval may be one second shorter.
 	minStatusInterval = 2 * time.Second
 	// statusQPS and statusBurst limit the writes that are not urgent, over all Rays.
+	// With a burst of one, a token would be lost each time that a Ray asks a moment too early.
 	statusQPS   = 1
-	statusBurst = 1
+	statusBurst = 2
 	// maxRateLimitDelay is the maximum time that the rate limit delays a write.
 	maxRateLimitDelay = 5 * time.Minute
 	// rejectionInterval is the time until a status is sent again after the API server rejected one.

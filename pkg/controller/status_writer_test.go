@@ -143,21 +143,25 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		f.delayOtherRays()
 		f.setAvailableWorkers(2)
 		f.clock.step(minStatusInterval)
-		f.controller.reconciler.statusWriter.rateLimiter.TryAccept()
+		for range statusBurst { // those of other Rays
+			f.controller.reconciler.statusWriter.rateLimiter.TryAccept()
+		}
 		f.checkSync(nil, nil, nil)
 	})
 }
 
-// TestRateLimit has many Rays with progress at the same time. One status is written per second, and all
-// are written.
+// TestRateLimit has many Rays with progress at the same time, some of which are synced a moment early.
+// One status is written per second, after a burst, and all are written in that time.
 func TestRateLimit(t *testing.T) {
 	const count = 200
 	clock := &fakeClock{now: time.Unix(1000, 0)}
 	w := newStatusWriter(nil, nil, nil, clock)
 	next := make([]time.Time, count) // when each Ray is synced, at first all at once
-	written := make([]bool, count)
-	for second := range count {
-		now, writes := clock.Now(), 0
+	written, total := make([]bool, count), 0
+	for second := range count + statusBurst {
+		early := time.Duration(second%3) * 10 * time.Millisecond
+		clock.step(-early)
+		now, writes := clock.Now().Add(early), 0
 		for i := range count {
 			if written[i] || next[i].After(now) {
 				continue
@@ -171,13 +175,14 @@ func TestRateLimit(t *testing.T) {
 			}
 			next[i] = now.Add(delay)
 		}
-		if writes != 1 {
-			t.Fatalf("in second %d, %d statuses are written, want 1", second, writes)
+		clock.step(early)
+		if total += writes; writes > statusBurst || total > second+statusBurst {
+			t.Fatalf("in second %d, %d statuses are written, %d in all", second, writes, total)
 		}
 		clock.step(time.Second)
 	}
-	if w.delayed != 0 {
-		t.Errorf("%d Rays are still delayed", w.delayed)
+	if w.delayed != 0 || total != count {
+		t.Errorf("%d statuses are written, want %d; %d Rays are still delayed", total, count, w.delayed)
 	}
 }
 
