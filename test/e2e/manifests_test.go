@@ -77,9 +77,12 @@ func (p permission) isReview() bool { return strings.HasSuffix(p.resource, "revi
 
 // denial returns the API server's error for a client without the permission.
 func (p permission) denial() string {
-	if p.resource == "rays/finalizers" {
-		// There is no such request. An admission plugin checks this permission.
+	// There are no such requests. An admission plugin checks these permissions.
+	switch p.String() {
+	case "update rays/finalizers":
 		return "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
+	case "delete services":
+		return "cannot set an ownerRef on a resource you can't delete"
 	}
 	return fmt.Sprintf("cannot %s resource %q in API group %q", p.verb, p.resource, p.group)
 }

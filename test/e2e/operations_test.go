@@ -146,6 +146,14 @@ func operations(u *user, o *harness.Operator, leaseNamespace string) []operation
 			done:    func() error { return wantCount(2, int(*u.deployment(ray + "-worker").Spec.Replicas)) },
 		},
 		{
+			name: "read the Pods of an incomplete group", requires: []string{"list pods"},
+			trigger: func() error {
+				return u.patchRay(ray, `[{"op":"add","path":"/spec/worker/template/spec/nodeSelector","value":{"example.com/no":"node"}}]`)
+			},
+			done:   func() error { return wantText(condition(u.ray(ray), rayv1.RayHealth).Reason, "PodFailure") },
+			report: func() string { return health() + log() },
+		},
+		{
 			name: "update the Service", requires: []string{"update services"}, report: health,
 			trigger: func() error {
 				return u.patchRay(ray, `[{"op":"replace","path":"/spec/head/template/spec/containers/0/ports","value":[{"containerPort":8265}]}]`)
@@ -173,6 +181,23 @@ func operations(u *user, o *harness.Operator, leaseNamespace string) []operation
 				}
 			},
 		},
+		{
+			// The children of the deleted Ray are those of the new one.
+			name: "adopt children", requires: []string{"delete services", "delete deployments"}, report: health,
+			trigger: func() error { return u.recreateRay(ray) },
+			done: func() error {
+				service, err := cluster.Kube.CoreV1().Services(u.namespace).Get(u.Context(), ray+"-head", metav1.GetOptions{})
+				if err != nil {
+					return err
+				}
+				for _, child := range []metav1.Object{service, u.deployment(ray + "-head")} {
+					if !metav1.IsControlledBy(child, u.ray(ray)) {
+						return fmt.Errorf("%s has the owner references %v", child.GetName(), child.GetOwnerReferences())
+					}
+				}
+				return nil
+			},
+		},
 	}
 }
 
@@ -192,6 +217,19 @@ func (u *user) createRay(name string) error {
 	ray.Name = name
 	_, err := cluster.Rays.RayV1().Rays(u.namespace).Create(u.Context(), ray, metav1.CreateOptions{})
 	return err
+}
+
+// recreateRay deletes a Ray without its children, and creates it again.
+func (u *user) recreateRay(name string) error {
+	rays := cluster.Rays.RayV1().Rays(u.namespace)
+	if err := rays.Delete(u.Context(), name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationOrphan)}); err != nil {
+		return err
+	}
+	u.waitGone("the Ray", func() error {
+		_, err := rays.Get(u.Context(), name, metav1.GetOptions{})
+		return err
+	})
+	return u.createRay(name)
 }
 
 func (u *user) patchRay(name, patch string) error {

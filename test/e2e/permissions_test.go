@@ -196,8 +196,9 @@ func TestPermissionsAreUsed(t *testing.T) {
 	o.Stop()
 
 	used := map[string]bool{
-		// An admission plugin checks this permission. There is no such request.
+		// An admission plugin checks these permissions. There are no such requests.
 		"update rays/finalizers": true,
+		"delete services":        true,
 	}
 	for _, request := range operatorRequests(t, mark, u.namespace, "ray-system") {
 		if request.User.Username != accountName("ray-system", "ray-operator") {

@@ -29,15 +29,20 @@ app.kubernetes.io/name: ray-operator
   resources: [rays/finalizers]
   verbs: [update]
 # Reconcile the Service of the head. Read it from the API server when it already exists but is
-# not in the cache. No delete: the garbage collector deletes it with its Ray.
+# not in the cache. The operator never deletes a Service. To adopt one, it adds an owner reference:
+# the admission plugin OwnerReferencesPermissionEnforcement allows this only with delete.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, update]
+  verbs: [get, list, watch, create, update, delete]
 # Reconcile the Deployments of the head and the workers. Delete the workers' Deployment when
-# spec.worker is removed.
+# spec.worker is removed. Adopt Deployments, see above.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, update, delete]
+# Find out why a group is incomplete. Pods are read only then, and are not watched or cached.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 # Record events. Repeated events update the count of an existing event.
 - apiGroups: [""]
   resources: [events]
