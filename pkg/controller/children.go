@@ -18,9 +18,10 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,23 +32,30 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/consistency"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // fieldManager is the operator's name in managedFields.
 const fieldManager = "ray-operator"
 
+// unwatchedRetryDelay is the requeue delay while a child lacks the label and so is not watched.
+const unwatchedRetryDelay = 10 * time.Second
+
 // Events about children. The messages are a contract with users: see docs/api.md.
 const (
 	reasonSuccessfullyCreate = "SuccessfullyCreate"
+	reasonSuccessfullyAdopt  = "SuccessfullyAdopt"
 	reasonSuccessfullyUpdate = "SuccessfullyUpdate"
 	reasonSuccessfullyDelete = "SuccessfullyDelete"
 
 	// The arguments are the kind and the name of a child, and its parts that were changed.
 	messageCreate = "Successfully create the %s %s"
+	messageAdopt  = "Successfully adopt the %s %s"
 	messageUpdate = "Successfully update the %s %s: %s"
 	messageRevert = "Successfully update the %s %s: revert external changes to its %s"
 	messageDelete = "Successfully delete the %s %s"
@@ -60,123 +68,194 @@ type childWriter struct {
 	consistency *consistency.Store
 	memory      *memory
 	recorder    record.EventRecorder
-}
-
-// childObject is a Service or a Deployment.
-type childObject interface {
-	cache.Object
-	metav1.Object
+	clock       clock.PassiveClock
 }
 
 // children are a Ray's children of one kind.
 type children[T childObject] struct {
 	*childWriter
-	ray *rayv1.Ray
-
-	// kind is the kind as messages have it.
-	kind     string
-	resource string
-	cache    interface{ Get(name string) (T, error) }
+	childKind[T]
+	ray   *rayv1.Ray
+	cache interface{ Get(name string) (T, error) }
 	// client returns a client. Most syncs need none.
 	client func() childClient[T]
-	// deepCopy returns a copy.
-	deepCopy func(T) T
-	// managed returns those fields of a child that the operator may set, other than annotations.
-	managed func(T) T
 
-	// unwatched is set if a child was found that no watch shows, since it lacks the label.
-	unwatched bool
+	// retryAfter is after how long to sync again since no watch will enqueue the Ray, or 0.
+	retryAfter time.Duration
 }
 
-// childClient has the methods of all generated clients.
-type childClient[T childObject] interface {
-	Get(ctx context.Context, name string, options metav1.GetOptions) (T, error)
-	Create(ctx context.Context, child T, options metav1.CreateOptions) (T, error)
-	Update(ctx context.Context, child T, options metav1.UpdateOptions) (T, error)
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
+// desiredChild says what a child is to be.
+type desiredChild[T childObject] struct {
+	name string
+	// create returns the child to be created.
+	create func() T
+	// update returns an observed child as desired, and which of its parts differ.
+	update func(observed T, recorded *lastApplied) (desired T, diff []string)
+	// beforeUpdate is called before an update with these differences, and prevents it by an error. It may
+	// be nil.
+	beforeUpdate func(diff []string) error
 }
 
 func (w *childWriter) services(ray *rayv1.Ray, caches *caches) *children[*corev1.Service] {
 	return &children[*corev1.Service]{
-		childWriter: w, ray: ray,
-		kind:     "Service",
-		resource: serviceResource,
-		cache:    caches.services.Services(ray.Namespace),
-		client:   func() childClient[*corev1.Service] { return w.kubeClient.CoreV1().Services(ray.Namespace) },
-		deepCopy: (*corev1.Service).DeepCopy,
-		managed: func(service *corev1.Service) *corev1.Service {
-			return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Labels: service.Labels}, Spec: service.Spec}
-		},
+		childWriter: w, childKind: serviceKind, ray: ray,
+		cache:  caches.services.Services(ray.Namespace),
+		client: func() childClient[*corev1.Service] { return w.kubeClient.CoreV1().Services(ray.Namespace) },
 	}
 }
 
 func (w *childWriter) deployments(ray *rayv1.Ray, caches *caches) *children[*appsv1.Deployment] {
 	return &children[*appsv1.Deployment]{
-		childWriter: w, ray: ray,
-		kind:     "Deployment",
-		resource: deploymentResource,
-		cache:    caches.deployments.Deployments(ray.Namespace),
-		client:   func() childClient[*appsv1.Deployment] { return w.kubeClient.AppsV1().Deployments(ray.Namespace) },
-		deepCopy: (*appsv1.Deployment).DeepCopy,
-		managed: func(deployment *appsv1.Deployment) *appsv1.Deployment {
-			return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: deployment.Labels}, Spec: deployment.Spec}
-		},
+		childWriter: w, childKind: deploymentKind, ray: ray,
+		cache:  caches.deployments.Deployments(ray.Namespace),
+		client: func() childClient[*appsv1.Deployment] { return w.kubeClient.AppsV1().Deployments(ray.Namespace) },
 	}
 }
 
-// ensure returns the child with a name, and creates it if it does not exist. Beside an error it
-// returns the child only if it exists and is controlled by the Ray.
-func (c *children[T]) ensure(ctx context.Context, name string, newChild func() T) (T, error) {
+// cached returns the child with a name as the cache has it, if it is controlled by the Ray.
+func (c *children[T]) cached(name string) T {
 	var none T
-	observed, err := c.cache.Get(name)
-	if err != nil {
+	child, err := c.cache.Get(name)
+	if err != nil || !metav1.IsControlledBy(child, c.ray) {
+		return none
+	}
+	return child
+}
+
+// ensure returns a child, and creates it if it does not exist. If it is an orphan, update will adopt it.
+// Beside an error it returns the child only if it exists and is controlled by the Ray.
+func (c *children[T]) ensure(ctx context.Context, desired desiredChild[T]) (T, error) {
+	var none T
+	observed, err := c.cache.Get(desired.name)
+	switch {
+	case err != nil:
 		var created bool
-		observed, created, err = c.findOrCreate(ctx, name, newChild)
+		observed, created, err = c.findOrCreate(ctx, desired)
 		if err != nil || created {
 			return observed, err
 		}
+	case c.isOrphan(observed):
+		// The cache has only the identity of an object that no Ray controls.
+		if observed, err = c.read(ctx, desired.name); err != nil {
+			return none, failed(reasonFailedGet, c.kind, desired.name, err)
+		}
 	}
-	if err := c.checkOwner(observed); err != nil {
+	if err := c.checkOwner(observed, desired); err != nil {
 		return none, err
 	}
 	return observed, nil
 }
 
-// desiredFunc returns a child as desired, and which parts differ from the observed child.
-type desiredFunc[T childObject] func(observed T, recorded *lastApplied) (desired T, diff []string)
+// update writes a child if it is not as desired, and returns it as stored. It adopts an orphan. Beside an
+// error it returns the observed child if it is controlled by the Ray.
+func (c *children[T]) update(ctx context.Context, observed T, desired desiredChild[T]) (T, error) {
+	var none T
+	stored, err := c.updateObserved(ctx, observed, desired)
+	if err == nil {
+		err = c.checkContention(desired.name)
+	}
+	if err != nil && !metav1.IsControlledBy(stored, c.ray) {
+		return none, err
+	}
+	return stored, err
+}
 
-// update writes a child if it is not as desired, and returns it as stored. If admission changes the
-// update back, that is recorded, so that no later sync, in any process, sends it again.
-func (c *children[T]) update(ctx context.Context, observed T, desired desiredFunc[T]) (T, error) {
+func (c *children[T]) updateObserved(ctx context.Context, observed T, desired desiredChild[T]) (T, error) {
 	recorded := readLastApplied(observed)
+	adopting := !metav1.IsControlledBy(observed, c.ray)
+	if adopting {
+		recorded.RayGeneration = 0 // it is that of another Ray
+	}
 	if err := c.checkWritable(ctx, observed, &recorded); err != nil {
 		return observed, err
 	}
-	next, diff := desired(observed, &recorded)
+	next, diff := desired.update(observed, &recorded)
 	if len(diff) == 0 || c.isOverridden(&recorded, observed, next) {
 		return observed, nil
+	}
+	revert := recorded.RayGeneration >= c.ray.Generation
+	if (revert || !adopting && !recorded.isValid(c.ray)) && c.mustWait(observed, diff) {
+		return observed, nil
+	}
+	if desired.beforeUpdate != nil {
+		if err := desired.beforeUpdate(diff); err != nil {
+			return observed, err
+		}
 	}
 	stored, err := c.send(ctx, observed, next)
 	if err != nil {
 		return observed, err
 	}
-	revert := recorded.RayGeneration >= c.ray.Generation
-	recorded = readLastApplied(stored)
-	next, overridden := desired(stored, &recorded)
-	parts := slices.DeleteFunc(diff, func(part string) bool { return slices.Contains(overridden, part) })
-	c.reportUpdate(ctx, observed.GetName(), parts, revert)
-	if len(overridden) == 0 || c.isOverridden(&recorded, stored, next) {
+	effective := slices.DeleteFunc(slices.Clone(diff), func(part string) bool { return c.isPartEqual(observed, stored, part) })
+	c.reportUpdate(ctx, desired.name, effective, adopting, revert)
+	return c.accept(ctx, stored, desired)
+}
+
+// mustWait returns whether the revert of an external change must wait, since there were several in a row.
+func (c *children[T]) mustWait(observed T, diff []string) bool {
+	version := strconv.FormatInt(observed.GetGeneration(), 10)
+	if observed.GetGeneration() == 0 || slices.Contains(diff, partLabels) {
+		version = observed.GetResourceVersion() // the generation does not show this change
+	}
+	wait := c.memory.sawExternalChange(c.ray, childKey{c.resource, observed.GetName()}, version, diff, c.clock.Now())
+	c.retryAfter = earliest(c.retryAfter, wait)
+	return wait > 0
+}
+
+// checkContention returns a problem if another client changes a child again and again.
+func (c *children[T]) checkContention(name string) error {
+	parts, remaining := c.memory.contention(c.ray, childKey{c.resource, name}, c.clock.Now())
+	if remaining == 0 {
+		return nil
+	}
+	c.retryAfter = earliest(c.retryAfter, remaining)
+	return blocked(reasonExternalChanges, c.kind, name, "is changed by another client again and again: %s", strings.Join(parts, ", "))
+}
+
+// dryRun returns an error if the API server would reject the update of a child.
+func (c *children[T]) dryRun(ctx context.Context, observed T, desired desiredChild[T]) error {
+	recorded := readLastApplied(observed)
+	next, _ := desired.update(observed, &recorded)
+	_, err := c.client().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager, DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return failed(reasonFailedUpdate, c.kind, desired.name, err)
+	}
+	return nil
+}
+
+// accept records what admission changed of a child that was just written, so that no later sync, in any
+// process, reverts it. It returns the child as stored.
+func (c *children[T]) accept(ctx context.Context, stored T, desired desiredChild[T]) (T, error) {
+	before := readLastApplied(stored)
+	recorded := before
+	next, overridden := c.desiredAgain(stored, &recorded, desired)
+	if slices.Contains(overridden, partTemplate) {
+		recorded.Stored = resources.Hash(c.part(stored, partTemplate))
+		next, overridden = c.desiredAgain(stored, &recorded, desired)
+	}
+	if len(overridden) > 0 && !c.isOverridden(&recorded, stored, next) {
+		recorded.AdmissionOverride = newOverride(c.managed(stored), c.managed(next))
+	}
+	if recorded.equals(&before) {
 		return stored, nil
 	}
-
-	klog.FromContext(ctx).Info("Admission changed an update back, accepting its values", "kind", c.kind, "name", stored.GetName(), "parts", overridden)
-	accepted := c.deepCopy(stored)
-	recorded.AdmissionOverride = newOverride(c.managed(stored), c.managed(next))
+	klog.FromContext(ctx).Info("Admission changed what was sent, accepting its values", "kind", c.kind, "name", stored.GetName(), "parts", overridden)
 	if recorded.Generation != 0 {
 		recorded.Generation = stored.GetGeneration() + 1 // the annotation increments it
 	}
+	accepted := c.deepCopy(stored)
 	recorded.writeTo(accepted)
 	return c.send(ctx, stored, accepted)
+}
+
+// desiredAgain returns a child that was just written as desired, and which parts differ. It compares also
+// what the generation in the record says to be unchanged.
+func (c *children[T]) desiredAgain(stored T, recorded *lastApplied, desired desiredChild[T]) (T, []string) {
+	compared := *recorded
+	if compared.Generation != 0 {
+		compared.Generation = -1
+	}
+	return desired.update(stored, &compared)
 }
 
 // delete deletes the child with a name, if it is controlled by the Ray. Beside an error it returns the
@@ -214,13 +293,13 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 	c.consistency.Deleted(cache.MetaObjectToName(c.ray), c.resource, name, observed.GetUID())
 	if !gone {
 		klog.FromContext(ctx).V(2).Info("Deleted", "kind", c.kind, "name", name)
-		c.recorder.Eventf(c.ray, corev1.EventTypeNormal, reasonSuccessfullyDelete, messageDelete, strings.ToLower(c.kind), name)
+		c.event(reasonSuccessfullyDelete, messageDelete, name)
 	}
 	return none, nil
 }
 
 // findOrCreate returns a child that the cache does not show, and whether it was created now.
-func (c *children[T]) findOrCreate(ctx context.Context, name string, newChild func() T) (child T, created bool, err error) {
+func (c *children[T]) findOrCreate(ctx context.Context, desired desiredChild[T]) (child T, created bool, err error) {
 	var none T
 	isNew := c.memory.isNew(c.ray)
 	if !isNew {
@@ -229,17 +308,17 @@ func (c *children[T]) findOrCreate(ctx context.Context, name string, newChild fu
 		if err := c.checkLive(ctx); err != nil {
 			return none, false, err
 		}
-		child, err = c.read(ctx, name)
+		child, err = c.read(ctx, desired.name)
 	}
 	if isNew || apierrors.IsNotFound(err) {
-		child, err = c.create(ctx, newChild())
+		child, err = c.create(ctx, desired)
 		if !apierrors.IsAlreadyExists(err) {
 			return child, true, err
 		}
-		child, err = c.read(ctx, name)
+		child, err = c.read(ctx, desired.name)
 	}
 	if err != nil {
-		return none, false, failed(reasonFailedGet, c.kind, name, err)
+		return none, false, failed(reasonFailedGet, c.kind, desired.name, err)
 	}
 	return child, false, nil
 }
@@ -257,8 +336,9 @@ func (c *children[T]) read(ctx context.Context, name string) (T, error) {
 //
 // A create is not based on a state, but a quota is: if many objects are created at the same time, the
 // API server returns conflicts that only mean to retry.
-func (c *children[T]) create(ctx context.Context, child T) (T, error) {
+func (c *children[T]) create(ctx context.Context, desired desiredChild[T]) (T, error) {
 	var created T
+	child := desired.create()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() (err error) {
 		created, err = c.client().Create(ctx, child, metav1.CreateOptions{FieldManager: fieldManager})
 		return err
@@ -268,12 +348,12 @@ func (c *children[T]) create(ctx context.Context, child T) (T, error) {
 	}
 	if err != nil {
 		var none T
-		return none, failed(reasonFailedCreate, c.kind, child.GetName(), err)
+		return none, failed(reasonFailedCreate, c.kind, desired.name, err)
 	}
 	c.recordVersion(created)
-	klog.FromContext(ctx).V(2).Info("Created", "kind", c.kind, "name", created.GetName())
-	c.recorder.Eventf(c.ray, corev1.EventTypeNormal, reasonSuccessfullyCreate, messageCreate, strings.ToLower(c.kind), created.GetName())
-	return created, nil
+	klog.FromContext(ctx).V(2).Info("Created", "kind", c.kind, "name", desired.name)
+	c.event(reasonSuccessfullyCreate, messageCreate, desired.name)
+	return c.accept(ctx, created, desired)
 }
 
 // send updates a child, and returns it as stored. If the update fails it returns the observed child.
@@ -290,7 +370,9 @@ func (c *children[T]) send(ctx context.Context, observed, next T) (T, error) {
 // read an older one from the cache. A child without the label is never in the cache.
 func (c *children[T]) recordVersion(child T) {
 	if _, watched := child.GetLabels()[rayv1.LabelName]; !watched {
-		c.unwatched = c.unwatched || metav1.IsControlledBy(child, c.ray)
+		if metav1.IsControlledBy(child, c.ray) {
+			c.retryAfter = earliest(c.retryAfter, unwatchedRetryDelay)
+		}
 		return
 	}
 	c.consistency.WroteAt(cache.MetaObjectToName(c.ray), c.resource, child.GetResourceVersion())
@@ -301,9 +383,14 @@ func (c *children[T]) isOverridden(recorded *lastApplied, observed, next T) bool
 	return recorded.AdmissionOverride != nil && recorded.overrides(newOverride(c.managed(observed), c.managed(next)))
 }
 
-// reportUpdate records an event about the parts of a child that were changed, if any: for a new
-// generation of the Ray, or to revert changes by other clients.
-func (c *children[T]) reportUpdate(ctx context.Context, name string, parts []string, revert bool) {
+// reportUpdate records events about an update: that the child was adopted, and which parts changed for a
+// new generation of the Ray, or to revert changes by other clients.
+func (c *children[T]) reportUpdate(ctx context.Context, name string, parts []string, adopted, revert bool) {
+	if adopted {
+		klog.FromContext(ctx).V(2).Info("Adopted", "kind", c.kind, "name", name)
+		c.event(reasonSuccessfullyAdopt, messageAdopt, name)
+		parts = slices.DeleteFunc(parts, func(part string) bool { return part == partOwner || part == partAnnotations || part == partLabels })
+	}
 	if len(parts) == 0 {
 		return
 	}
@@ -312,51 +399,10 @@ func (c *children[T]) reportUpdate(ctx context.Context, name string, parts []str
 		message = messageRevert
 	}
 	klog.FromContext(ctx).V(2).Info("Updated", "kind", c.kind, "name", name, "parts", parts)
-	c.recorder.Eventf(c.ray, corev1.EventTypeNormal, reasonSuccessfullyUpdate, message, strings.ToLower(c.kind), name, strings.Join(parts, ", "))
+	c.event(reasonSuccessfullyUpdate, message, name, strings.Join(parts, ", "))
 }
 
-// checkOwner returns a problem if an object with the name of a child is not controlled by the Ray. The
-// UID in the controller reference decides, not a name or a label.
-func (c *children[T]) checkOwner(child T) error {
-	owner := metav1.GetControllerOfNoCopy(child)
-	switch {
-	case owner != nil && owner.UID == c.ray.UID:
-		return nil
-	case owner != nil && isRay(owner) && owner.Name == c.ray.Name:
-		return blocked(reasonTerminating, c.kind, child.GetName(), "of an earlier Ray with this name is being deleted")
-	case owner != nil:
-		return blocked(reasonAlreadyExists, c.kind, child.GetName(),
-			"already exists and is controlled by %s %q; delete it or rename the Ray", owner.Kind, owner.Name)
-	default:
-		return blocked(reasonAlreadyExists, c.kind, child.GetName(),
-			"already exists and is not controlled by this Ray; delete it or rename the Ray")
-	}
-}
-
-// checkWritable returns an error if a child of the Ray must not be written now.
-func (c *children[T]) checkWritable(ctx context.Context, child T, recorded *lastApplied) error {
-	if child.GetDeletionTimestamp() != nil {
-		return blocked(reasonTerminating, c.kind, child.GetName(), "is being deleted")
-	}
-	if recorded.isValid(c.ray) {
-		return nil
-	}
-	// Either the cached Ray is older than the last write of the child, or another client changed the
-	// record. Only the API server knows.
-	return c.checkLive(ctx)
-}
-
-// checkLive returns errStale if the Ray on the API server is another one than the cached one, of
-// another generation, being deleted, or gone.
-func (c *children[T]) checkLive(ctx context.Context) error {
-	live, err := c.rayClient.RayV1().Rays(c.ray.Namespace).Get(ctx, c.ray.Name, metav1.GetOptions{})
-	if err != nil {
-		return failed(reasonFailedGet, "Ray", c.ray.Name, err)
-	}
-	if live.UID != c.ray.UID || live.DeletionTimestamp != nil || live.Generation != c.ray.Generation {
-		// Asking again is useless until the cache shows this version.
-		c.consistency.WroteAt(cache.MetaObjectToName(c.ray), rayResource, live.ResourceVersion)
-		return fmt.Errorf("Ray %q has changed: %w", c.ray.Name, errStale) //nolint:staticcheck // a kind
-	}
-	return nil
+// event records an event about a child.
+func (c *children[T]) event(reason, message, name string, args ...any) {
+	c.recorder.Eventf(c.ray, corev1.EventTypeNormal, reason, message, append([]any{strings.ToLower(c.kind), name}, args...)...)
 }

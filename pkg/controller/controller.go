@@ -83,10 +83,11 @@ func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informe
 		reconciler: reconciler{
 			childWriter: childWriter{
 				kubeClient: kubeClient, rayClient: rayClient, consistency: store, memory: newMemory(), recorder: recorder,
+				clock: clock,
 			},
 			caches:       caches,
+			causes:       newCauseFinder(kubeClient, clock),
 			statusWriter: newStatusWriter(rayClient, store, recorder, clock),
-			clock:        clock,
 		},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](minRetryDelay, maxRetryDelay),

@@ -22,6 +22,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -44,27 +46,31 @@ func newService(ray *rayv1.Ray) *corev1.Service {
 func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastApplied, keepPorts bool) (*corev1.Service, []string) {
 	desired := resources.NewService(ray)
 	var diff []string
+	if !metav1.IsControlledBy(observed, ray) {
+		diff = append(diff, partOwner)
+	}
 	if !containsLabels(observed.Labels, desired.Labels) {
-		diff = append(diff, "labels")
+		diff = append(diff, partLabels)
 	}
 	if !recorded.isValid(ray) {
-		diff = append(diff, "annotations")
+		diff = append(diff, partAnnotations)
 	}
 	if observed.Spec.Type != desired.Spec.Type {
-		diff = append(diff, "type")
+		diff = append(diff, partType)
 	}
 	if !maps.Equal(observed.Spec.Selector, desired.Spec.Selector) {
-		diff = append(diff, "selector")
+		diff = append(diff, partSelector)
 	}
 	setPorts := !keepPorts && !slices.EqualFunc(observed.Spec.Ports, desired.Spec.Ports, equalPort)
 	if setPorts {
-		diff = append(diff, "ports")
+		diff = append(diff, partPorts)
 	}
 	if len(diff) == 0 {
 		return observed, nil
 	}
 
 	next := observed.DeepCopy()
+	adopt(next, ray)
 	next.Labels = labels.Merge(observed.Labels, desired.Labels)
 	if observed.Spec.Type != desired.Spec.Type {
 		// The API server rejects an update in which these are set without type LoadBalancer.
@@ -104,45 +110,62 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 	}
 }
 
-// desiredDeployment returns the Deployment of a group as desired.
-func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
+// desiredDeployment returns the Deployment of a group as desired. With holdTemplate a new template of the
+// user's is not applied yet.
+func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, holdTemplate bool) (*appsv1.Deployment, []string) {
+	controlled := metav1.IsControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
-	if !changed && recorded.RayGeneration == ray.Generation {
+	settled := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
+	if controlled && !changed && settled {
 		// Only labels can differ, since they do not change the generation. Nothing is rendered.
 		return desiredLabels(observed, resources.Labels(ray, group.Role))
 	}
 
 	desired := resources.NewDeployment(ray, group)
 	current := newLastApplied(ray, group, desired)
+	rendering := current.Rendering
 	next := observed.DeepCopy()
 	var diff []string
+	adopt(next, ray)
+	if !controlled {
+		diff = append(diff, partOwner)
+	}
 	if !containsLabels(observed.Labels, desired.Labels) {
 		next.Labels = labels.Merge(observed.Labels, desired.Labels)
-		diff = append(diff, "labels")
+		diff = append(diff, partLabels)
 	}
 	if observed.Spec.Replicas == nil || *observed.Spec.Replicas != group.Replicas {
 		next.Spec.Replicas = desired.Spec.Replicas
-		diff = append(diff, "replicas")
+		diff = append(diff, partReplicas)
 	}
-	if observed.Spec.Strategy.Type != desired.Spec.Strategy.Type {
+	if !equality.Semantic.DeepEqual(observed.Spec.Strategy, desired.Spec.Strategy) {
 		next.Spec.Strategy = desired.Spec.Strategy
-		diff = append(diff, "strategy")
+		diff = append(diff, partStrategy)
 	}
 	complete := recorded.Generation != 0 && recorded.isValid(ray)
-	switch decideTemplate(ray, recorded, current, changed, observed, desired) {
+	decision := decideTemplate(ray, group, recorded, current, observed, desired)
+	if decision == replaceTemplate && holdTemplate {
+		decision, current.TemplatePending = keepTemplate, true
+	}
+	switch decision {
 	case keepTemplate:
-		current.Inputs, current.Rendering = recorded.Inputs, recorded.Rendering
+		current.Inputs, current.Rendering, current.Stored = recorded.Inputs, recorded.Rendering, recorded.Stored
 	case recordTemplate:
 		complete = false
 	case revertTemplate:
 		next.Spec.Template = podtemplate.Merge(&observed.Spec.Template, &desired.Spec.Template)
-		diff = append(diff, "template")
+		diff = append(diff, partTemplate)
 	case replaceTemplate:
 		next.Spec.Template = desired.Spec.Template
-		diff = append(diff, "template")
+		diff = append(diff, partTemplate)
+	}
+	// It goes with the template, since it depends on the probes.
+	if current.Rendering == rendering && observed.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
+		next.Spec.MinReadySeconds = desired.Spec.MinReadySeconds
+		diff = append(diff, partMinReadySeconds)
 	}
 	if !complete {
-		diff = append(diff, "annotations")
+		diff = append(diff, partAnnotations)
 	}
 	if len(diff) == 0 {
 		return observed, nil
@@ -160,7 +183,18 @@ func desiredLabels(observed *appsv1.Deployment, desired map[string]string) (*app
 	}
 	next := observed.DeepCopy()
 	next.Labels = labels.Merge(observed.Labels, desired)
-	return next, []string{"labels"}
+	return next, []string{partLabels}
+}
+
+// adopt makes a Ray the controller of a child, if it is not.
+func adopt(child metav1.Object, ray *rayv1.Ray) {
+	if metav1.IsControlledBy(child, ray) {
+		return
+	}
+	owners := slices.DeleteFunc(slices.Clone(child.GetOwnerReferences()), func(owner metav1.OwnerReference) bool {
+		return owner.UID == ray.UID
+	})
+	child.SetOwnerReferences(append(owners, *metav1.NewControllerRef(ray, rayv1.SchemeGroupVersionKind)))
 }
 
 // templateDecision is what to do with the Pod template of a Deployment.
@@ -178,30 +212,49 @@ const (
 )
 
 // decideTemplate decides what to do with the Pod template of a Deployment. The records are those of the
-// last write and of a write now; changed says whether another client changed the Deployment since. A
-// template is replaced only if the user changed its inputs: anything else must not restart Pods.
-func decideTemplate(ray *rayv1.Ray, recorded, current *lastApplied, changed bool, observed, desired *appsv1.Deployment) templateDecision {
-	sameInputs, sameRendering := recorded.Inputs == current.Inputs, recorded.Rendering == current.Rendering
-	known := recorded.Inputs != "" && recorded.Rendering != "" && recorded.isValid(ray)
-
+// last write and of a write now. A template is replaced only if the user changed its inputs: anything
+// else must not restart Pods.
+func decideTemplate(ray *rayv1.Ray, group resources.Group, recorded, current *lastApplied, observed, desired *appsv1.Deployment) templateDecision {
+	known := isTemplateKnown(ray, observed, recorded)
 	switch {
-	case known && !sameInputs && recorded.RayGeneration < ray.Generation:
+	case known && hasNewInputs(ray, recorded, current.Inputs):
 		return replaceTemplate
-	case known && !changed:
+	case known && recorded.Generation == observed.Generation && recorded.isValid(ray):
 		// As the operator wrote it, or as admission stored it.
 		return keepTemplate
+	case known && recorded.Stored != "" && recorded.Stored == resources.Hash(&observed.Spec.Template):
+		// As admission stored it. Another client changed something else.
+		return keepTemplate
 	case podtemplate.Contains(&observed.Spec.Template, &desired.Spec.Template):
-		if known && sameInputs && sameRendering {
+		if known && recorded.Inputs == current.Inputs && recorded.Rendering == current.Rendering {
 			return keepTemplate
 		}
 		return recordTemplate
-	case known && !sameRendering:
-		// Another version of the operator rendered it. This version does not know what that one set,
-		// and keeps the template until the user changes it.
+	case known && recorded.Rendering != current.Rendering && podtemplate.Contains(&observed.Spec.Template, resources.UserTemplate(ray, group)):
+		// Another version of the operator rendered it, and no other client changed what the user wrote.
+		// This version does not know what else that one set, and keeps it.
 		return keepTemplate
 	default:
 		return revertTemplate
 	}
+}
+
+// replacesTemplate returns whether a Deployment needs a new Pod template, since the user changed its inputs.
+func replacesTemplate(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment) bool {
+	recorded := readLastApplied(observed)
+	return isTemplateKnown(ray, observed, &recorded) && hasNewInputs(ray, &recorded, resources.InputsHash(group))
+}
+
+// isTemplateKnown returns whether the record says which inputs the Pod template was made from. An
+// orphan's record is about an earlier Ray, whose generations say nothing.
+func isTemplateKnown(ray *rayv1.Ray, observed *appsv1.Deployment, recorded *lastApplied) bool {
+	return recorded.Inputs != "" && recorded.Rendering != "" && (recorded.isValid(ray) || !metav1.IsControlledBy(observed, ray))
+}
+
+// hasNewInputs returns whether the user changed the inputs since the template was written. A hash that
+// differs in the same generation has another cause, such as a new default in the schema.
+func hasNewInputs(ray *rayv1.Ray, recorded *lastApplied, inputs string) bool {
+	return recorded.Inputs != inputs && (recorded.RayGeneration < ray.Generation || recorded.TemplatePending)
 }
 
 // containsLabels returns whether an object has all desired labels.

@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 func TestDecideTemplate(t *testing.T) {
@@ -31,8 +32,11 @@ func TestDecideTemplate(t *testing.T) {
 		keepTemplate: "keep", recordTemplate: "record", revertTemplate: "revert", replaceTemplate: "replace",
 	}
 	const rayGeneration = 3
+	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "uid", Generation: rayGeneration}}
+	group := resources.Group{Role: rayv1.RoleWorker, Template: &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "desired"}}}}}
 	deployment := func(image, priorityClass string) *appsv1.Deployment {
 		d := &appsv1.Deployment{}
+		adopt(d, ray)
 		d.Spec.Template.Spec = corev1.PodSpec{Containers: []corev1.Container{{Image: image}}, PriorityClassName: priorityClass}
 		return d
 	}
@@ -40,7 +44,13 @@ func TestDecideTemplate(t *testing.T) {
 		desired  = deployment("desired", "")
 		extended = deployment("desired", "added")
 		other    = deployment("other", "")
+		// older is another rendering of what the user wrote.
+		older = deployment("desired", "")
+		// orphan is one that no Ray controls.
+		orphan = withoutOwner(other)
 	)
+	desired.Spec.Template.Labels = map[string]string{"rendering": "new"}
+	extended.Spec.Template.Labels = desired.Spec.Template.Labels
 	tests := []struct {
 		name string
 		// record changes the record, which equals the record of a write now.
@@ -64,9 +74,24 @@ func TestDecideTemplate(t *testing.T) {
 		{"the user changed the template, and the operator was upgraded", func(r *lastApplied) { r.RayGeneration, r.Inputs, r.Rendering = 2, "old", "old" }, false, other, replaceTemplate},
 
 		{"the operator was upgraded", func(r *lastApplied) { r.Rendering = "old" }, false, other, keepTemplate},
-		{"the operator was upgraded, and another client changed the Deployment", func(r *lastApplied) { r.Rendering = "old" }, true, other, keepTemplate},
+		{"the operator was upgraded, and another client changed only metadata", func(r *lastApplied) { r.Rendering = "old" }, true, older, keepTemplate},
+		{"the operator was upgraded, and another client changed a field of the user's", func(r *lastApplied) { r.Rendering = "old" }, true, other, revertTemplate},
 		{"the operator was upgraded, and the user changed another part of the Ray", func(r *lastApplied) { r.RayGeneration, r.Rendering = 2, "old" }, false, other, keepTemplate},
 		{"the hash of the inputs changed, but not the Ray", func(r *lastApplied) { r.Inputs = "old" }, false, other, keepTemplate},
+
+		{"admission changed the template, and another client changed only metadata", func(r *lastApplied) { r.Stored = resources.Hash(other.Spec.Template) }, true, other, keepTemplate},
+		{"admission changed the template, and another client changed it again", func(r *lastApplied) { r.Stored = resources.Hash(extended.Spec.Template) }, true, other, revertTemplate},
+		{"admission changed the template, and the user changed it", func(r *lastApplied) {
+			r.RayGeneration, r.Inputs, r.Stored = 2, "old", resources.Hash(other.Spec.Template)
+		}, false, other, replaceTemplate},
+
+		{"a new template of the user's waits", func(r *lastApplied) { r.Inputs, r.TemplatePending = "old", true }, false, other, replaceTemplate},
+		{"a new template of the user's waits, which equals the old one again", func(r *lastApplied) { r.TemplatePending = true }, false, other, keepTemplate},
+
+		{"an orphan was made from the same inputs, and another version rendered it", func(r *lastApplied) { r.RayGeneration, r.Rendering = 0, "old" }, true, withoutOwner(older), keepTemplate},
+		{"an orphan was made from other inputs", func(r *lastApplied) { r.RayGeneration, r.Inputs = 0, "old" }, true, orphan, replaceTemplate},
+		{"an orphan has no record", func(r *lastApplied) { *r = lastApplied{} }, true, withoutOwner(extended), recordTemplate},
+		{"an orphan has no record, and another template", func(r *lastApplied) { *r = lastApplied{} }, true, orphan, revertTemplate},
 
 		{"another client changed the recorded rendering", func(r *lastApplied) { r.Rendering = "x" }, true, desired, recordTemplate},
 		{"another client changed the recorded inputs", func(r *lastApplied) { r.Inputs = "x" }, true, desired, recordTemplate},
@@ -82,17 +107,27 @@ func TestDecideTemplate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Generation: rayGeneration}}
 			current := &lastApplied{RayGeneration: rayGeneration, Generation: 1, Inputs: "inputs", Rendering: "rendering"}
 			recorded := *current
 			if test.record != nil {
 				test.record(&recorded)
 			}
-			if got := decideTemplate(ray, &recorded, current, test.changed, test.observed, desired); got != test.want {
+			observed := test.observed.DeepCopy()
+			observed.Generation = 1
+			if test.changed {
+				observed.Generation++
+			}
+			if got := decideTemplate(ray, group, &recorded, current, observed, desired); got != test.want {
 				t.Errorf("got the decision %s, want %s", names[got], names[test.want])
 			}
 		})
 	}
+}
+
+func withoutOwner(d *appsv1.Deployment) *appsv1.Deployment {
+	d = d.DeepCopy()
+	d.OwnerReferences = nil
+	return d
 }
 
 // renderDifferently makes the workers' Deployment one that another version of the operator rendered from

@@ -33,6 +33,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,6 +63,7 @@ type fakeServer struct {
 
 	mu       sync.Mutex
 	objects  map[objectID]object
+	pods     []corev1.Pod
 	revision int64
 	// history has all watch events.
 	history []watchEvent
@@ -164,7 +166,10 @@ func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusEr
 	parts := append(strings.Split(path, "/"), "", "")
 	id, subresource := objectID{resource: parts[1], namespace: parts[0], name: parts[2]}, parts[3]
 
-	if r.Method == http.MethodGet {
+	switch {
+	case r.Method == http.MethodGet && id.name == "":
+		return s.listPods(id, r.URL.Query().Get("labelSelector"))
+	case r.Method == http.MethodGet:
 		return s.get(id)
 	}
 	options, body := &metav1.DeleteOptions{}, newObject(id.resource)
@@ -179,7 +184,10 @@ func (s *fakeServer) serve(r *http.Request) (runtime.Object, *apierrors.StatusEr
 	if r.Method == http.MethodPost {
 		id.name = body.GetName()
 	}
-	if err := s.record(r.Method, id, subresource); err != nil {
+	if dryRun := r.URL.Query().Get("dryRun"); dryRun == metav1.DryRunAll {
+		return s.dryRun(id, body)
+	}
+	if err := s.record(verbs[r.Method], id, subresource); err != nil {
 		return nil, err
 	}
 	write := fakeWrite{verb: verbs[r.Method], subresource: subresource, id: id, uid: body.GetUID(), resourceVersion: body.GetResourceVersion(), before: s.objects[id]}
@@ -208,8 +216,7 @@ func (s *fakeServer) write(id objectID, body object, subresource, method string,
 }
 
 // record records a write, and returns the error with which it is refused, if it is.
-func (s *fakeServer) record(method string, id objectID, subresource string) *apierrors.StatusError {
-	verb := verbs[method]
+func (s *fakeServer) record(verb string, id objectID, subresource string) *apierrors.StatusError {
 	resource := id.resource
 	if subresource != "" {
 		resource += "/" + subresource
@@ -229,6 +236,38 @@ func (s *fakeServer) get(id objectID) (runtime.Object, *apierrors.StatusError) {
 		return nil, notFound(id)
 	}
 	return found, nil
+}
+
+// listPods returns the Pods with the labels of a selector.
+func (s *fakeServer) listPods(id objectID, selector string) (runtime.Object, *apierrors.StatusError) {
+	s.reads = append(s.reads, "list "+id.resource+" "+selector)
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	list := &corev1.PodList{}
+	for _, pod := range s.pods {
+		if pod.Namespace == id.namespace && parsed.Matches(labels.Set(pod.Labels)) {
+			list.Items = append(list.Items, pod)
+		}
+	}
+	return list, nil
+}
+
+// dryRun answers an update without storing it.
+func (s *fakeServer) dryRun(id objectID, next object) (runtime.Object, *apierrors.StatusError) {
+	if err := s.record("dry-run", id, ""); err != nil {
+		return nil, err
+	}
+	old, exists := s.objects[id]
+	switch {
+	case !exists:
+		return nil, notFound(id)
+	case next.GetResourceVersion() != old.GetResourceVersion():
+		return nil, conflict(id, "the object has been modified")
+	}
+	s.complete(next)
+	return next, nil
 }
 
 func (s *fakeServer) create(id objectID, next object) (runtime.Object, *apierrors.StatusError) {

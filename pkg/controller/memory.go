@@ -18,6 +18,7 @@ package controller
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -43,6 +44,38 @@ type rayMemory struct {
 	// deleted has the names of children that the spec of this generation does not have, and that do
 	// not exist.
 	deleted sets.Set[string]
+	// conflicts is the number of syncs in a row that ended with a conflict.
+	conflicts int
+	// contentions has the children that other clients change.
+	contentions map[childKey]*contention
+}
+
+// childKey identifies a child of a Ray.
+type childKey struct{ resource, name string }
+
+const (
+	// maxReverts is the number of external changes in a row that are reverted at once. Each further one
+	// is reverted minRevertDelay after the last, which doubles up to maxRevertDelay.
+	maxReverts     = 3
+	minRevertDelay = time.Second
+	maxRevertDelay = 8 * time.Second
+	// contentionTimeout is the time without an external change after which a contention has ended. It
+	// exceeds the interval at which a HorizontalPodAutoscaler acts, 15 s.
+	contentionTimeout = 20 * time.Second
+)
+
+// contention is what is known of external changes to a child that follow each other.
+type contention struct {
+	// version is that of the child with the last change, parts are what differed, and changed is when
+	// it was noticed.
+	version string
+	parts   []string
+	changed time.Time
+	// reverts is the number of reverts, and next is when the next one is allowed.
+	reverts int
+	next    time.Time
+	// persists is set if there was a change after maxReverts.
+	persists bool
 }
 
 func newMemory() *memory { return &memory{rays: map[cache.ObjectName]*rayMemory{}} }
@@ -86,6 +119,67 @@ func (m *memory) isDeleted(ray *rayv1.Ray, name string) bool {
 	defer m.mu.Unlock()
 	known := m.of(ray)
 	return ray.Generation == 1 || known.generation == ray.Generation && known.deleted.Has(name)
+}
+
+// countConflicts returns how many syncs in a row, with this one, ended with a conflict.
+func (m *memory) countConflicts(ray *rayv1.Ray, conflict bool) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(ray)
+	if conflict {
+		known.conflicts++
+	} else {
+		known.conflicts = 0
+	}
+	return known.conflicts
+}
+
+// sawExternalChange records that another client changed parts of a child, and returns how long to wait
+// until that is reverted. If it returns 0, it counts the revert.
+func (m *memory) sawExternalChange(ray *rayv1.Ray, child childKey, version string, parts []string, now time.Time) (wait time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(ray)
+	c := known.contentions[child]
+	if c == nil || now.Sub(c.changed) >= contentionTimeout {
+		c = &contention{}
+		if known.contentions == nil {
+			known.contentions = map[childKey]*contention{}
+		}
+		known.contentions[child] = c
+	}
+	if c.version != version {
+		c.version, c.parts, c.changed = version, parts, now
+		c.persists = c.persists || c.reverts >= maxReverts
+	}
+	if now.Before(c.next) {
+		return c.next.Sub(now)
+	}
+	c.reverts++
+	if c.reverts >= maxReverts {
+		c.next = now.Add(min(minRevertDelay<<min(c.reverts-maxReverts, 8), maxRevertDelay))
+	}
+	return 0
+}
+
+// contention returns which parts of a child another client changes again and again, and for how long
+// that is to be reported if there is no further change, or 0 if it is not.
+func (m *memory) contention(ray *rayv1.Ray, child childKey, now time.Time) (parts []string, remaining time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(ray)
+	c := known.contentions[child]
+	if c == nil {
+		return nil, 0
+	}
+	if remaining = contentionTimeout - now.Sub(c.changed); remaining <= 0 {
+		delete(known.contentions, child)
+		return nil, 0
+	}
+	if !c.persists {
+		return nil, 0
+	}
+	return c.parts, remaining
 }
 
 // forget drops what is known of a Ray that no longer exists.

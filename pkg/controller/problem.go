@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,8 +37,18 @@ const (
 	reasonUnobserved = "DeploymentsUnobserved"
 	// reasonProgressing: replicas are missing, outdated, or pending termination.
 	reasonProgressing = "RolloutIncomplete"
-	// reasonReplicaFailure: Pods of a Deployment cannot be created or deleted.
+	// reasonReplicaFailure: Pods of a Deployment cannot be created or deleted, or its ReplicaSet cannot.
 	reasonReplicaFailure = "ReplicaFailure"
+	// reasonPodFailure: Pods exist, and something keeps them from becoming available.
+	reasonPodFailure = "PodFailure"
+	// reasonDeleting: the Ray is being deleted, and something delays that.
+	reasonDeleting = "Terminating"
+)
+
+// Reasons of the condition Progressing of a Deployment, from k8s.io/kubernetes/pkg/controller/deployment/util.
+const (
+	reasonReplicaSetCreateError    = "ReplicaSetCreateError"
+	reasonProgressDeadlineExceeded = "ProgressDeadlineExceeded"
 )
 
 // Reasons of problems. A problem is the reason of the conditions Health and Ready, and of an event.
@@ -56,16 +67,23 @@ const (
 	reasonAlreadyExists = "AlreadyExists"
 	// reasonTerminating: a child, or a child of an earlier Ray with the same name, is being deleted.
 	reasonTerminating = "ChildTerminating"
+	// reasonExternalChanges: another client changes a child again and again.
+	reasonExternalChanges = "ExternalChanges"
 )
 
 // isProblem returns whether a reason of Health is that of a problem.
 func isProblem(reason string) bool {
 	switch reason {
-	case reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure:
+	case reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure, reasonPodFailure, reasonDeleting:
 		return false
 	default:
 		return true
 	}
+}
+
+// isPodProblem returns whether a reason of Health says why Pods are not available.
+func isPodProblem(reason string) bool {
+	return reason == reasonReplicaFailure || reason == reasonPodFailure
 }
 
 var (
@@ -111,13 +129,13 @@ var participles = map[string]string{
 // the request was based on an old state, which a create never is.
 func failed(reason, kind, name string, err error) error {
 	object := fmt.Sprintf("%s %q", kind, name)
-	message := object + " could not be " + participles[reason]
+	message := normalize(object + " could not be " + participles[reason] + ": " + serverMessage(err))
 	if reason != reasonFailedCreate && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-		return fmt.Errorf("%s: %w: %w", message, errStale, err)
+		err = fmt.Errorf("%w: %w", errStale, err)
 	}
 	return &problem{
 		problemKey: problemKey{reason, object},
-		message:    normalize(message + ": " + serverMessage(err)),
+		message:    message,
 		err:        err,
 	}
 }
@@ -130,6 +148,36 @@ func blocked(reason, kind, name, format string, args ...any) error {
 		message:    normalize(object + " " + fmt.Sprintf(format, args...)),
 		err:        errBlocked,
 	}
+}
+
+// refusedReplicaSet returns the problem that the API server rejected the ReplicaSet of a Deployment, if
+// the Deployment says so. It is one problem of the Ray, whichever group has it.
+func refusedReplicaSet(deployment *appsv1.Deployment) error {
+	progressing := findDeploymentCondition(deployment, appsv1.DeploymentProgressing)
+	if progressing == nil || progressing.Reason != reasonReplicaSetCreateError {
+		return nil
+	}
+	message := progressing.Message
+	if _, words, found := strings.Cut(message, ": "); found && strings.HasPrefix(message, "Failed to create new replica set") {
+		message = words
+	}
+	return &problem{
+		problemKey: problemKey{reason: reasonReplicaFailure},
+		message:    normalize(fmt.Sprintf("Deployment %q could not create a ReplicaSet: %s", deployment.Name, message)),
+		err:        errBlocked,
+	}
+}
+
+func findDeploymentCondition(deployment *appsv1.Deployment, conditionType appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
+	if deployment == nil {
+		return nil
+	}
+	for i := range deployment.Status.Conditions {
+		if deployment.Status.Conditions[i].Type == conditionType {
+			return &deployment.Status.Conditions[i]
+		}
+	}
+	return nil
 }
 
 // unreadable returns the problem that the spec of a Ray cannot be decoded.

@@ -41,6 +41,12 @@ type lastApplied struct {
 	Inputs string `json:"inputs,omitempty"`
 	// Rendering is the hash of the Pod template that was rendered from them.
 	Rendering string `json:"rendering,omitempty"`
+	// Stored is the hash of the Pod template as the API server stored it, if that is not what was sent:
+	// admission rewrote it, or the API server does not know a field. While the template has this hash,
+	// no other client has changed it.
+	Stored string `json:"stored,omitempty"`
+	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
+	TemplatePending bool `json:"templatePending,omitempty"`
 	// AdmissionOverride is the last update that admission changed back.
 	AdmissionOverride *admissionOverride `json:"admissionOverride,omitempty"`
 }
@@ -80,6 +86,11 @@ func (r *lastApplied) writeTo(child metav1.Object) {
 // the cached Ray is stale, or another client has changed the record.
 func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
 	return 0 < r.RayGeneration && r.RayGeneration <= ray.Generation
+}
+
+// equals returns whether two records are the same.
+func (r *lastApplied) equals(other *lastApplied) bool {
+	return string(encode(r)) == string(encode(other))
 }
 
 // overrides returns whether the record has this admissionOverride.

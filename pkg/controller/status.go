@@ -32,6 +32,8 @@ import (
 type observation struct {
 	// rayErr is the problem that the Ray cannot be decoded. Nothing else was observed then.
 	rayErr error
+	// deleting says what the deletion of the Ray waits for, or is empty if the Ray is not being deleted.
+	deleting string
 	// serviceErr is the problem of the Service.
 	serviceErr error
 	// groups has the head first.
@@ -48,6 +50,65 @@ type groupObservation struct {
 	deployment *appsv1.Deployment
 	// err is the problem of the Deployment.
 	err error
+	// waiting says what the Deployment waits for, since it is not as desired without being a problem.
+	waiting string
+	// cause says why Pods are not available, if that is known.
+	cause string
+}
+
+// isRejected returns whether a Deployment cannot be brought to its desired state.
+func (o *groupObservation) isRejected() bool {
+	return o.err != nil && asProblem(o.err).reason != reasonExternalChanges
+}
+
+// isRolledOut returns whether all Pods of a group have the newest template and are available. A rollout
+// that exceeds its deadline counts as well: what waits for it need not wait for ever.
+func (o *groupObservation) isRolledOut() bool {
+	if o.isRejected() || o.deployment == nil || o.deployment.Status.ObservedGeneration < o.deployment.Generation {
+		return false
+	}
+	progressing := findDeploymentCondition(o.deployment, appsv1.DeploymentProgressing)
+	return incompleteReplicas(&o.deployment.Status, *o.desired) == "" ||
+		progressing != nil && progressing.Reason == reasonProgressDeadlineExceeded
+}
+
+// isExplainable returns whether a group is incomplete for a reason that only its Pods can tell.
+func (o *groupObservation) isExplainable() bool {
+	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Status.ObservedGeneration < o.deployment.Generation {
+		return false
+	}
+	failure := findDeploymentCondition(o.deployment, appsv1.DeploymentReplicaFailure)
+	return (failure == nil || failure.Status != corev1.ConditionTrue) && o.progress() != ""
+}
+
+// isReady returns whether all Pods of a group are ready, and only need time to become available.
+func (o *groupObservation) isReady() bool {
+	return o.terminatingHeads() == 0 && o.deployment.Status.ReadyReplicas >= *o.desired
+}
+
+// terminatingHeads returns the number of head Pods that are terminating.
+func (o *groupObservation) terminatingHeads() int32 {
+	if terminating := o.deployment.Status.TerminatingReplicas; o.role == rayv1.RoleHead && terminating != nil {
+		return *terminating
+	}
+	return 0
+}
+
+// progress returns how the Pods of a group differ from the desired ones, or "". Until an old head has
+// terminated, there are two: its Pod, which no count of the Deployment includes, may go on running.
+func (o *groupObservation) progress() string {
+	progress := incompleteReplicas(&o.deployment.Status, *o.desired)
+	old := "1 old Pod is terminating"
+	switch terminating := o.terminatingHeads(); {
+	case terminating == 0:
+		return progress
+	case terminating > 1:
+		old = fmt.Sprintf("%d old Pods are terminating", terminating)
+	}
+	if progress == "" {
+		return old
+	}
+	return progress + ": " + old
 }
 
 // problems returns the problems of the Ray and its children.
@@ -191,6 +252,9 @@ func wasHealthy(ray *rayv1.Ray) bool {
 // Deployment: no Pod has changed. Otherwise, each annotation that a client sets on a Deployment, which
 // is a new generation, would change Health twice.
 func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
+	if observed.deleting != "" {
+		return rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reasonDeleting, Message: normalize(observed.deleting)}
+	}
 	var reason string
 	var messages []string
 	if problems := observed.problems(); len(problems) > 0 {
@@ -210,7 +274,7 @@ func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 			continue
 		}
 		messages = append(messages, fmt.Sprintf("%s: %s", group.name, message))
-		if reason == "" || reason == reasonUnobserved || reason == reasonProgressing && groupReason == reasonReplicaFailure {
+		if reason == "" || reason == reasonUnobserved || reason == reasonProgressing && isPodProblem(groupReason) {
 			reason = groupReason
 		}
 	}
@@ -230,18 +294,19 @@ func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 
 // incomplete returns the reason and the message why a group is not healthy, or nothing if it is.
 func incomplete(group *groupObservation, wasHealthy bool) (reason, message string) {
-	if group.err != nil {
+	switch {
+	case group.err != nil:
 		problem := asProblem(group.err)
 		return problem.reason, problem.message
-	}
-	if group.desired == nil {
+	case group.desired == nil:
 		return "", ""
-	}
-	deployment := group.deployment
-	if deployment == nil {
+	case group.waiting != "":
+		return reasonProgressing, group.waiting
+	case group.deployment == nil:
 		return reasonProgressing, "the Deployment does not exist"
 	}
-	progress := incompleteReplicas(&deployment.Status, *group.desired)
+	deployment := group.deployment
+	progress := group.progress()
 	failure := findDeploymentCondition(deployment, appsv1.DeploymentReplicaFailure)
 	switch {
 	case deployment.Status.ObservedGeneration == 0:
@@ -254,6 +319,8 @@ func incomplete(group *groupObservation, wasHealthy bool) (reason, message strin
 		return reasonReplicaFailure, progress + ": " + normalize(failure.Message)
 	case deployment.Spec.Paused:
 		return reasonProgressing, progress + ": the Deployment is paused"
+	case group.cause != "":
+		return reasonPodFailure, progress + ": " + normalize(group.cause)
 	default:
 		return reasonProgressing, progress
 	}
@@ -290,18 +357,6 @@ func findCondition(conditions []rayv1.RayCondition, conditionType rayv1.RayCondi
 	for i := range conditions {
 		if conditions[i].Type == conditionType {
 			return &conditions[i]
-		}
-	}
-	return nil
-}
-
-func findDeploymentCondition(deployment *appsv1.Deployment, conditionType appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
-	if deployment == nil {
-		return nil
-	}
-	for i := range deployment.Status.Conditions {
-		if deployment.Status.Conditions[i].Type == conditionType {
-			return &deployment.Status.Conditions[i]
 		}
 	}
 	return nil

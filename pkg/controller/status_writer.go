@@ -66,7 +66,8 @@ const (
 //	the generation of the Ray                         at once
 //	Health changes to or from True                    at once
 //	a problem that was not reported yet               at once
-//	the reason of Health becomes ReplicaFailure       minStatusInterval after the last write
+//	the reason of Health becomes ReplicaFailure or    minStatusInterval after the last write
+//	PodFailure
 //	the reason of Health was a problem, and changes   minStatusInterval after the last write
 //	anything else: counts, messages, conditions       the same, and rate limited over all Rays
 //
@@ -177,7 +178,7 @@ func mustWriteNow(current, next *rayv1.RayStatus, newProblem bool) bool {
 // isRateLimited returns whether the rate limit applies to a status that need not be written at once.
 func isRateLimited(current, next *rayv1.RayStatus) bool {
 	before, after := findCondition(current.Conditions, rayv1.RayHealth), findCondition(next.Conditions, rayv1.RayHealth)
-	return before.Reason == after.Reason || after.Reason != reasonReplicaFailure && !isProblem(before.Reason)
+	return before.Reason == after.Reason || !isPodProblem(after.Reason) && !isProblem(before.Reason)
 }
 
 // delay returns how long the rate limit delays a write, or 0 if it takes a token. The first retry is
@@ -256,7 +257,7 @@ func (w *statusWriter) report(ray *rayv1.Ray, problems []error, retryAfter time.
 	}
 	for _, err := range problems {
 		problem := asProblem(err)
-		if !r.reported.Has(problem.problemKey) {
+		if !r.reported.Has(problem.problemKey) && !reported.Has(problem.problemKey) {
 			eventType := corev1.EventTypeWarning
 			if problem.reason == reasonTerminating {
 				eventType = corev1.EventTypeNormal // it only takes time

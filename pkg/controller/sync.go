@@ -21,14 +21,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
@@ -40,16 +40,20 @@ const (
 	// answer must not occupy a worker for long, nor delay the status.
 	childrenTimeout = 30 * time.Second
 
-	// unwatchedRetryDelay is the requeue delay while a child lacks the label and so is not watched.
-	unwatchedRetryDelay = 10 * time.Second
+	// maxConflicts is the number of syncs in a row with a conflict after which it is reported as any other
+	// failure. With the backoff of a stale cache this takes about ten seconds.
+	maxConflicts = 16
+
+	// deletionReportDelay is for how long a Ray must have been deleted until its status says so.
+	deletionReportDelay = 5 * time.Second
 )
 
 // reconciler syncs Rays: it compares the desired with the observed children, and writes what differs.
 type reconciler struct {
 	childWriter
 	caches       map[string]*caches
+	causes       *causeFinder
 	statusWriter *statusWriter
-	clock        clock.PassiveClock
 }
 
 // sync brings the children and the status of one Ray to their desired state. If the error is nil or
@@ -68,16 +72,18 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("getting Ray %q from the cache: %w", key, err)
-	case ray.DeletionTimestamp != nil:
-		// The garbage collector deletes the children, or orphans them.
-		r.statusWriter.forget(key)
-		return 0, nil
 	}
 	if err := r.consistency.EnsureReady(key); err != nil {
 		r.statusWriter.expectUpdate(ray)
 		return 0, fmt.Errorf("%w: %w", errStale, err)
 	}
-	if reason, undecodable := rayclient.Undecodable(ray); undecodable {
+	reason, undecodable := rayclient.Undecodable(ray)
+	switch {
+	case ray.DeletionTimestamp != nil && undecodable:
+		return 0, nil // the status says already that the Ray cannot be decoded
+	case ray.DeletionTimestamp != nil:
+		return r.syncDeletion(ctx, ray)
+	case undecodable:
 		// The desired state is unknown, so the children are not changed.
 		return r.statusWriter.write(ctx, ray, &observation{rayErr: unreadable(reason)})
 	}
@@ -87,14 +93,16 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, context.Cause(ctx)
 	}
 	problems := observed.problems()
+	conflicts := r.memory.countConflicts(ray, slices.ContainsFunc(problems, apierrors.IsConflict))
 	switch err := errors.Join(problems...); {
 	case slices.ContainsFunc(problems, isNamespaceTerminating):
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
 		r.statusWriter.forget(key)
 		return 0, nil
-	case errors.Is(err, errStale):
+	case errors.Is(err, errStale) && conflicts < maxConflicts:
 		return 0, err
 	}
+	requeueAfter = earliest(requeueAfter, r.causes.find(ctx, ray, observed.groups))
 	statusAfter, statusErr := r.statusWriter.write(ctx, ray, observed)
 	blocked := slices.DeleteFunc(slices.Clone(problems), func(err error) bool { return !isBlocked(err) })
 	failures := slices.DeleteFunc(problems, isBlocked)
@@ -108,7 +116,8 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 }
 
 // syncChildren brings the children of a Ray to their desired state. A failure of one child does not
-// stop the others. It returns after how long to sync again, or 0.
+// stop the others, except for groups that wait for each other. It returns after how long to sync again,
+// or 0.
 func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observation, time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, childrenTimeout)
 	defer cancel()
@@ -118,52 +127,67 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	observed := &observation{}
 
 	// The Service is created first, since Pods look up its name. It is updated last: if the head's
-	// Deployment cannot be updated, the running head still listens on the old ports.
-	service, err := services.ensure(ctx, resources.ServiceName(ray), func() *corev1.Service { return newService(ray) })
-
-	headFailed := false
-	for _, group := range resources.Groups(ray) {
-		state := groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
-		state.deployment, state.err = syncDeployment(ctx, ray, deployments, group)
-		headFailed = headFailed || group.Role == rayv1.RoleHead && state.err != nil
-		observed.groups = append(observed.groups, state)
+	// Deployment is not updated, the running head still listens on the old ports.
+	keepPorts := false
+	desired := desiredChild[*corev1.Service]{
+		name:   resources.ServiceName(ray),
+		create: func() *corev1.Service { return newService(ray) },
+		update: func(current *corev1.Service, recorded *lastApplied) (*corev1.Service, []string) {
+			return desiredService(ray, current, recorded, keepPorts)
+		},
 	}
-	for _, group := range resources.RemovedGroups(ray) {
-		state := groupObservation{name: group.Name, role: group.Role}
-		state.deployment, state.err = deployments.delete(ctx, resources.DeploymentName(ray, group.Role))
-		observed.groups = append(observed.groups, state)
+	var service *corev1.Service
+	service, observed.serviceErr = services.ensure(ctx, desired)
+	observed.groups = syncGroups(ctx, ray, deployments)
+	if observed.serviceErr == nil {
+		head := &observed.groups[0]
+		keepPorts = head.err != nil || head.waiting != ""
+		_, observed.serviceErr = services.update(ctx, service, desired)
 	}
-
-	if err == nil {
-		_, err = services.update(ctx, service, func(current *corev1.Service, recorded *lastApplied) (*corev1.Service, []string) {
-			return desiredService(ray, current, recorded, headFailed)
-		})
+	for i := range observed.groups {
+		if group := &observed.groups[i]; group.err == nil && group.desired != nil {
+			group.err = refusedReplicaSet(group.deployment)
+		}
 	}
-	observed.serviceErr = err
-	if services.unwatched || deployments.unwatched { // set by ensure and delete
-		return observed, unwatchedRetryDelay
-	}
-	return observed, 0
+	return observed, earliest(services.retryAfter, deployments.retryAfter)
 }
 
-// syncDeployment brings the Deployment of a group to its desired state. Beside an error it returns the
-// Deployment if it exists and is controlled by the Ray.
-func syncDeployment(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], group resources.Group) (*appsv1.Deployment, error) {
-	observed, err := deployments.ensure(ctx, resources.DeploymentName(ray, group.Role), func() *appsv1.Deployment {
-		return newDeployment(ray, group)
-	})
-	if err != nil {
-		return observed, err
+// syncDeletion reports in the status of a Ray what its deletion waits for, if it takes long. The garbage
+// collector deletes the children, or orphans them; here, nothing else is written.
+func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueAfter time.Duration, err error) {
+	if remaining := deletionReportDelay - r.clock.Since(ray.DeletionTimestamp.Time); remaining > 0 {
+		return remaining, nil
 	}
-	return deployments.update(ctx, observed, func(current *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
-		return desiredDeployment(ray, group, current, recorded)
-	})
+	caches := cachesFor(r.caches, ray.Namespace)
+	services, deployments := r.services(ray, caches), r.deployments(ray, caches)
+	observed, remaining := &observation{}, []string{}
+	if services.cached(resources.ServiceName(ray)) != nil {
+		remaining = append(remaining, fmt.Sprintf("Service %q", resources.ServiceName(ray)))
+	}
+	for _, group := range resources.Groups(ray) {
+		state := groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
+		if state.deployment = deployments.cached(resources.DeploymentName(ray, group.Role)); state.deployment != nil {
+			remaining = append(remaining, fmt.Sprintf("Deployment %q", state.deployment.Name))
+		}
+		observed.groups = append(observed.groups, state)
+	}
+	for _, finalizer := range ray.Finalizers {
+		if finalizer != metav1.FinalizerDeleteDependents { // which waits for the children
+			remaining = append(remaining, "finalizer "+finalizer)
+		}
+	}
+	if len(remaining) == 0 {
+		remaining = append(remaining, "the garbage collector")
+	}
+	observed.deleting = "being deleted, waiting for " + strings.Join(remaining, ", ")
+	return r.statusWriter.write(ctx, ray, observed)
 }
 
 // forget drops what is known of a Ray that no longer exists.
 func (r *reconciler) forget(key cache.ObjectName) {
 	r.consistency.Clear(key)
 	r.memory.forget(key)
+	r.causes.forget(key)
 	r.statusWriter.forget(key)
 }
 

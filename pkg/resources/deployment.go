@@ -27,32 +27,67 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
 // NewDeployment returns the desired Deployment of a group of a Ray.
 func NewDeployment(ray *rayv1.Ray, group Group) *appsv1.Deployment {
+	template := newPodTemplate(ray, group)
 	return &appsv1.Deployment{
 		ObjectMeta: newObjectMeta(ray, group.Role, DeploymentName(ray, group.Role)),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: new(group.Replicas),
-			Selector: &metav1.LabelSelector{MatchLabels: selectorLabels(ray, group.Role)},
-			Strategy: appsv1.DeploymentStrategy{Type: strategies[group.Role]},
-			Template: newPodTemplate(ray, group),
+			Replicas:        new(group.Replicas),
+			MinReadySeconds: minReadySeconds(&template),
+			Selector:        &metav1.LabelSelector{MatchLabels: selectorLabels(ray, group.Role)},
+			Strategy:        newStrategy(group.Role),
+			Template:        template,
 		},
 	}
 }
 
-// strategies has the strategy of each role. With a rolling update of the head, two GCS would run
-// behind one Service for a while, and split the cluster in two.
-var strategies = map[rayv1.Role]appsv1.DeploymentStrategyType{
-	rayv1.RoleHead:   appsv1.RecreateDeploymentStrategyType,
-	rayv1.RoleWorker: appsv1.RollingUpdateDeploymentStrategyType,
+// newStrategy returns the strategy of a role. With a rolling update of the head, two GCS would run
+// behind one Service for a while, and split the cluster in two. A rollout of workers starts no
+// additional Pods, since a quota or the GPUs of a cluster may have no room for them; of fewer than four
+// workers, the Deployment controller replaces one at a time.
+func newStrategy(role rayv1.Role) appsv1.DeploymentStrategy {
+	if role == rayv1.RoleHead {
+		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	}
+	return appsv1.DeploymentStrategy{
+		Type: appsv1.RollingUpdateDeploymentStrategyType,
+		RollingUpdate: &appsv1.RollingUpdateDeployment{
+			MaxUnavailable: new(intstr.FromString("25%")),
+			MaxSurge:       new(intstr.FromInt32(0)),
+		},
+	}
 }
 
-// newPodTemplate returns the user's template with the labels and the environment of a Ray node. All
-// other fields are the user's and are not changed.
+// minReadySecondsWithoutProbe is for how long a Pod without a readiness probe must run until it is
+// available: a container that crashes at its start must never count.
+const minReadySecondsWithoutProbe = 5
+
+func minReadySeconds(template *corev1.PodTemplateSpec) int32 {
+	hasProbe := func(container corev1.Container) bool { return container.ReadinessProbe != nil }
+	if slices.ContainsFunc(template.Spec.Containers, hasProbe) {
+		return 0
+	}
+	return minReadySecondsWithoutProbe
+}
+
+// UserTemplate returns the user's template, except for the labels that a user cannot override. Every
+// version of the operator renders a template that contains it.
+func UserTemplate(ray *rayv1.Ray, group Group) *corev1.PodTemplateSpec {
+	template := group.Template.DeepCopy()
+	if len(template.Labels) > 0 {
+		maps.Copy(template.Labels, selectorLabels(ray, group.Role))
+	}
+	return template
+}
+
+// newPodTemplate returns the user's template with the labels and the environment of a Ray node, and
+// what tells whether one works. All other fields are the user's and are not changed.
 func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	template := *group.Template.DeepCopy()
 
@@ -62,6 +97,9 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	maps.Copy(labels, selectorLabels(ray, group.Role))
 	template.Labels = labels
 
+	if len(template.Spec.Containers) > 0 {
+		setDiagnostics(&template.Spec.Containers[0], group.Role)
+	}
 	env := newEnvironment(ray)
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
 		for i := range containers {
@@ -69,6 +107,22 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		}
 	}
 	return template
+}
+
+// setDiagnostics sets, in the container that runs Ray, what tells whether Ray works, unless the user
+// set it: the last lines of the log explain a crash, and a head is ready when its GCS listens.
+func setDiagnostics(container *corev1.Container, role rayv1.Role) {
+	if container.TerminationMessagePolicy == "" {
+		container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	}
+	listensGCS := slices.ContainsFunc(container.Ports, func(port corev1.ContainerPort) bool {
+		return port.ContainerPort == gcsPort && (port.Protocol == "" || port.Protocol == corev1.ProtocolTCP)
+	})
+	if role == rayv1.RoleHead && container.ReadinessProbe == nil && listensGCS {
+		container.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+			TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(gcsPort)},
+		}}
+	}
 }
 
 // newEnvironment returns the variables that Ray nodes use to find each other.

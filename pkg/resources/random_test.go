@@ -26,6 +26,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/randfill"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -60,7 +61,7 @@ func TestRandomTemplates(t *testing.T) {
 	}
 }
 
-// addToTemplate adds to a template of the Ray x the labels and variables that the operator must add.
+// addToTemplate adds to a template of the Ray x what the operator must add.
 func addToTemplate(template *corev1.PodTemplateSpec, role string) {
 	labels := map[string]string{
 		"app.kubernetes.io/name":       "ray",
@@ -77,7 +78,16 @@ func addToTemplate(template *corev1.PodTemplateSpec, role string) {
 		addToContainer(&template.Spec.InitContainers[i])
 	}
 	for i := range template.Spec.Containers {
-		addToContainer(&template.Spec.Containers[i])
+		container := &template.Spec.Containers[i]
+		addToContainer(container)
+		if i == 0 && container.TerminationMessagePolicy == "" {
+			container.TerminationMessagePolicy = "FallbackToLogsOnError"
+		}
+		for _, port := range container.Ports {
+			if i == 0 && role == "head" && port.ContainerPort == 6379 && port.Protocol != "UDP" && container.ReadinessProbe == nil {
+				container.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(6379)}}}
+			}
+		}
 	}
 }
 
@@ -115,6 +125,12 @@ func newFiller(seed int64) *randfill.Filler {
 			c.FillNoCustom(meta)
 			if c.Intn(4) == 0 {
 				meta.Labels = map[string]string{labels[c.Intn(len(labels))]: c.String(10), "team": c.String(10)}
+			}
+		},
+		func(port *corev1.ContainerPort, c randfill.Continue) {
+			*port = corev1.ContainerPort{
+				ContainerPort: []int32{6379, 8265}[c.Intn(2)],
+				Protocol:      []corev1.Protocol{"", "TCP", "UDP"}[c.Intn(3)],
 			}
 		},
 		func(variable *corev1.EnvVar, c randfill.Continue) {

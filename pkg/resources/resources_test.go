@@ -238,3 +238,34 @@ func TestSelector(t *testing.T) {
 		}
 	}
 }
+
+// TestMinReadySeconds has groups that are available only some seconds after their containers run, since
+// no probe tells when they are ready.
+func TestMinReadySeconds(t *testing.T) {
+	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
+	tests := []struct {
+		name       string
+		containers []corev1.Container
+		head       int32
+		worker     int32
+	}{
+		{"no probe", []corev1.Container{{}, {}}, 5, 5},
+		{"a readiness probe", []corev1.Container{{ReadinessProbe: probe}}, 0, 0},
+		{"a readiness probe of another container", []corev1.Container{{}, {ReadinessProbe: probe}}, 0, 0},
+		{"only another probe", []corev1.Container{{LivenessProbe: probe, StartupProbe: probe}}, 5, 5},
+		{"the port of the GCS, for which a head gets a probe", []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 6379}}}}, 0, 5},
+		{"the port of the GCS over UDP", []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 6379, Protocol: corev1.ProtocolUDP}}}}, 5, 5},
+		{"the port of the GCS in another container", []corev1.Container{{}, {Ports: []corev1.ContainerPort{{ContainerPort: 6379}}}}, 5, 5},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: test.containers}}
+			ray := &rayv1.Ray{Spec: rayv1.RaySpec{Head: rayv1.HeadSpec{Template: template}, Worker: &rayv1.WorkerSpec{Template: template}}}
+			groups := Groups(ray)
+			head, worker := NewDeployment(ray, groups[0]).Spec.MinReadySeconds, NewDeployment(ray, groups[1]).Spec.MinReadySeconds
+			if head != test.head || worker != test.worker {
+				t.Errorf("minReadySeconds of head and workers are %d and %d, want %d and %d", head, worker, test.head, test.worker)
+			}
+		})
+	}
+}

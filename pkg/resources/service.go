@@ -27,10 +27,13 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
+// gcsPort is the default port of the GCS, with which all nodes of a Ray cluster connect.
+const gcsPort = 6379
+
 // wellKnownPorts are the default ports of a Ray head
 // (https://docs.ray.io/en/latest/ray-core/configure.html, "Ports configurations").
 var wellKnownPorts = []corev1.ContainerPort{
-	{Name: "gcs", ContainerPort: 6379, Protocol: corev1.ProtocolTCP},
+	{Name: "gcs", ContainerPort: gcsPort, Protocol: corev1.ProtocolTCP},
 	{Name: "dashboard", ContainerPort: 8265, Protocol: corev1.ProtocolTCP},
 	{Name: "client", ContainerPort: 10001, Protocol: corev1.ProtocolTCP},
 	{Name: "metrics", ContainerPort: 8080, Protocol: corev1.ProtocolTCP},

@@ -1,0 +1,124 @@
+/*
+Copyright 2026 The ray-operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// What a group waits for.
+const (
+	waitingCreate = "not created: waiting for the head"
+	waitingUpdate = "not updated: waiting for the head"
+	waitingGroup  = "not updated: an update of another group was rejected"
+)
+
+// errOtherGroup is the error of a group that is not updated, since another one cannot be.
+var errOtherGroup = errors.New("an update of another group was rejected")
+
+// syncGroups brings the Deployments of a Ray's groups to their desired state.
+//
+// Nodes of two versions of Ray do not form a cluster. So workers get a new template only after the head
+// has rolled out its own; and if the templates of both are new, either is rejected before any is written:
+// the workers' by a dry run, the head's since it is the first. Replicas do not wait.
+func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment]) []groupObservation {
+	groups := resources.Groups(ray)
+	observed := make([]groupObservation, len(groups))
+	for i, group := range groups {
+		observed[i] = groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
+	}
+
+	head, desired := &observed[0], desiredGroup(ray, groups[0], false)
+	desired.beforeUpdate = func(diff []string) error {
+		if slices.Contains(diff, partTemplate) {
+			return checkWorkers(ctx, ray, deployments, groups[1:], observed[1:])
+		}
+		return nil
+	}
+	head.deployment, head.err = deployments.ensure(ctx, desired)
+	if head.err == nil {
+		head.deployment, head.err = deployments.update(ctx, head.deployment, desired)
+	}
+	if errors.Is(head.err, errOtherGroup) {
+		head.err = nil
+		for i := range observed {
+			if observed[i].err == nil {
+				observed[i].waiting = waitingGroup
+			}
+		}
+	}
+	for i := 1; i < len(groups) && head.waiting == ""; i++ {
+		syncWorkers(ctx, ray, deployments, groups[i], head, &observed[i])
+	}
+	for _, group := range resources.RemovedGroups(ray) {
+		state := groupObservation{name: group.Name, role: group.Role}
+		state.deployment, state.err = deployments.delete(ctx, resources.DeploymentName(ray, group.Role))
+		observed = append(observed, state)
+	}
+	return observed
+}
+
+// desiredGroup returns what the Deployment of a group is to be.
+func desiredGroup(ray *rayv1.Ray, group resources.Group, holdTemplate bool) desiredChild[*appsv1.Deployment] {
+	return desiredChild[*appsv1.Deployment]{
+		name:   resources.DeploymentName(ray, group.Role),
+		create: func() *appsv1.Deployment { return newDeployment(ray, group) },
+		update: func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
+			return desiredDeployment(ray, group, observed, recorded, holdTemplate)
+		},
+	}
+}
+
+// checkWorkers checks by dry runs whether the API server accepts the new templates of the workers, if
+// any. If it rejects one, checkWorkers returns errOtherGroup.
+func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], groups []resources.Group, observed []groupObservation) error {
+	var rejected error
+	for i, group := range groups {
+		state, desired := &observed[i], desiredGroup(ray, group, false)
+		state.deployment = deployments.cached(desired.name)
+		if state.deployment != nil && replacesTemplate(ray, group, state.deployment) {
+			if state.err = deployments.dryRun(ctx, state.deployment, desired); state.err != nil {
+				rejected = errOtherGroup
+			}
+		}
+	}
+	return rejected
+}
+
+// syncWorkers brings the Deployment of a group of workers to its desired state, as far as the head allows.
+func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], group resources.Group, head, state *groupObservation) {
+	if head.isRejected() && deployments.cached(resources.DeploymentName(ray, group.Role)) == nil {
+		state.waiting = waitingCreate
+		return
+	}
+	state.deployment, state.err = deployments.ensure(ctx, desiredGroup(ray, group, false))
+	if state.err != nil {
+		return
+	}
+	hold := !head.isRolledOut() && replacesTemplate(ray, group, state.deployment)
+	if hold {
+		state.waiting = waitingUpdate
+	}
+	state.deployment, state.err = deployments.update(ctx, state.deployment, desiredGroup(ray, group, hold))
+}

@@ -1,0 +1,148 @@
+/*
+Copyright 2026 The ray-operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controller
+
+import (
+	"context"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
+)
+
+// The parts of children that messages name.
+const (
+	partAnnotations     = "annotations"
+	partLabels          = "labels"
+	partMinReadySeconds = "minReadySeconds"
+	partOwner           = "ownerReferences" // only an adoption changes it
+	partPorts           = "ports"
+	partReplicas        = "replicas"
+	partSelector        = "selector"
+	partStrategy        = "strategy"
+	partTemplate        = "template"
+	partType            = "type"
+)
+
+// childObject is a Service or a Deployment.
+type childObject interface {
+	cache.Object
+	metav1.Object
+}
+
+// childClient has the methods of all generated clients.
+type childClient[T childObject] interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (T, error)
+	Create(ctx context.Context, child T, options metav1.CreateOptions) (T, error)
+	Update(ctx context.Context, child T, options metav1.UpdateOptions) (T, error)
+	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
+}
+
+// childKind is what differs between the kinds of children.
+type childKind[T childObject] struct {
+	// kind is the kind as messages have it.
+	kind     string
+	resource string
+	// deepCopy returns a copy.
+	deepCopy func(T) T
+	// managed returns those fields of a child that the operator may set, other than annotations.
+	managed func(T) T
+	// part returns the value of a part.
+	part func(child T, part string) any
+	// canAdopt returns whether an orphan can become the desired child. The selector of a Deployment is
+	// immutable.
+	canAdopt func(orphan, desired T) bool
+}
+
+var serviceKind = childKind[*corev1.Service]{
+	kind:     "Service",
+	resource: serviceResource,
+	deepCopy: (*corev1.Service).DeepCopy,
+	managed: func(service *corev1.Service) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Labels: service.Labels}, Spec: service.Spec}
+	},
+	part: func(service *corev1.Service, part string) any {
+		switch part {
+		case partPorts:
+			return service.Spec.Ports
+		case partSelector:
+			return service.Spec.Selector
+		case partType:
+			return service.Spec.Type
+		default:
+			return metadataPart(service, part)
+		}
+	},
+	canAdopt: func(orphan, desired *corev1.Service) bool { return hasSameRole(orphan, desired) },
+}
+
+var deploymentKind = childKind[*appsv1.Deployment]{
+	kind:     "Deployment",
+	resource: deploymentResource,
+	deepCopy: (*appsv1.Deployment).DeepCopy,
+	managed: func(deployment *appsv1.Deployment) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: deployment.Labels}, Spec: deployment.Spec}
+	},
+	part: func(deployment *appsv1.Deployment, part string) any {
+		switch part {
+		case partReplicas:
+			return deployment.Spec.Replicas
+		case partMinReadySeconds:
+			return deployment.Spec.MinReadySeconds
+		case partStrategy:
+			return deployment.Spec.Strategy
+		case partTemplate:
+			return deployment.Spec.Template
+		default:
+			return metadataPart(deployment, part)
+		}
+	},
+	canAdopt: func(orphan, desired *appsv1.Deployment) bool {
+		return hasSameRole(orphan, desired) && equality.Semantic.DeepEqual(orphan.Spec.Selector, desired.Spec.Selector)
+	},
+}
+
+func hasSameRole(a, b metav1.Object) bool {
+	return a.GetLabels()[rayv1.LabelRole] == b.GetLabels()[rayv1.LabelRole]
+}
+
+// metadataPart returns the value of a part that all kinds have. Of the labels and annotations, it has
+// only those that the operator sets.
+func metadataPart(child metav1.Object, part string) any {
+	switch part {
+	case partLabels:
+		own := resources.Labels(&rayv1.Ray{}, "")
+		for key := range own {
+			own[key] = child.GetLabels()[key]
+		}
+		return own
+	case partAnnotations:
+		return child.GetAnnotations()[rayv1.AnnotationLastApplied]
+	default:
+		return child.GetOwnerReferences()
+	}
+}
+
+// isPartEqual returns whether two versions of a child have the same value of a part.
+func (k *childKind[T]) isPartEqual(a, b T, part string) bool {
+	return equality.Semantic.DeepEqual(k.part(a, part), k.part(b, part))
+}
