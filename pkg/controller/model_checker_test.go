@@ -130,7 +130,9 @@ func (c *checker) checkChild(write *fakeWrite) {
 		return
 	}
 	if before := write.before; before != nil {
-		if ref := metav1.GetControllerOf(before); ref == nil || ref.UID != owner.UID {
+		ref := metav1.GetControllerOf(before)
+		isOrphan := ref == nil && before.GetLabels()[rayv1.LabelName] == rayName
+		if !isOrphan && (ref == nil || ref.UID != owner.UID) {
 			e.violationf("a write to an object that is not controlled by this Ray")
 		}
 		if before.GetDeletionTimestamp() != nil {
@@ -303,12 +305,21 @@ func (c *checker) checkMessage(message string) {
 }
 
 // successful matches the message of an event about a successful write.
-var successful = regexp.MustCompile(`^Successfully (create|update|delete) the (service|deployment) ([a-z0-9-]+)`)
+var successful = regexp.MustCompile(`^Successfully (create|adopt|update|delete) the (service|deployment) ([a-z0-9-]+)`)
 
 // checkEvent checks an event of the operator.
 func (c *checker) checkEvent(s *syncRecord, eventType, message string) {
 	if match := successful.FindStringSubmatch(message); match != nil && s != nil {
-		s.events[match[1]+" "+match[2]+"s/"+match[3]]++
+		verb, child := match[1], match[2]+"s/"+match[3]
+		switch {
+		case verb == "adopt":
+			s.adopted.Insert(child)
+			s.events["update "+child]++
+		case verb == "update" && s.adopted.Has(child):
+			// The same write. This event says what else it changed.
+		default:
+			s.events[verb+" "+child]++
+		}
 	}
 	if eventType == corev1.EventTypeWarning {
 		c.checkMessage(message)

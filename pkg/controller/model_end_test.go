@@ -40,8 +40,13 @@ func (e *environment) checkEnd() {
 		e.stopOperator()
 		e.startOperator(nil)
 	}
-	e.logf("end: no more faults; all watch events are delivered")
-	e.repeat(45*time.Second, e.operator.deliverAll)
+	e.logf("end: no more faults; all watch events are delivered; the head is rolled out, which workers wait for")
+	e.repeat(45*time.Second, func() {
+		e.operator.deliverAll()
+		if done := e.rollOut(rayv1.RoleHead, 0, true); done != "" {
+			e.logf("%s", done)
+		}
+	})
 	ray := e.ray()
 	if ray != nil && ray.DeletionTimestamp == nil && !e.isBlocked(ray) {
 		e.checkChildren("when all watch events are delivered")
@@ -55,6 +60,7 @@ func (e *environment) checkEnd() {
 		for _, id := range childIDs {
 			e.deleteConflicting(id)
 		}
+		e.finish()
 	})
 	e.checkChildren("when no other object is in conflict")
 

@@ -27,6 +27,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
@@ -65,6 +66,8 @@ type syncRecord struct {
 	observed []object
 	// writes and events count successful writes and events about them, by verb, resource and name.
 	writes, events map[string]int
+	// adopted has the children that the sync adopted.
+	adopted sets.Set[string]
 }
 
 // startOperator starts a process. Each cache first has as many events of the server's history as
@@ -270,7 +273,7 @@ func (q *modelQueue) Get() (cache.ObjectName, bool) {
 		return key, true
 	}
 	o.statusWrite = nil
-	o.current = &syncRecord{writes: map[string]int{}, events: map[string]int{}}
+	o.current = &syncRecord{writes: map[string]int{}, events: map[string]int{}, adopted: sets.New[string]()}
 	for _, resource := range modelResources {
 		for _, item := range o.caches[resource].List() {
 			observed := o.recordObserved(item.(object)) //nolint:errcheck,forcetypeassert // apply and list add objects only

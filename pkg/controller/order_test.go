@@ -78,6 +78,9 @@ func runInOrder(t *testing.T, beforeSync func(*fixture), choices []int, options 
 		ray.Spec.Worker.Replicas = new(int32(5))
 		ray.Spec.Worker.Template.Spec.Containers[0].Image = "new"
 	})
+	f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) { // the workers' new template waits for the head
+		d.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
+	})
 	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.ObservedGeneration, d.Status.Replicas = 1, 3 })
 
 	*options = nil
@@ -130,7 +133,7 @@ func (f *fixture) checkOutcome() {
 	if worker := f.deployment(rayv1.RoleWorker); *worker.Spec.Replicas != 5 || container(worker).Image != "new" {
 		f.t.Errorf("the worker Deployment has %d replicas of image %q, want those of the newest spec", *worker.Spec.Replicas, container(worker).Image)
 	}
-	if got, want := f.health(), "False RolloutIncomplete: head: the Deployment has not been observed yet; worker: the Deployment's newest generation has not been observed yet"; got != want {
+	if got, want := f.health(), "False RolloutIncomplete: worker: the Deployment's newest generation has not been observed yet"; got != want {
 		f.t.Errorf("Health is %q, want %q", got, want)
 	}
 	if status := f.ray().Status; status.ObservedGeneration != 2 || status.Worker.Replicas != 3 {
