@@ -136,6 +136,7 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 		builtIn.Wrap(election.fence)
 		config.Wrap(election.fence)
 	}
+	builtIn.Wrap(limitPodLists)
 	kube, err := kubernetes.NewForConfig(builtIn)
 	if err != nil {
 		return nil, err
