@@ -40,6 +40,7 @@ const (
 	updateHead    = "update deployments sample-cluster-head"
 	createWorker  = "create deployments sample-cluster-worker"
 	updateWorker  = "update deployments sample-cluster-worker"
+	dryRunWorker  = "dry-run deployments sample-cluster-worker"
 	deleteWorker  = "delete deployments sample-cluster-worker"
 	updateStatus  = "update rays/status sample-cluster"
 )

@@ -17,6 +17,7 @@ limitations under the License.
 package controller
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,17 +99,16 @@ func TestAdmissionChangesTemplates(t *testing.T) {
 			name:         "a new image is changed and accepted",
 			prepare:      admit(mirrorImages),
 			change:       changeRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" }),
-			wantWrites:   []string{updateWorker, updateStatus},
+			wantWrites:   []string{updateWorker, updateWorker, updateStatus},
 			wantEvents:   []string{updated + "template"},
 			wantChildren: func(c *childSet) { container(c.Worker).Image = "mirror/new" },
 		},
 		{
-			// The template is sent, too: it cannot be known who changed the image.
-			name:       "replicas that another client changed are reverted",
+			name:       "replicas that another client changed are reverted, and the template stays as it was stored",
 			prepare:    admit(mirrorImages),
 			change:     changeWorker(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) }),
 			wantWrites: []string{updateWorker},
-			wantEvents: reverted("deployment sample-cluster-worker", "replicas, template"),
+			wantEvents: reverted("deployment sample-cluster-worker", "replicas"),
 		},
 	})
 }
@@ -125,9 +125,8 @@ func TestAdmissionLimitsReplicas(t *testing.T) {
 
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
 	f.deliver()
-	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{
-		"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas",
-	})
+	// The second write records the override. No event says that the replicas changed: they did not.
+	f.checkSync(nil, []string{updateWorker, updateWorker, updateStatus}, nil)
 	f.checkSteadyState(nil)
 }
 
@@ -147,10 +146,13 @@ func TestAdmissionOverride(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		admit func(object)
+		// wantHead and wantWorker are the writes of the Deployments. A second one records the template as
+		// it was stored.
+		wantHead, wantWorker []string
 	}{
-		{"a label", setLabel},
-		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }},
-		{"the type of the Service", setServiceType},
+		{"a label", setLabel, []string{updateHead}, []string{updateWorker}},
+		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }, []string{updateHead, updateHead}, []string{updateWorker, updateWorker}},
+		{"the type of the Service", setServiceType, []string{updateHead}, []string{updateWorker}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -174,10 +176,15 @@ func TestAdmissionOverride(t *testing.T) {
 				ray.Spec.Worker.Template.Spec.Containers[0].Image = "new"
 			})
 			f.deliver()
-			f.checkSync(nil, []string{updateHead, updateWorker, updateService, updateStatus}, []string{
+			f.checkSync(nil, slices.Concat([]string{dryRunWorker}, test.wantHead, []string{updateService, updateStatus}), []string{
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template",
-				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template",
 				"Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: ports",
+			})
+			f.checkSteadyState(nil)
+			f.rollOut()
+			f.deliver()
+			f.checkSync(nil, slices.Concat(test.wantWorker, []string{updateStatus}), []string{
+				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template",
 			})
 			if got := container(f.deployment(rayv1.RoleWorker)).Image; strings.TrimPrefix(got, "mirror/") != "new" {
 				t.Errorf("the image of the workers is %q, want that of the user", got)

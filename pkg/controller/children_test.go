@@ -18,12 +18,10 @@ package controller
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,7 +74,8 @@ func TestMissingChildrenAreCreated(t *testing.T) {
 }
 
 // TestNameAlreadyExists has objects with the name of a child of a new Ray that the Ray does not control.
-// They must not be changed or block other children. Once they are deleted, the Ray becomes healthy.
+// They must not be changed, and only a head blocks another child: its workers. Once they are deleted, the
+// Ray becomes healthy.
 func TestNameAlreadyExists(t *testing.T) {
 	service := func(owner *metav1.OwnerReference) object {
 		return &corev1.Service{ObjectMeta: ownedBy(serviceKey, owner)}
@@ -97,7 +96,7 @@ func TestNameAlreadyExists(t *testing.T) {
 			name:       "a Service without a controller",
 			existing:   service(nil),
 			wantEvent:  `Warning AlreadyExists Service "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray`,
-			wantHealth: `False AlreadyExists: Service "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray; `,
+			wantHealth: `False AlreadyExists: Service "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray; head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet`,
 		},
 		{
 			name:       "a Deployment of another Ray",
@@ -109,19 +108,19 @@ func TestNameAlreadyExists(t *testing.T) {
 			name:       "a Deployment of an object of another API group with the kind and name of the Ray",
 			existing:   head(&metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "Ray", Name: rayName, UID: "other"}),
 			wantEvent:  `Warning AlreadyExists Deployment "sample-cluster-head" already exists and is controlled by Ray "sample-cluster"; delete it or rename the Ray`,
-			wantHealth: `False AlreadyExists: head: Deployment "sample-cluster-head" already exists and is controlled by Ray "sample-cluster"; `,
+			wantHealth: `False AlreadyExists: head: Deployment "sample-cluster-head" already exists and is controlled by Ray "sample-cluster"; delete it or rename the Ray; worker: not created: waiting for the head`,
 		},
 		{
 			name:       "the Service of a deleted Ray with the same name",
 			existing:   service(earlierRay()),
 			wantEvent:  `Normal ChildTerminating Service "sample-cluster-head" of an earlier Ray with this name is being deleted`,
-			wantHealth: `False ChildTerminating: Service "sample-cluster-head" of an earlier Ray with this name is being deleted; `,
+			wantHealth: `False ChildTerminating: Service "sample-cluster-head" of an earlier Ray with this name is being deleted; head: the Deployment has not been observed yet; worker: the Deployment has not been observed yet`,
 		},
 		{
 			name:       "the Deployment of a deleted Ray with the same name",
 			existing:   head(earlierRay()),
 			wantEvent:  `Normal ChildTerminating Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted`,
-			wantHealth: `False ChildTerminating: head: Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted; `,
+			wantHealth: `False ChildTerminating: head: Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted; worker: not created: waiting for the head`,
 		},
 	}
 	for _, test := range tests {
@@ -141,11 +140,7 @@ func TestNameAlreadyExists(t *testing.T) {
 				id := idOf(existing)
 				before := f.server.objects[id].GetResourceVersion()
 
-				wantWrites := []string{createService, createHead, createWorker, updateStatus}
-				if cached { // so that no request to create it is needed
-					wantWrites = slices.DeleteFunc(wantWrites, func(write string) bool { return write == "create "+id.resource+" "+id.name })
-				}
-				f.checkBlocked(wantWrites, test.wantEvent, test.wantHealth)
+				f.checkBlocked(id, cached, test.wantEvent, test.wantHealth)
 				if after := f.server.objects[id]; after == nil || after.GetResourceVersion() != before {
 					t.Errorf("%s %q was changed", id.resource, id.name)
 				}
@@ -166,22 +161,27 @@ func TestNameAlreadyExists(t *testing.T) {
 	}
 }
 
-// checkBlocked syncs a new Ray with one child that is blocked.
-func (f *fixture) checkBlocked(wantWrites []string, wantEvent, wantHealth string) {
+// checkBlocked syncs a new Ray with one child that is blocked by an existing object. Workers are not created
+// without their head.
+func (f *fixture) checkBlocked(existing objectID, cached bool, wantEvent, wantHealth string) {
 	f.t.Helper()
-	if err := f.sync(); !isOnlyBlocked(err) {
-		f.t.Errorf("sync returned %v, want that it is blocked", err)
+	head := objectID{deploymentResource, namespace, deploymentName(rayv1.RoleHead)}
+	var wantWrites, wantEvents []string
+	for _, child := range []objectID{
+		{serviceResource, namespace, serviceKey}, head, {deploymentResource, namespace, deploymentName(rayv1.RoleWorker)},
+	} {
+		if existing == head && child.name == deploymentName(rayv1.RoleWorker) {
+			continue
+		}
+		if child != existing || !cached { // otherwise no request to create it is needed
+			wantWrites = append(wantWrites, "create "+child.resource+" "+child.name)
+		}
+		if child != existing {
+			wantEvents = append(wantEvents, "Normal SuccessfullyCreate Successfully create the "+strings.TrimSuffix(child.resource, "s")+" "+child.name)
+		}
 	}
-	if diff := cmp.Diff(wantWrites, f.takeWrites()); diff != "" {
-		f.t.Errorf("writes (-want +got):\n%s", diff)
-	}
-	events := f.takeEvents()
-	if len(events) != 3 || events[2] != wantEvent {
-		f.t.Errorf("events %q, want two creations and %q", events, wantEvent)
-	}
-	if got := f.health(); !strings.HasPrefix(got, wantHealth) {
-		f.t.Errorf("Health is\n%q, want the prefix\n%q", got, wantHealth)
-	}
+	f.checkSync(isOnlyBlocked, append(wantWrites, updateStatus), append(wantEvents, wantEvent))
+	f.checkHealth(wantHealth)
 }
 
 // TestControllerChanged has children that the Ray no longer controls.
@@ -189,11 +189,7 @@ func TestControllerChanged(t *testing.T) {
 	setOwner := func(uid types.UID) func(*appsv1.Deployment) {
 		return func(d *appsv1.Deployment) { d.OwnerReferences[0].UID = uid }
 	}
-	const (
-		terminating   = `ChildTerminating Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted`
-		headExists    = `AlreadyExists Deployment "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray`
-		serviceExists = `AlreadyExists Service "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray`
-	)
+	const terminating = `ChildTerminating Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted`
 	runSyncTests(t, []syncTest{
 		{
 			name: "workers of a Ray with another UID are not deleted with the group",
@@ -219,36 +215,6 @@ func TestControllerChanged(t *testing.T) {
 				c.Head.Spec.Replicas = new(int32(0))
 			},
 			wantHealth: `False ChildTerminating: head: Deployment "sample-cluster-head" of an earlier Ray with this name is being deleted`,
-		},
-		{
-			name: "an orphaned Service is not adopted",
-			change: changeService(func(s *corev1.Service) {
-				s.OwnerReferences = nil
-				s.Spec.Selector = map[string]string{"app": "other"}
-			}),
-			wantErr:    isOnlyBlocked,
-			wantWrites: []string{updateStatus},
-			wantEvents: []string{"Warning " + serviceExists},
-			wantChildren: func(c *childSet) {
-				c.Service.OwnerReferences = nil
-				c.Service.Spec.Selector = map[string]string{"app": "other"}
-			},
-			wantHealth: `False AlreadyExists: Service "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray`,
-		},
-		{
-			name: "a head with an owner reference that is not the controller is not updated",
-			change: changeHead(func(d *appsv1.Deployment) {
-				d.OwnerReferences[0].Controller = nil
-				d.Spec.Replicas = new(int32(0))
-			}),
-			wantErr:    isOnlyBlocked,
-			wantWrites: []string{updateStatus},
-			wantEvents: []string{"Warning " + headExists},
-			wantChildren: func(c *childSet) {
-				c.Head.OwnerReferences[0].Controller = nil
-				c.Head.Spec.Replicas = new(int32(0))
-			},
-			wantHealth: `False AlreadyExists: head: Deployment "sample-cluster-head" already exists and is not controlled by this Ray; delete it or rename the Ray`,
 		},
 	})
 }
@@ -307,9 +273,8 @@ func TestTerminatingChildren(t *testing.T) {
 func TestCreateNotFound(t *testing.T) {
 	f := newFixture(t)
 	f.reject(apierrors.NewNotFound(schema.GroupResource{Resource: "webhooks"}, "x"), createHead)
-	f.checkSync(apierrors.IsNotFound, []string{createService, createHead, createWorker, updateStatus}, []string{
+	f.checkSync(apierrors.IsNotFound, []string{createService, createHead, updateStatus}, []string{
 		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
-		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
 		`Warning FailedCreate Deployment "sample-cluster-head" could not be created: webhooks "x" not found`,
 	})
 	f.checkSteadyState(apierrors.IsNotFound)

@@ -68,6 +68,7 @@ func TestDeploymentChangesAreReverted(t *testing.T) {
 		{"a changed strategy", "strategy", func(d *appsv1.Deployment) {
 			d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType}
 		}},
+		{"changed minReadySeconds", "minReadySeconds", func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 60 }},
 		{"a changed image", "template", func(d *appsv1.Deployment) { container(d).Image = "other" }},
 		{"an added argument", "template", func(d *appsv1.Deployment) { container(d).Args = append(container(d).Args, "--evil") }},
 		{"a removed command", "template", func(d *appsv1.Deployment) { container(d).Command = nil }},
@@ -104,6 +105,12 @@ func TestDeploymentChangesAreReverted(t *testing.T) {
 		}})
 	}
 	runSyncTests(t, []syncTest{{
+		name:       "the parameters of a rolling update",
+		change:     changeWorker(func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxSurge = new(intstr.FromInt32(7)) }),
+		wantWrites: []string{updateWorker},
+		wantEvents: reverted("deployment sample-cluster-worker", "strategy"),
+		wantHealth: healthy,
+	}, {
 		name:       "a removed label, which does not change the generation",
 		change:     changeHead(func(d *appsv1.Deployment) { delete(d.Labels, "app.kubernetes.io/instance") }),
 		wantWrites: []string{updateHead},
@@ -149,9 +156,6 @@ func TestAdditionsAreKept(t *testing.T) {
 		{"an annotation of the Deployment", func(d *appsv1.Deployment) { d.Annotations["note"] = "x" }},
 		{"a label of the Deployment", func(d *appsv1.Deployment) { d.Labels["note"] = "x" }},
 		{"a paused rollout", func(d *appsv1.Deployment) { d.Spec.Paused = true }},
-		{"the parameters of a rolling update", func(d *appsv1.Deployment) {
-			d.Spec.Strategy.RollingUpdate.MaxSurge = new(intstr.FromInt32(7))
-		}},
 	}
 	for _, test := range tests {
 		runSyncTests(t, []syncTest{{

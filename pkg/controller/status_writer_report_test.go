@@ -33,10 +33,9 @@ import (
 func TestEachProblemIsReported(t *testing.T) {
 	f := newFixture(t)
 	f.reject(overQuota(), "create ")
-	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, createWorker, updateStatus}, []string{
+	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, updateStatus}, []string{
 		`Warning FailedCreate Service "sample-cluster-head" could not be created: ` + overQuotaMessage,
 		`Warning FailedCreate Deployment "sample-cluster-head" could not be created: ` + overQuotaMessage,
-		`Warning FailedCreate Deployment "sample-cluster-worker" could not be created: ` + overQuotaMessage,
 	})
 	f.checkSteadyState(apierrors.IsForbidden)
 }
@@ -46,9 +45,8 @@ func TestEachProblemIsReported(t *testing.T) {
 func TestProblemIsReportedAfterStatus(t *testing.T) {
 	f := newFixture(t)
 	f.reject(overQuota(), createHead, updateStatus)
-	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, createWorker, updateStatus}, []string{
+	f.checkSync(apierrors.IsForbidden, []string{createService, createHead, updateStatus}, []string{
 		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
-		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
 	})
 	f.reject(overQuota(), createHead)
 	f.deliver()

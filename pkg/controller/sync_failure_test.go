@@ -27,8 +27,8 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestRejectedWrites rejects one write at a time. The other children and the status must still be
-// written, the problem is reported once, and the Ray becomes healthy when the write is accepted.
+// TestRejectedWrites rejects one write at a time. The other children, unless they wait for the rejected
+// one, and the status must still be written, the problem is reported once, and the Ray becomes healthy when the write is accepted.
 func TestRejectedWrites(t *testing.T) {
 	scaleAndUpdate := func(f *fixture) {
 		f.makeHealthy()
@@ -51,9 +51,9 @@ func TestRejectedWrites(t *testing.T) {
 			wantEvent:  `FailedCreate Service "sample-cluster-head" could not be created: ` + overQuotaMessage,
 		},
 		{
-			name:       "a head that cannot be created does not block the workers",
+			name:       "a head that cannot be created keeps the workers from being created",
 			rejected:   createHead,
-			wantWrites: []string{createService, createHead, createWorker, updateStatus},
+			wantWrites: []string{createService, createHead, updateStatus},
 			wantEvent:  `FailedCreate Deployment "sample-cluster-head" could not be created: ` + overQuotaMessage,
 		},
 		{

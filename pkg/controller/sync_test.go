@@ -155,36 +155,26 @@ func TestSpecChanges(t *testing.T) {
 }
 
 func TestDeletedRay(t *testing.T) {
-	t.Run("a Ray that is being deleted causes no writes", func(t *testing.T) {
-		f := newProgressingFixture(t)
-		f.setAvailableWorkers(2)
-		f.checkSync(nil, nil, nil)
-		f.editRay(func(ray *rayv1.Ray) { ray.Finalizers = []string{"example.com/wait"} })
-		f.drop(rayResource, rayName)
-		f.drop(serviceResource, serviceKey)
-		f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
-		f.deliver()
-		f.checkSync(nil, nil, nil)
-		if delayed := f.controller.reconciler.statusWriter.delayed; delayed > 0 {
-			t.Errorf("status writes of %d Rays are still delayed", delayed)
-		}
-	})
 	t.Run("a Ray that no longer exists causes no writes and leaves nothing in memory", func(t *testing.T) {
 		f := newFixture(t)
+		if err := f.sync(); err != nil {
+			t.Fatal(err)
+		}
+		f.setWorkers(0, 0)
 		if err := f.sync(); err != nil {
 			t.Fatal(err)
 		}
 		f.takeWrites()
 		f.takeEvents()
 		r := &f.controller.reconciler
-		if len(r.statusWriter.records) == 0 || len(r.memory.rays) == 0 {
+		if len(r.statusWriter.records) == 0 || len(r.memory.rays) == 0 || len(r.causes.rays) == 0 {
 			t.Fatal("nothing was recorded about the Ray")
 		}
 		f.drop(rayResource, rayName)
 		f.deliver(rayResource)
 		f.checkSync(nil, nil, nil)
-		if len(r.statusWriter.records)+len(r.memory.rays) > 0 {
-			t.Errorf("there are still %d status records and %d Rays in memory", len(r.statusWriter.records), len(r.memory.rays))
+		if len(r.statusWriter.records)+len(r.memory.rays)+len(r.causes.rays) > 0 {
+			t.Errorf("there are still %d status records, %d Rays in memory, and %d with causes", len(r.statusWriter.records), len(r.memory.rays), len(r.causes.rays))
 		}
 	})
 }
@@ -197,7 +187,7 @@ func TestTerminatingNamespace(t *testing.T) {
 
 	f := newFixture(t)
 	f.reject(terminating, "create ")
-	f.checkSync(nil, []string{createService, createHead, createWorker}, nil)
+	f.checkSync(nil, []string{createService, createHead}, nil)
 
 	f = newHealthyFixture(t)
 	f.drop(deploymentResource, deploymentName(rayv1.RoleWorker))
