@@ -173,8 +173,11 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 	if len(diff) == 0 || c.isOverridden(&recorded, observed, next) {
 		return observed, nil
 	}
-	revert := recorded.RayGeneration >= c.ray.Generation
-	if (revert || !adopting && !recorded.isValid(c.ray)) && c.mustWait(observed, diff) {
+	// What waited for the head is a change by the user, although the Ray has not changed since.
+	released := recorded.TemplatePending && readLastApplied(next).Inputs != recorded.Inputs
+	revert := recorded.RayGeneration >= c.ray.Generation && !released
+	external := revert || !adopting && !recorded.isValid(c.ray)
+	if external && c.mustWait(observed, diff) {
 		return observed, nil
 	}
 	if desired.beforeUpdate != nil {
@@ -185,6 +188,9 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 	stored, err := c.send(ctx, observed, next)
 	if err != nil {
 		return observed, err
+	}
+	if external {
+		c.memory.sawRevert(c.ray, childKey{c.resource, desired.name}, c.clock.Now())
 	}
 	effective := slices.DeleteFunc(slices.Clone(diff), func(part string) bool { return c.isPartEqual(observed, stored, part) })
 	c.reportUpdate(ctx, desired.name, effective, adopting, revert)
@@ -288,7 +294,7 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 	})
 	gone := apierrors.IsNotFound(err)
 	if err != nil && !gone {
-		return observed, failed(reasonFailedDelete, c.kind, name, err)
+		return observed, c.failed(ctx, reasonFailedDelete, observed, err)
 	}
 	c.consistency.Deleted(cache.MetaObjectToName(c.ray), c.resource, name, observed.GetUID())
 	if !gone {
@@ -360,10 +366,22 @@ func (c *children[T]) create(ctx context.Context, desired desiredChild[T]) (T, e
 func (c *children[T]) send(ctx context.Context, observed, next T) (T, error) {
 	stored, err := c.client().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
-		return observed, failed(reasonFailedUpdate, c.kind, observed.GetName(), err)
+		return observed, c.failed(ctx, reasonFailedUpdate, observed, err)
 	}
 	c.recordVersion(stored)
 	return stored, nil
+}
+
+// failed returns the problem of a write, or errStale if it was based on an old state. A conflict that does
+// not end is a problem if the state is not old: a webhook may answer so, too.
+func (c *children[T]) failed(ctx context.Context, reason string, observed T, err error) error {
+	if apierrors.IsConflict(err) && c.memory.hasConflicts(c.ray) {
+		live, getErr := c.client().Get(ctx, observed.GetName(), metav1.GetOptions{})
+		if getErr == nil && live.GetResourceVersion() == observed.GetResourceVersion() {
+			return rejected(reason, c.kind, observed.GetName(), err)
+		}
+	}
+	return failed(reason, c.kind, observed.GetName(), err)
 }
 
 // recordVersion records the version of a child that a sync has used, so that the next sync does not

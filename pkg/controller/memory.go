@@ -54,6 +54,10 @@ type rayMemory struct {
 type childKey struct{ resource, name string }
 
 const (
+	// maxConflicts is the number of syncs in a row with a conflict after which it may have another cause
+	// than a stale cache. With the backoff of a stale cache this takes about ten seconds.
+	maxConflicts = 16
+
 	// maxReverts is the number of external changes in a row that are reverted at once. Each further one
 	// is reverted minRevertDelay after the last, which doubles up to maxRevertDelay.
 	maxReverts     = 3
@@ -121,8 +125,8 @@ func (m *memory) isDeleted(ray *rayv1.Ray, name string) bool {
 	return ray.Generation == 1 || known.generation == ray.Generation && known.deleted.Has(name)
 }
 
-// countConflicts returns how many syncs in a row, with this one, ended with a conflict.
-func (m *memory) countConflicts(ray *rayv1.Ray, conflict bool) int {
+// sawConflict records whether a sync ended with a conflict.
+func (m *memory) sawConflict(ray *rayv1.Ray, conflict bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.of(ray)
@@ -131,11 +135,17 @@ func (m *memory) countConflicts(ray *rayv1.Ray, conflict bool) int {
 	} else {
 		known.conflicts = 0
 	}
-	return known.conflicts
+}
+
+// hasConflicts returns whether many syncs in a row ended with a conflict.
+func (m *memory) hasConflicts(ray *rayv1.Ray) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(ray).conflicts >= maxConflicts
 }
 
 // sawExternalChange records that another client changed parts of a child, and returns how long to wait
-// until that is reverted. If it returns 0, it counts the revert.
+// until that is reverted, or 0.
 func (m *memory) sawExternalChange(ray *rayv1.Ray, child childKey, version string, parts []string, now time.Time) (wait time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,14 +162,21 @@ func (m *memory) sawExternalChange(ray *rayv1.Ray, child childKey, version strin
 		c.version, c.parts, c.changed = version, parts, now
 		c.persists = c.persists || c.reverts >= maxReverts
 	}
-	if now.Before(c.next) {
-		return c.next.Sub(now)
+	return max(c.next.Sub(now), 0)
+}
+
+// sawRevert records that a change by another client was reverted.
+func (m *memory) sawRevert(ray *rayv1.Ray, child childKey, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.of(ray).contentions[child]
+	if c == nil {
+		return
 	}
 	c.reverts++
 	if c.reverts >= maxReverts {
 		c.next = now.Add(min(minRevertDelay<<min(c.reverts-maxReverts, 8), maxRevertDelay))
 	}
-	return 0
 }
 
 // contention returns which parts of a child another client changes again and again, and for how long

@@ -153,7 +153,7 @@ func (c *checker) checkChild(write *fakeWrite) {
 	key, generation := childOf{owner.UID, write.id}, rayGeneration(write.after)
 	// A create has no precondition. So a delayed one may be for an old generation, and so may one for a Ray
 	// that is new to the process, which does not read children before it creates them.
-	unconditional := write.verb == "create" && (c.isDelayed || e.operator.controller.reconciler.memory.isNew(e.operator.current.ray))
+	unconditional := write.verb == "create" && (c.isDelayed || e.operator.current.isNew)
 	newest := c.newest[key]
 	if ray := e.ray(); ray != nil && write.before != nil && isRecordValid(ray, write.before) {
 		newest = rayGeneration(write.before) // another client may have set an older one
@@ -183,12 +183,26 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	if operatorAnnotations(old) != operatorAnnotations(last) || !equality.Semantic.DeepEqual(old.Spec.Template, last.Spec.Template) {
 		return // another client has changed the Deployment
 	}
-	was, is := c.rayAt(ray, rayGeneration(last)), c.rayAt(ray, rayGeneration(after))
+	was, is := c.rayAt(metav1.GetControllerOf(last).UID, rayGeneration(last)), c.rayAt(ray, rayGeneration(after))
 	role := rayv1.Role(after.Labels[rayv1.LabelRole])
 	if was == nil || is == nil || !hasGroup(was, role) || !hasGroup(is, role) {
 		c.environment.violationf("a Deployment is written for a generation that the Ray never had")
-	} else if equality.Semantic.DeepEqual(groupOf(was, role).Template, groupOf(is, role).Template) {
+	} else if pending := readLastApplied(last).TemplatePending; !pending && equality.Semantic.DeepEqual(groupOf(was, role).Template, groupOf(is, role).Template) {
 		c.environment.violationf("the Pod template of the %s is replaced, though neither the user nor another client has changed it", role)
+	}
+	if role == rayv1.RoleWorker && is != nil {
+		c.checkHeadFirst(is)
+	}
+}
+
+// checkHeadFirst checks that workers get a new template only after the head has rolled out its own.
+func (c *checker) checkHeadFirst(ray *rayv1.Ray) {
+	head := groupOf(ray, rayv1.RoleHead)
+	if !c.observed(deploymentIDs[rayv1.RoleHead], func(o object) bool {
+		d, ok := o.(*appsv1.Deployment)
+		return ok && isComplete(d, head.Replicas)
+	}) {
+		c.environment.violationf("the workers get a new template before the head has rolled out")
 	}
 }
 

@@ -64,6 +64,8 @@ type syncRecord struct {
 	ray *rayv1.Ray
 	// observed has the objects that the sync can have observed, in caches and in responses.
 	observed []object
+	// isNew is whether the process saw the creation of the Ray.
+	isNew bool
 	// writes and events count successful writes and events about them, by verb, resource and name.
 	writes, events map[string]int
 	// adopted has the children that the sync adopted.
@@ -278,7 +280,7 @@ func (q *modelQueue) Get() (cache.ObjectName, bool) {
 		for _, item := range o.caches[resource].List() {
 			observed := o.recordObserved(item.(object)) //nolint:errcheck,forcetypeassert // apply and list add objects only
 			if ray, ok := observed.(*rayv1.Ray); ok {
-				o.current.ray = ray
+				o.current.ray, o.current.isNew = ray, o.controller.reconciler.memory.isNew(ray)
 			}
 		}
 	}

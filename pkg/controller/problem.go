@@ -128,14 +128,18 @@ var participles = map[string]string{
 // failed returns the problem that the API server rejected a request, or errStale if it did so because
 // the request was based on an old state, which a create never is.
 func failed(reason, kind, name string, err error) error {
-	object := fmt.Sprintf("%s %q", kind, name)
-	message := normalize(object + " could not be " + participles[reason] + ": " + serverMessage(err))
 	if reason != reasonFailedCreate && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-		err = fmt.Errorf("%w: %w", errStale, err)
+		return fmt.Errorf("%s %q could not be %s: %w: %w", kind, name, participles[reason], errStale, err)
 	}
+	return rejected(reason, kind, name, err)
+}
+
+// rejected returns the problem that the API server rejected a request.
+func rejected(reason, kind, name string, err error) error {
+	object := fmt.Sprintf("%s %q", kind, name)
 	return &problem{
 		problemKey: problemKey{reason, object},
-		message:    message,
+		message:    normalize(object + " could not be " + participles[reason] + ": " + serverMessage(err)),
 		err:        err,
 	}
 }

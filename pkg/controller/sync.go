@@ -40,10 +40,6 @@ const (
 	// answer must not occupy a worker for long, nor delay the status.
 	childrenTimeout = 30 * time.Second
 
-	// maxConflicts is the number of syncs in a row with a conflict after which it is reported as any other
-	// failure. With the backoff of a stale cache this takes about ten seconds.
-	maxConflicts = 16
-
 	// deletionReportDelay is for how long a Ray must have been deleted until its status says so.
 	deletionReportDelay = 5 * time.Second
 )
@@ -93,13 +89,13 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 		return 0, context.Cause(ctx)
 	}
 	problems := observed.problems()
-	conflicts := r.memory.countConflicts(ray, slices.ContainsFunc(problems, apierrors.IsConflict))
+	r.memory.sawConflict(ray, slices.ContainsFunc(problems, apierrors.IsConflict))
 	switch err := errors.Join(problems...); {
 	case slices.ContainsFunc(problems, isNamespaceTerminating):
 		logger.V(2).Info("Namespace is being deleted, and the Ray with it")
 		r.statusWriter.forget(key)
 		return 0, nil
-	case errors.Is(err, errStale) && conflicts < maxConflicts:
+	case errors.Is(err, errStale):
 		return 0, err
 	}
 	requeueAfter = earliest(requeueAfter, r.causes.find(ctx, ray, observed.groups))

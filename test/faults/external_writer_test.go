@@ -39,10 +39,14 @@ const (
 	// externalParallel is the number of its writes in flight. It keeps the rate if the API server
 	// is slower than the interval between two writes.
 	externalParallel = 4
+	// maxExternalReverts is the number of reverts of an external writer: three at once, and then 1, 2, 4
+	// and 8 s apart while it writes, and one afterwards.
+	maxExternalReverts = 8
 	// externalTimeout covers the wait for other external writers.
 	externalTimeout = 5 * time.Minute
-	// calmDown is how long a Ray may take to reach its goal after the last write.
-	calmDown = 10 * time.Second
+	// calmDown is how long a Ray may take to reach its goal after the last write: changes that follow
+	// each other are reverted with a backoff of up to 8 s, and reported until 20 s after the last one.
+	calmDown = 35 * time.Second
 )
 
 // externalWriter is another client that writes to an object continuously. Its last write leaves no
@@ -134,9 +138,11 @@ func externalWriterCases() []faultCase {
 		switch {
 		case writer.answer != "":
 			// Each external write may cause one update, or make one fail.
-			c.allowance = oracle.Allowance{LostEvents: true, Reverts: map[string]int{writer.answer: externalWrites}, Rejected: externalWrites}
-			if writer.resource != history.Services { // Health does not depend on the Service
-				c.allowance.Recoveries = externalWrites
+			c.allowance = oracle.Allowance{LostEvents: true, Reverts: map[string]int{writer.answer: externalWrites}, Rejected: externalWrites, Recoveries: externalWrites}
+			if writer.resource != history.Rays {
+				// The operator waits longer and longer, and reports the other client once.
+				c.allowance.Reverts[writer.answer] = maxExternalReverts
+				c.allowance.ProblemStatuses, c.allowance.WarningEvents = 2, 1
 			}
 		case writer.resource == history.Deployments:
 			c.allowance.StaleRecords = true

@@ -66,20 +66,25 @@ const (
 	updateStatus  = "update rays/status/sample"
 )
 
+// headFirst are the writes for new templates of the head and the workers. Those of the workers wait for the
+// head, which makes the Ray unhealthy.
+var headFirst = []string{updateHead, updateStatus, updateWorker, updateStatus}
+
 var workloads = []workload{
 	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
 	{name: "scale-up", from: newSpec(), to: newSpec(workers(4)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-down", from: newSpec(), to: newSpec(workers(1)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-to-zero", from: newSpec(), to: newSpec(workers(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
-	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: []string{updateHead, updateWorker, updateStatus, updateStatus}},
+	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
-	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: []string{updateHead, updateWorker, updateStatus, updateStatus}},
+	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
 	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
 	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
 	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
 	{name: "recreate", from: newSpec(), to: newSpec(), step: recreateRay, blocked: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "adopt", from: newSpec(), to: newSpec(), step: orphanAndRecreate, writes: []string{updateHead, updateWorker, updateService, updateStatus, updateStatus}},
 	{name: "child-deleted", from: newSpec(), to: newSpec(), step: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "child-edited", from: newSpec(), to: newSpec(), step: editDeployment, recoveries: 1, writes: []string{updateWorker}},
 	{name: "service-edited", from: newSpec(), to: newSpec(), step: editService, writes: []string{updateService}},
@@ -111,7 +116,11 @@ func newSpec(changes ...func(*rayv1.RaySpec)) *rayv1.RaySpec {
 		return corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			// Pods terminate at once.
 			TerminationGracePeriodSeconds: new(int64(0)),
-			Containers:                    []corev1.Container{{Name: container, Image: "rayproject/ray:1", Ports: ports}},
+			Containers: []corev1.Container{{
+				Name: container, Image: "rayproject/ray:1", Ports: ports,
+				// Without a probe, Pods are available only after some seconds. Simulated kubelets ignore it.
+				ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"ray", "health-check"}}}},
+			}},
 		}}
 	}
 	spec := &rayv1.RaySpec{
@@ -193,6 +202,24 @@ func deleteRay(policy metav1.DeletionPropagation) func(context.Context, string) 
 // recreateRay deletes a Ray and creates it again before its children are gone.
 func recreateRay(ctx context.Context, namespace string) error {
 	if err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace); err != nil {
+		return err
+	}
+	return createRay(ctx, namespace, newSpec())
+}
+
+// orphanAndRecreate deletes a Ray without its children, and creates it again when it is gone.
+func orphanAndRecreate(ctx context.Context, namespace string) error {
+	if err := deleteRay(metav1.DeletePropagationOrphan)(ctx, namespace); err != nil {
+		return err
+	}
+	err := eventually(ctx, func() error {
+		_, err := rays.RayV1().Rays(namespace).Get(ctx, rayName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("the Ray still exists: %w", err)
+	})
+	if err != nil {
 		return err
 	}
 	return createRay(ctx, namespace, newSpec())

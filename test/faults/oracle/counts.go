@@ -147,7 +147,7 @@ func checkStatusWrites(h *history.History) []string {
 }
 
 // progress has the reasons of Health that are not a problem.
-var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "RolloutIncomplete"}
+var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "RolloutIncomplete", "PodFailure", "Terminating"}
 
 // replicaFailure is the only problem with a rate-limited status: it is not the operator's own.
 const replicaFailure = "ReplicaFailure"
@@ -212,7 +212,7 @@ func checkRecoveries(h *history.History, want *Expectation) []string {
 }
 
 // success matches the message of the event for a write.
-var success = regexp.MustCompile(`^Successfully (create|update|delete) the (service|deployment) ([a-z0-9-]+)`)
+var success = regexp.MustCompile(`^Successfully (create|adopt|update|delete) the (service|deployment) ([a-z0-9-]+)`)
 
 // checkSuccessEvents requires one event for every write to a child, and no others. An event may be
 // missing if a fault hid the result of the write, or if the process exited before it sent the event.
@@ -221,7 +221,8 @@ func checkSuccessEvents(h *history.History, want *Expectation) []string {
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
 		if match := success.FindStringSubmatch(event.Message); match != nil {
-			surplus[fmt.Sprintf("%s %ss/%s", match[1], match[2], match[3])] += int(event.Count)
+			verb := strings.Replace(match[1], "adopt", "update", 1) // an adoption is an update
+			surplus[fmt.Sprintf("%s %ss/%s", verb, match[2], match[3])] += int(event.Count)
 		}
 	}
 	for _, write := range childWrites(h) {

@@ -30,6 +30,7 @@ import (
 func checkOwnership(h *history.History, _ *Expectation) []string {
 	problems := checkSingle(h)
 	problems = append(problems, checkTargets(h)...)
+	problems = append(problems, checkAdoptions(h)...)
 	return append(problems, checkUnconditional(h)...)
 }
 
@@ -96,6 +97,27 @@ func checkTargets(h *history.History) []string {
 			problems = append(problems, write.String()+": the object is not a child of a Ray")
 		case write.Sent != nil && (metav1.GetControllerOf(write.Sent) == nil || metav1.GetControllerOf(write.Sent).UID != owner):
 			problems = append(problems, write.String()+": the write changed the controller of the object")
+		}
+	}
+	return problems
+}
+
+// checkAdoptions requires that a Ray becomes the controller only of an object that had none, and that had
+// its labels.
+func checkAdoptions(h *history.History) []string {
+	var problems []string
+	for _, resource := range []string{history.Services, history.Deployments} {
+		for _, change := range changes(h, resource, byUID) {
+			if change.before == nil || change.after.Deleted {
+				continue
+			}
+			before, after := metav1.GetControllerOf(change.before.Object), metav1.GetControllerOf(change.after.Object)
+			if after == nil || before != nil && before.UID == after.UID {
+				continue
+			}
+			if before != nil || change.before.Object.GetLabels()[rayv1.LabelName] != after.Name {
+				problems = append(problems, describe(change.after)+": a Ray has adopted an object that was not its orphan")
+			}
 		}
 	}
 	return problems
