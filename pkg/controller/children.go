@@ -134,8 +134,8 @@ func (c *children[T]) ensure(ctx context.Context, desired desiredChild[T]) (T, e
 		if err != nil || created {
 			return observed, err
 		}
-	case c.isOrphan(observed):
-		// The cache has only the identity of an object that no Ray controls.
+	case c.isOrphan(observed) || c.isOfEarlierRay(observed):
+		// The cache has only the identity of an orphan, and may not show yet that an object has become one.
 		if observed, err = c.read(ctx, desired.name); err != nil {
 			return none, failed(reasonFailedGet, c.kind, desired.name, err)
 		}
@@ -224,7 +224,7 @@ func (c *children[T]) dryRun(ctx context.Context, observed T, desired desiredChi
 	next, _ := desired.update(observed, &recorded)
 	_, err := c.client().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager, DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
-		return failed(reasonFailedUpdate, c.kind, desired.name, err)
+		return c.failed(ctx, reasonFailedUpdate, observed, err)
 	}
 	return nil
 }

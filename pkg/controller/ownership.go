@@ -33,6 +33,12 @@ func (c *children[T]) isOrphan(child T) bool {
 	return metav1.GetControllerOfNoCopy(child) == nil && child.GetLabels()[rayv1.LabelName] == c.ray.Name
 }
 
+// isOfEarlierRay returns whether an object is controlled by a Ray that had the name of this one.
+func (c *children[T]) isOfEarlierRay(child T) bool {
+	owner := metav1.GetControllerOfNoCopy(child)
+	return owner != nil && isRay(owner) && owner.Name == c.ray.Name && owner.UID != c.ray.UID
+}
+
 // checkOwner returns a problem if an object with the name of a child is neither controlled by the Ray nor
 // an orphan that it can adopt. The UID in the controller reference decides, not a name or a label.
 func (c *children[T]) checkOwner(child T, desired desiredChild[T]) error {
@@ -40,7 +46,7 @@ func (c *children[T]) checkOwner(child T, desired desiredChild[T]) error {
 	switch {
 	case owner != nil && owner.UID == c.ray.UID:
 		return nil
-	case owner != nil && isRay(owner) && owner.Name == c.ray.Name:
+	case c.isOfEarlierRay(child):
 		return blocked(reasonTerminating, c.kind, child.GetName(), "of an earlier Ray with this name is being deleted")
 	case owner != nil:
 		return blocked(reasonAlreadyExists, c.kind, child.GetName(),
