@@ -242,6 +242,9 @@ func decideTemplate(ray *rayv1.Ray, group resources.Group, recorded, current *la
 // replacesTemplate returns whether a Deployment needs a new Pod template, since the user changed its inputs.
 func replacesTemplate(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment) bool {
 	recorded := readLastApplied(observed)
+	if !metav1.IsControlledBy(observed, ray) {
+		recorded.RayGeneration = 0 // it is that of another Ray
+	}
 	return isTemplateKnown(ray, observed, &recorded) && hasNewInputs(ray, &recorded, resources.InputsHash(group))
 }
 
