@@ -84,14 +84,14 @@ func TestReadyPodsAreNotListed(t *testing.T) {
 		f.checkAfter(10*time.Second, true, "", 20*time.Second)
 		f.check(false, "", 0)
 	})
-	t.Run("a head whose old Pod is terminating", func(t *testing.T) {
+	t.Run("a head with an old Pod that is terminating", func(t *testing.T) {
 		f := newCauseFixture(t)
 		f.group = availableGroup(rayv1.RoleHead, 1, nil)
 		f.group.deployment.Status.TerminatingReplicas = new(int32(1))
 		f.check(false, "", 5*time.Second)
 		f.checkAfter(5*time.Second, true, "", 10*time.Second)
 	})
-	t.Run("workers whose old Pod is terminating", func(t *testing.T) {
+	t.Run("workers with an old Pod that is terminating", func(t *testing.T) {
 		f := newCauseFixture(t)
 		f.group = availableGroup(rayv1.RoleWorker, 3, nil)
 		f.group.deployment.Status.TerminatingReplicas = new(int32(1))

@@ -68,6 +68,21 @@ func setServiceType(o object) {
 	}
 }
 
+// setStrategy sets the strategy of Deployments.
+func setStrategy(o object) {
+	if d, ok := o.(*appsv1.Deployment); ok {
+		d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType}
+		setDefaults(d)
+	}
+}
+
+// setMinReadySeconds sets minReadySeconds of Deployments.
+func setMinReadySeconds(o object) {
+	if d, ok := o.(*appsv1.Deployment); ok {
+		d.Spec.MinReadySeconds = 30
+	}
+}
+
 func admit(change func(object)) func(*fixture) {
 	return func(f *fixture) { f.server.admit = change }
 }
@@ -153,6 +168,8 @@ func TestAdmissionOverride(t *testing.T) {
 		{"a label", setLabel, []string{updateHead}, []string{updateWorker}},
 		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }, []string{updateHead, updateHead}, []string{updateWorker, updateWorker}},
 		{"the type of the Service", setServiceType, []string{updateHead}, []string{updateWorker}},
+		{"the strategy of Deployments", setStrategy, []string{updateHead}, []string{updateWorker}},
+		{"minReadySeconds of Deployments", setMinReadySeconds, []string{updateHead}, []string{updateWorker}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)

@@ -339,7 +339,7 @@ func TestHeadFirst(t *testing.T) {
 	})
 }
 
-// TestNewRayWithRejectedHead has a new Ray whose head is rejected. Nothing else runs without it.
+// TestNewRayWithRejectedHead has a new Ray with a head that is rejected. Nothing else runs without it.
 func TestNewRayWithRejectedHead(t *testing.T) {
 	const rejected = `Deployment "sample-cluster-head" could not be created: ` + overQuotaMessage
 	const created = "Normal SuccessfullyCreate Successfully create the "

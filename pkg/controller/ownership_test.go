@@ -266,6 +266,20 @@ func TestAdoptionReads(t *testing.T) {
 	}
 }
 
+// TestCacheShowsEarlierOwner has a cache that still shows that an earlier Ray controls the children, which are
+// orphans by now.
+func TestCacheShowsEarlierOwner(t *testing.T) {
+	f := newHealthyFixture(t)
+	f.drop(rayResource, rayName)
+	seen := len(f.server.history)
+	f.editService(func(s *corev1.Service) { s.OwnerReferences = nil })
+	f.editBoth(func(d *appsv1.Deployment) { d.OwnerReferences = nil })
+	f.put(readSample(t))
+	f.restartWithStaleCaches(seen, serviceResource, deploymentResource)
+	f.checkSync(nil, []string{updateHead, updateWorker, updateService, updateStatus}, []string{headAdopted, workerAdopted, serviceAdopted})
+	f.makeHealthy()
+}
+
 // TestStaleRayAdoptsNothing has a cache with a Ray that has changed. Its orphans stay orphans.
 func TestStaleRayAdoptsNothing(t *testing.T) {
 	tests := []struct {
@@ -338,8 +352,8 @@ func TestOthersAreNotAdopted(t *testing.T) {
 			f.deliver()
 			before := f.children()
 			f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{test.want})
-			words := strings.SplitN(test.want, " ", 3)
-			f.checkHealth("False " + words[1] + ": worker: " + words[2])
+			parts := strings.SplitN(test.want, " ", 3)
+			f.checkHealth("False " + parts[1] + ": worker: " + parts[2])
 			if diff := cmp.Diff(before, f.children()); diff != "" {
 				t.Errorf("children (-before +after):\n%s", diff)
 			}

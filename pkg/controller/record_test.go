@@ -43,6 +43,11 @@ func TestAnnotation(t *testing.T) {
 			`{"rayGeneration":3,"generation":5,"inputs":"a1","rendering":"b2"}`,
 		},
 		{
+			"a Deployment with a template that was changed by admission, and a new one that waits",
+			lastApplied{RayGeneration: 3, Generation: 5, Inputs: "a1", Rendering: "b2", Stored: "c3", TemplatePending: true},
+			`{"rayGeneration":3,"generation":5,"inputs":"a1","rendering":"b2","stored":"c3","templatePending":true}`,
+		},
+		{
 			"a Deployment with a label that admission changes back",
 			lastApplied{RayGeneration: 3, Generation: 5, Inputs: "a1", Rendering: "b2", AdmissionOverride: newOverride(withTeam("b"), withTeam("a"))},
 			`{"rayGeneration":3,"generation":5,"inputs":"a1","rendering":"b2",` +

@@ -32,8 +32,8 @@ import (
 // TestConflictThatDoesNotEnd has a webhook that responds to each write of a child with a conflict. It is
 // not the cache that is stale, so it is reported after some syncs.
 func TestConflictThatDoesNotEnd(t *testing.T) {
-	const words = `Operation cannot be fulfilled on deployments.apps "x": try again`
-	conflict := apierrors.NewConflict(schema.GroupResource{Group: "apps", Resource: "deployments"}, "x", errors.New("try again"))
+	const message = `Operation cannot be fulfilled on deployments.apps "x": modified`
+	conflict := apierrors.NewConflict(schema.GroupResource{Group: "apps", Resource: "deployments"}, "x", errors.New("modified"))
 	tests := []struct {
 		name       string
 		change     func(*fixture)
@@ -46,28 +46,28 @@ func TestConflictThatDoesNotEnd(t *testing.T) {
 			change:     changeRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }),
 			write:      updateWorker,
 			wantReason: "FailedUpdate",
-			want:       `Deployment "sample-cluster-worker" could not be updated: ` + words,
+			want:       `Deployment "sample-cluster-worker" could not be updated: ` + message,
 		},
 		{
 			name:       "a revert",
 			change:     changeWorker(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(5)) }),
 			write:      updateWorker,
 			wantReason: "FailedUpdate",
-			want:       `Deployment "sample-cluster-worker" could not be updated: ` + words,
+			want:       `Deployment "sample-cluster-worker" could not be updated: ` + message,
 		},
 		{
 			name:       "a deletion",
 			change:     changeRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil }),
 			write:      deleteWorker,
 			wantReason: "FailedDelete",
-			want:       `Deployment "sample-cluster-worker" could not be deleted: ` + words,
+			want:       `Deployment "sample-cluster-worker" could not be deleted: ` + message,
 		},
 		{
 			name:       "a dry run",
 			change:     changeRay(setImages("new")),
 			write:      dryRunWorker,
 			wantReason: "FailedUpdate",
-			want:       `Deployment "sample-cluster-worker" could not be updated: ` + words,
+			want:       `Deployment "sample-cluster-worker" could not be updated: ` + message,
 		},
 	}
 	isConflict := func(err error) bool { return apierrors.IsConflict(err) && !isStale(err) && !isBlocked(err) }
