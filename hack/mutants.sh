@@ -17,7 +17,7 @@
 # Mutation testing of the fault-injection suite. Builds the operator with each mutant of
 # test/faults/mutants and runs the cases that it names. Fails unless the oracle that the mutant names
 # reports a violation in one of them, and none in these cases without the mutant. For the oracle
-# "model", 2000 schedules of the model run instead of cases.
+# "model", 2000 schedules of the model run instead of cases; for the oracle "unit", the unit tests of its package.
 #
 #   hack/mutants.sh [NAME...]
 set -euo pipefail
@@ -59,6 +59,18 @@ for mutant in "${names[@]}"; do
   oracle=$(sed -n 's/^Oracle: //p' "${file}")
   cases=$(sed -n 's/^Cases: //p' "${file}")
   log=${dir}/${mutant}.log
+  if [[ ${oracle} == unit ]]; then
+    package=$(sed -n 's/^Package: //p' "${file}" | head -n 1)
+    "${dir}/variant" build "${file}" "${dir}/${mutant}" "./${package}"
+    (cd "${package}" && "${dir}/${mutant}" -test.short) >"${log}" 2>&1 || true
+    if failed=$(grep -m 1 -e '--- FAIL: ' "${log}"); then
+      printf 'killed   %-26s unit: %s\n' "${mutant}" "${failed#*--- FAIL: }"
+    else
+      printf 'SURVIVED %-26s no unit test failed\n' "${mutant}"
+      missed=1
+    fi
+    continue
+  fi
   if [[ ${oracle} == model ]]; then
     "${dir}/variant" build "${file}" "${dir}/${mutant}" ./pkg/controller
     (cd pkg/controller && "${dir}/${mutant}" -test.run '^TestModel$' -model.schedules 2000) >"${log}" 2>&1 || true
