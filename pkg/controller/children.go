@@ -23,20 +23,14 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
-	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
-	"github.com/kubeflow/ray-operator/pkg/consistency"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -60,57 +54,6 @@ const (
 	messageRevert = "Successfully update the %s %s: revert external changes to its %s"
 	messageDelete = "Successfully delete the %s %s"
 )
-
-// childWriter writes the children of Rays. Updates and deletions fail if they are based on an old state.
-type childWriter struct {
-	kubeClient  kubernetes.Interface
-	rayClient   versioned.Interface
-	consistency *consistency.Store
-	memory      *memory
-	recorder    record.EventRecorder
-	clock       clock.PassiveClock
-}
-
-// children are a Ray's children of one kind.
-type children[T childObject] struct {
-	*childWriter
-	childKind[T]
-	ray   *rayv1.Ray
-	cache interface{ Get(name string) (T, error) }
-	// client returns a client. Most syncs need none.
-	client func() childClient[T]
-
-	// retryAfter is after how long to sync again since no watch will enqueue the Ray, or 0.
-	retryAfter time.Duration
-}
-
-// desiredChild says what a child is to be.
-type desiredChild[T childObject] struct {
-	name string
-	// create returns the child to be created.
-	create func() T
-	// update returns an observed child as desired, and which of its parts differ.
-	update func(observed T, recorded *lastApplied) (desired T, diff []string)
-	// beforeUpdate is called before an update with these differences, and prevents it by an error. It may
-	// be nil.
-	beforeUpdate func(diff []string) error
-}
-
-func (w *childWriter) services(ray *rayv1.Ray, caches *caches) *children[*corev1.Service] {
-	return &children[*corev1.Service]{
-		childWriter: w, childKind: serviceKind, ray: ray,
-		cache:  caches.services.Services(ray.Namespace),
-		client: func() childClient[*corev1.Service] { return w.kubeClient.CoreV1().Services(ray.Namespace) },
-	}
-}
-
-func (w *childWriter) deployments(ray *rayv1.Ray, caches *caches) *children[*appsv1.Deployment] {
-	return &children[*appsv1.Deployment]{
-		childWriter: w, childKind: deploymentKind, ray: ray,
-		cache:  caches.deployments.Deployments(ray.Namespace),
-		client: func() childClient[*appsv1.Deployment] { return w.kubeClient.AppsV1().Deployments(ray.Namespace) },
-	}
-}
 
 // cached returns the child with a name as the cache has it, if it is controlled by the Ray.
 func (c *children[T]) cached(name string) T {

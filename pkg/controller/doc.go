@@ -20,10 +20,14 @@ limitations under the License.
 //	controller.go     the queue: what enqueues a Ray, and when it is retried
 //	metrics.go        metrics
 //	sync.go           the sync of a Ray, phase by phase
+//	groups.go         the order in which the groups are updated
+//	causes.go         lists Pods to find out why they are not available
 //	status_writer.go  decides when a status is written and a problem is reported; no other file does
 //	status.go         what a status says, pure
 //	children.go       writes children and records events about that; no other file does
+//	ownership.go      which objects are children, may be adopted, and may be written
 //	desired.go        how an observed child differs from the desired one, pure
+//	kinds.go          what a child is, and what differs between Services and Deployments
 //	record.go         what was last applied to a child, stored in its annotation
 //	memory.go         what is known of children beyond the caches
 //	problem.go        why a child is not in its desired state
