@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -237,4 +238,12 @@ func normalize(message string) string {
 		message = message[:maxMessage-len("…")] + "…"
 	}
 	return strings.ToValidUTF8(message, "")
+}
+
+// earliest returns the shorter of two delays, of which 0 means never.
+func earliest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }

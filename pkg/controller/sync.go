@@ -186,11 +186,3 @@ func (r *reconciler) forget(key cache.ObjectName) {
 	r.causes.forget(key)
 	r.statusWriter.forget(key)
 }
-
-// earliest returns the shorter of two delays, of which 0 means never.
-func earliest(a, b time.Duration) time.Duration {
-	if a == 0 || b == 0 {
-		return max(a, b)
-	}
-	return min(a, b)
-}
