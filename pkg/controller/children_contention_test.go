@@ -91,6 +91,13 @@ func TestExternalChangesThatDoNotEnd(t *testing.T) {
 		if got := *f.deployment(rayv1.RoleWorker).Spec.Replicas; got != 5 {
 			t.Errorf("there are %d replicas, want those of the user", got)
 		}
+		// It is no revert, so the next one waits as long as before.
+		f.setReplicas(9)
+		f.queue.asked = nil
+		f.checkSync(isOnlyBlocked, nil, nil)
+		if diff := cmp.Diff([]string{"default/sample-cluster after 1s"}, f.queue.asked); diff != "" {
+			t.Errorf("requeues (-want +got):\n%s", diff)
+		}
 	})
 	t.Run("other children do not wait", func(t *testing.T) {
 		f := newContentionFixture(t)
@@ -109,12 +116,16 @@ func TestExternalChangesThatDoNotEnd(t *testing.T) {
 		}
 		f.editDeployment(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 9 })
 		f.rollOut()
+		f.deliver()
+		const message = `Deployment "sample-cluster-head" is changed by another client again and again: minReadySeconds`
+		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{"Warning ExternalChanges " + message})
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
 		f.deliver()
-		f.checkSync(nil, []string{updateHead, updateStatus},
+		f.checkSync(isOnlyBlocked, []string{updateHead, updateStatus},
 			[]string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: minReadySeconds"})
+		f.checkHealth("False ExternalChanges: head: " + message + "; " + workerWaits)
 		f.rollOutHead()
-		f.checkSync(nil, []string{updateWorker}, []string{workerUpdated})
+		f.checkSync(isOnlyBlocked, []string{updateWorker}, []string{workerUpdated})
 	})
 	t.Run("a label, which does not change the generation", func(t *testing.T) {
 		const message = `Service "sample-cluster-head" is changed by another client again and again: labels, ports`
