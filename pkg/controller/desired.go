@@ -115,8 +115,8 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, holdTemplate bool) (*appsv1.Deployment, []string) {
 	controlled := metav1.IsControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
-	settled := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
-	if controlled && !changed && settled {
+	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
+	if controlled && !changed && isCurrent {
 		// Only labels can differ, since they do not change the generation. Nothing is rendered.
 		return desiredLabels(observed, resources.Labels(ray, group.Role))
 	}
@@ -249,7 +249,7 @@ func replacesTemplate(ray *rayv1.Ray, group resources.Group, observed *appsv1.De
 }
 
 // isTemplateKnown returns whether the record says which inputs the Pod template was made from. An
-// orphan's record is about an earlier Ray, whose generations say nothing.
+// orphan's record is about an earlier Ray: its generations have no meaning for this one.
 func isTemplateKnown(ray *rayv1.Ray, observed *appsv1.Deployment, recorded *lastApplied) bool {
 	return recorded.Inputs != "" && recorded.Rendering != "" && (recorded.isValid(ray) || !metav1.IsControlledBy(observed, ray))
 }

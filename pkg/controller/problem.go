@@ -163,8 +163,8 @@ func refusedReplicaSet(deployment *appsv1.Deployment) error {
 		return nil
 	}
 	message := progressing.Message
-	if _, words, found := strings.Cut(message, ": "); found && strings.HasPrefix(message, "Failed to create new replica set") {
-		message = words
+	if _, reason, found := strings.Cut(message, ": "); found && strings.HasPrefix(message, "Failed to create new replica set") {
+		message = reason
 	}
 	return &problem{
 		problemKey: problemKey{reason: reasonReplicaFailure},

@@ -72,7 +72,7 @@ func (o *groupObservation) isRolledOut() bool {
 		progressing != nil && progressing.Reason == reasonProgressDeadlineExceeded
 }
 
-// isExplainable returns whether a group is incomplete for a reason that only its Pods can tell.
+// isExplainable returns whether a group is incomplete for a reason that only its Pods show.
 func (o *groupObservation) isExplainable() bool {
 	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Status.ObservedGeneration < o.deployment.Generation {
 		return false

@@ -87,7 +87,7 @@ func UserTemplate(ray *rayv1.Ray, group Group) *corev1.PodTemplateSpec {
 }
 
 // newPodTemplate returns the user's template with the labels and the environment of a Ray node, and
-// what tells whether one works. All other fields are the user's and are not changed.
+// what shows whether one works. All other fields are the user's and are not changed.
 func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	template := *group.Template.DeepCopy()
 
@@ -109,7 +109,7 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	return template
 }
 
-// setDiagnostics sets, in the container that runs Ray, what tells whether Ray works, unless the user
+// setDiagnostics sets, in the container that runs Ray, what shows whether Ray works, unless the user
 // set it: the last lines of the log explain a crash, and a head is ready when its GCS listens.
 func setDiagnostics(container *corev1.Container, role rayv1.Role) {
 	if container.TerminationMessagePolicy == "" {

@@ -240,7 +240,7 @@ func TestSelector(t *testing.T) {
 }
 
 // TestMinReadySeconds has groups that are available only some seconds after their containers run, since
-// no probe tells when they are ready.
+// no probe shows when they are ready.
 func TestMinReadySeconds(t *testing.T) {
 	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
 	tests := []struct {

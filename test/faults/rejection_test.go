@@ -178,7 +178,7 @@ func allowedStatusWrites(ctx context.Context, namespace string) (int, error) {
 	return rejectedStatusWrites, nil
 }
 
-// wakeReplicaSets makes the ReplicaSet controller try again to create Pods. By itself it does so at
+// wakeReplicaSets makes the ReplicaSet controller retry to create Pods. By itself it does so at
 // intervals that double up to 1000 s, and that grow with each event of the ReplicaSet.
 func wakeReplicaSets(ctx context.Context, namespace string) error {
 	sets, err := kube.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})

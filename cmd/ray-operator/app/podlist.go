@@ -23,8 +23,8 @@ import (
 	"strings"
 )
 
-// maxPodListBytes is the size limit of a list of Pods. Whoever may create Pods in one namespace must not
-// exhaust the memory of the operator: Pods can have a megabyte each, and the API server ignores a limit of
+// maxPodListBytes is the size limit of a list of Pods. A client that may create Pods in one namespace must
+// not exhaust the memory of the operator: Pods can have a megabyte each, and the API server ignores a limit of
 // their number when it answers from its cache. An ordinary Pod takes less than 10 KiB.
 const maxPodListBytes = 16 << 20
 
