@@ -143,8 +143,8 @@ func (u *user) checkBackoff(while string) {
 	}
 }
 
-// TestInvalidTemplate has the API server reject the Deployment of a new Ray and of a healthy one,
-// which keeps its children.
+// TestInvalidTemplate has the API server reject the head's Deployment of a new Ray, which gets no workers
+// either, and of a healthy one, which keeps its children.
 func TestInvalidTemplate(t *testing.T) {
 	t.Parallel()
 	const invalid = "            volumeMounts: [{name: nowhere, mountPath: /data}]\n            ports:\n              - containerPort: 6379\n              - containerPort: 8265\n"
@@ -159,7 +159,13 @@ func TestInvalidTemplate(t *testing.T) {
 			t.Errorf("Health has the reason %s and the message %q", health.Reason, health.Message)
 		}
 		u.waitEvent("sample-cluster", "Warning", "FailedCreate", `volumeMounts[0].name: Not found: "nowhere"`)
-		u.eventually("the workers exist", func() error { return wantCount(3, len(u.pods(rayv1.RoleWorker))) })
+		if !strings.HasSuffix(health.Message, "; worker: not created: waiting for the head") {
+			t.Errorf("the message does not say that the workers wait: %q", health.Message)
+		}
+		u.checkBackoff("the head is rejected")
+		if pods := len(u.pods(rayv1.RoleWorker)); pods > 0 {
+			t.Errorf("there are %d workers without a head", pods)
+		}
 
 		u.kubectl("apply", "-f", cluster.Path(sampleManifest))
 		u.waitHealthy("sample-cluster")

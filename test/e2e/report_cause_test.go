@@ -29,8 +29,8 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestCauses creates Rays whose heads or workers do not become available, for one cause each, and checks
-// that Health names it. Statuses that only a kubelet sets are set by the test.
+// TestCauses creates Rays with a head or workers that do not become available, for one cause each, and
+// checks that Health names it. Statuses that only a kubelet sets are set by the test.
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)

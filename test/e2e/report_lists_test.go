@@ -99,8 +99,8 @@ func podLists(t *testing.T, mark audit.Mark, namespace string) []*audit.Request 
 	return lists
 }
 
-// listedRay returns the Ray whose Pods a request lists, and checks that the request is cheap: it lists one
-// group in one namespace, from the API server's cache.
+// listedRay returns the name of the Ray with the Pods that a request lists. It checks that the request is
+// cheap: it lists one group in one namespace, from the API server's cache.
 func listedRay(t *testing.T, list *audit.Request) string {
 	t.Helper()
 	uri, err := url.Parse(list.URI)

@@ -66,9 +66,19 @@ func TestRequestCounts(t *testing.T) {
 	requests = u.requestsSince(mark)
 	u.checkStatusUpdates("new image", requests, count, statusUpdatesOfImage)
 	u.checkRequests("new image", requests, map[string]int{
-		"update deployments": 2 * count,
-		"create events":      2 * count,
+		"dry run of update deployments": count, // the workers', before the head's update
+		"update deployments":            2 * count,
+		"create events":                 2 * count,
 	})
+
+	// A dry run is made only if the templates of both groups change.
+	mark = markAudit(t)
+	u.kubectl("patch", "ray", names[0], "--type=json", "-p", `[{"op":"replace","path":"/spec/worker/template/spec/containers/0/image","value":"rayproject/examples:3"}]`)
+	u.waitHealthy(names[0])
+	u.waitSteady()
+	requests = u.requestsSince(mark)
+	u.checkStatusUpdates("new image of the workers", requests, 1, statusUpdatesOfImage)
+	u.checkRequests("new image of the workers", requests, map[string]int{"update deployments": 1, "patch events": 1})
 
 	// Scaling is one update, whatever the number of Pods. The event of the second one has the
 	// same message, so its count is incremented.
@@ -136,8 +146,13 @@ func (u *user) checkRequests(what string, requests []*audit.Request, want map[st
 	u.Helper()
 	got := map[string]int{}
 	for _, request := range requests {
-		if request.Resource() != "rays/status" {
-			got[request.Verb+" "+request.Resource()]++
+		what := request.Verb + " " + request.Resource()
+		switch {
+		case request.Resource() == "rays/status":
+		case strings.Contains(request.URI, "dryRun="):
+			got["dry run of "+what]++
+		default:
+			got[what]++
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
