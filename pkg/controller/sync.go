@@ -157,18 +157,22 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 	caches := cachesFor(r.caches, ray.Namespace)
 	services, deployments := r.services(ray, caches), r.deployments(ray, caches)
 	observed, remaining := &observation{}, []string{}
-	if services.cached(resources.ServiceName(ray)) != nil {
+	// Otherwise, the garbage collector deletes the children after the Ray, or orphans them.
+	foreground := slices.Contains(ray.Finalizers, metav1.FinalizerDeleteDependents)
+	if foreground && services.cached(resources.ServiceName(ray)) != nil {
 		remaining = append(remaining, fmt.Sprintf("Service %q", resources.ServiceName(ray)))
 	}
 	for _, group := range resources.Groups(ray) {
 		state := groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
-		if state.deployment = deployments.cached(resources.DeploymentName(ray, group.Role)); state.deployment != nil {
+		if state.deployment = deployments.cached(resources.DeploymentName(ray, group.Role)); foreground && state.deployment != nil {
 			remaining = append(remaining, fmt.Sprintf("Deployment %q", state.deployment.Name))
 		}
 		observed.groups = append(observed.groups, state)
 	}
 	for _, finalizer := range ray.Finalizers {
-		if finalizer != metav1.FinalizerDeleteDependents { // which waits for the children
+		switch finalizer {
+		case metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents: // those of the garbage collector
+		default:
 			remaining = append(remaining, "finalizer "+finalizer)
 		}
 	}
