@@ -225,12 +225,12 @@ func TestCauseInterval(t *testing.T) {
 	f := newCauseFixture(t)
 	f.check(false, "", 5*time.Second)
 	cause := ""
-	seconds := []time.Duration{5, 10, 20, 40, 60, 60, 60}
-	for i, interval := range seconds[:len(seconds)-1] {
-		f.checkAfter(interval*time.Second-time.Millisecond, false, cause, time.Millisecond)
+	intervals := []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute, time.Minute}
+	for i, interval := range intervals[:len(intervals)-1] {
+		f.checkAfter(interval-time.Millisecond, false, cause, time.Millisecond)
 		cause = unschedulable
-		f.checkAfter(time.Millisecond, true, cause, seconds[i+1]*time.Second)
-		f.check(false, cause, seconds[i+1]*time.Second)
+		f.checkAfter(time.Millisecond, true, cause, intervals[i+1])
+		f.check(false, cause, intervals[i+1])
 	}
 }
 

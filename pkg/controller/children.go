@@ -177,10 +177,10 @@ func (c *children[T]) dryRun(ctx context.Context, observed T, desired desiredChi
 func (c *children[T]) accept(ctx context.Context, stored T, desired desiredChild[T]) (T, error) {
 	before := readLastApplied(stored)
 	recorded := before
-	next, overridden := c.desiredAgain(stored, &recorded, desired)
+	next, overridden := desired.again(stored, &recorded)
 	if slices.Contains(overridden, partTemplate) {
 		recorded.Stored = resources.Hash(c.part(stored, partTemplate))
-		next, overridden = c.desiredAgain(stored, &recorded, desired)
+		next, overridden = desired.again(stored, &recorded)
 	}
 	if len(overridden) > 0 && !c.isOverridden(&recorded, stored, next) {
 		recorded.AdmissionOverride = newOverride(c.managed(stored), c.managed(next))
@@ -195,16 +195,6 @@ func (c *children[T]) accept(ctx context.Context, stored T, desired desiredChild
 	accepted := c.deepCopy(stored)
 	recorded.writeTo(accepted)
 	return c.send(ctx, stored, accepted)
-}
-
-// desiredAgain returns a child that was just written as desired, and which parts differ. It compares also
-// what the generation in the record says to be unchanged.
-func (c *children[T]) desiredAgain(stored T, recorded *lastApplied, desired desiredChild[T]) (T, []string) {
-	compared := *recorded
-	if compared.Generation != 0 {
-		compared.Generation = -1
-	}
-	return desired.update(stored, &compared)
 }
 
 // delete deletes the child with a name, if it is controlled by the Ray. Beside an error it returns the

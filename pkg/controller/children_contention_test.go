@@ -127,7 +127,21 @@ func TestExternalChangesThatDoNotEnd(t *testing.T) {
 		f.rollOutHead()
 		f.checkSync(isOnlyBlocked, []string{updateWorker}, []string{workerUpdated})
 	})
-	t.Run("a label, which does not change the generation", func(t *testing.T) {
+	t.Run("a label of a Deployment, which does not change the generation", func(t *testing.T) {
+		const message = `Deployment "sample-cluster-worker" is changed by another client again and again: labels`
+		f := newHealthyFixture(t)
+		change := func() {
+			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Labels[rayv1.LabelRole] = "head" })
+			f.deliver()
+		}
+		for range maxReverts {
+			change()
+			f.checkSync(nil, []string{updateWorker}, reverted("deployment sample-cluster-worker", "labels"))
+		}
+		change()
+		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{"Warning ExternalChanges " + message})
+	})
+	t.Run("a label of the Service", func(t *testing.T) {
 		const message = `Service "sample-cluster-head" is changed by another client again and again: labels, ports`
 		f := newHealthyFixture(t)
 		change := func() {

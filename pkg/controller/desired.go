@@ -123,7 +123,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 
 	desired := resources.NewDeployment(ray, group)
 	current := newLastApplied(ray, group, desired)
-	rendering := current.Rendering
+	current.AdmissionOverride = recorded.AdmissionOverride
 	next := observed.DeepCopy()
 	var diff []string
 	adopt(next, ray)
@@ -142,38 +142,47 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		next.Spec.Strategy = desired.Spec.Strategy
 		diff = append(diff, partStrategy)
 	}
-	complete := recorded.Generation != 0 && recorded.isValid(ray)
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
-	if decision == replaceTemplate && holdTemplate {
-		decision, current.TemplatePending = keepTemplate, true
-	}
-	switch decision {
-	case keepTemplate:
-		current.Inputs, current.Rendering, current.Stored = recorded.Inputs, recorded.Rendering, recorded.Stored
-	case recordTemplate:
-		complete = false
-	case revertTemplate:
-		next.Spec.Template = podtemplate.Merge(&observed.Spec.Template, &desired.Spec.Template)
-		diff = append(diff, partTemplate)
-	case replaceTemplate:
-		next.Spec.Template = desired.Spec.Template
-		diff = append(diff, partTemplate)
-	}
-	// It goes with the template, since it depends on the probes.
-	if current.Rendering == rendering && observed.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
-		next.Spec.MinReadySeconds = desired.Spec.MinReadySeconds
-		diff = append(diff, partMinReadySeconds)
-	}
-	if !complete {
+	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)
+	if (recorded.Generation == 0 || !recorded.isValid(ray)) && !slices.Contains(diff, partAnnotations) {
 		diff = append(diff, partAnnotations)
 	}
 	if len(diff) == 0 {
 		return observed, nil
 	}
 	current.Generation = observed.Generation + 1 // the record is an annotation, so the write increments it
-	current.AdmissionOverride = recorded.AdmissionOverride
 	current.writeTo(next)
 	return next, diff
+}
+
+// setTemplate sets the Pod template of a Deployment as decided, with what depends on it, and the record of
+// this write. It returns which parts differ.
+func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, hold bool) (diff []string) {
+	rendering := current.Rendering
+	if decision == replaceTemplate && hold {
+		decision, current.TemplatePending = keepTemplate, true
+	}
+	switch decision {
+	case keepTemplate:
+		current.Inputs, current.Rendering, current.Stored = recorded.Inputs, recorded.Rendering, recorded.Stored
+		if recorded.TemplatePending && !current.TemplatePending {
+			diff = append(diff, partAnnotations) // the user wants the old template again
+		}
+	case recordTemplate:
+		diff = append(diff, partAnnotations)
+	case revertTemplate:
+		next.Spec.Template = podtemplate.Merge(&next.Spec.Template, &desired.Spec.Template)
+		diff = append(diff, partTemplate)
+	case replaceTemplate:
+		next.Spec.Template = desired.Spec.Template
+		diff = append(diff, partTemplate)
+	}
+	// A template of another version of the operator may lack a probe that this version adds.
+	if current.Rendering == rendering && next.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
+		next.Spec.MinReadySeconds = desired.Spec.MinReadySeconds
+		diff = append(diff, partMinReadySeconds)
+	}
+	return diff
 }
 
 // desiredLabels is desiredDeployment for a Deployment of which only the labels can differ.

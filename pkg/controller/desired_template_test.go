@@ -143,6 +143,7 @@ func renderDifferently(f *fixture) {
 func setOldRendering(d *appsv1.Deployment) {
 	container(d).Env[0].Name = "RAY_HEAD"
 	metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, "old", "yes")
+	d.Spec.MinReadySeconds = 0 // it goes with the template
 }
 
 // TestUpgrade has a Deployment that another version of the operator rendered.
@@ -197,7 +198,7 @@ func TestUpgrade(t *testing.T) {
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
-			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"},
+			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template, minReadySeconds"},
 			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 	})

@@ -44,9 +44,9 @@ var errOtherGroup = errors.New("an update of another group was rejected")
 // the workers' by a dry run, the head's since it is the first. Replicas do not wait.
 func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment]) []groupObservation {
 	groups := resources.Groups(ray)
-	observed := make([]groupObservation, len(groups))
-	for i, group := range groups {
-		observed[i] = groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
+	observed := make([]groupObservation, 0, len(groups)+1)
+	for _, group := range groups {
+		observed = append(observed, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
 	}
 
 	head, desired := &observed[0], desiredGroup(ray, groups[0], false)

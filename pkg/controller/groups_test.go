@@ -326,6 +326,18 @@ func TestHeadFirst(t *testing.T) {
 		f.checkHealth(healthy)
 		f.checkSteadyState(nil)
 	})
+	t.Run("the user takes back the new template of scaled workers while it waits", func(t *testing.T) {
+		f := newWaitingFixture(t)
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
+		f.deliver()
+		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerScaled})
+		f.checkPending(true)
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "rayproject/examples:1" })
+		f.deliver()
+		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations"})
+		f.checkPending(false)
+		f.checkImages("new", "rayproject/examples:1")
+	})
 	t.Run("workers follow when the head exceeds its progress deadline", func(t *testing.T) {
 		f := newWaitingFixture(t)
 		f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) {

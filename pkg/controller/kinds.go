@@ -84,6 +84,16 @@ type desiredChild[T childObject] struct {
 	beforeUpdate func(diff []string) error
 }
 
+// again returns a child that was just written as desired, and which parts differ. It compares also what
+// the generation in the record says to be unchanged.
+func (d *desiredChild[T]) again(stored T, recorded *lastApplied) (desired T, diff []string) {
+	compared := *recorded
+	if compared.Generation != 0 {
+		compared.Generation = -1
+	}
+	return d.update(stored, &compared)
+}
+
 func (w *childWriter) services(ray *rayv1.Ray, caches *caches) *children[*corev1.Service] {
 	return &children[*corev1.Service]{
 		childWriter: w, childKind: serviceKind, ray: ray,

@@ -87,8 +87,7 @@ func TestContention(t *testing.T) {
 	for range maxReverts {
 		c.change(0, 0, partReplicas)
 	}
-	for _, seconds := range []time.Duration{1, 2, 4, 8, 8, 8} {
-		delay := seconds * time.Second
+	for _, delay := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second, 8 * time.Second} {
 		c.change(delay, 20*time.Second, partReplicas)
 		c.check(delay, 20*time.Second, partReplicas)
 		c.step(delay - time.Millisecond)

@@ -129,15 +129,8 @@ func (c *checker) checkChild(write *fakeWrite) {
 		e.violationf("a write to an object that no Ray controls")
 		return
 	}
-	if before := write.before; before != nil {
-		ref := metav1.GetControllerOf(before)
-		isOrphan := ref == nil && before.GetLabels()[rayv1.LabelName] == rayName
-		if !isOrphan && (ref == nil || ref.UID != owner.UID) {
-			e.violationf("a write to an object that is not controlled by this Ray")
-		}
-		if before.GetDeletionTimestamp() != nil {
-			e.violationf("a write to an object that is being deleted")
-		}
+	if write.before != nil {
+		c.checkBefore(write.before, owner)
 	}
 	if !c.isDelayed {
 		switch ray := e.operator.current.ray; {
@@ -165,6 +158,18 @@ func (c *checker) checkChild(write *fakeWrite) {
 	if deployment, ok := write.after.(*appsv1.Deployment); ok {
 		c.checkTemplate(owner.UID, write.before, deployment)
 		c.written[deployment.UID] = deployment
+	}
+}
+
+// checkBefore checks that a Ray may write an object: it controls it, or it is its orphan.
+func (c *checker) checkBefore(before object, owner *metav1.OwnerReference) {
+	ref := metav1.GetControllerOf(before)
+	isOrphan := ref == nil && before.GetLabels()[rayv1.LabelName] == rayName
+	if !isOrphan && (ref == nil || ref.UID != owner.UID) {
+		c.environment.violationf("a write to an object that is not controlled by this Ray")
+	}
+	if before.GetDeletionTimestamp() != nil {
+		c.environment.violationf("a write to an object that is being deleted")
 	}
 }
 

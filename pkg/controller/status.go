@@ -74,7 +74,8 @@ func (o *groupObservation) isRolledOut() bool {
 
 // isExplainable returns whether a group is incomplete for a reason that only its Pods show.
 func (o *groupObservation) isExplainable() bool {
-	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Status.ObservedGeneration < o.deployment.Generation {
+	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Spec.Paused ||
+		o.deployment.Status.ObservedGeneration < o.deployment.Generation {
 		return false
 	}
 	failure := findDeploymentCondition(o.deployment, appsv1.DeploymentReplicaFailure)

@@ -163,11 +163,16 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 		remaining = append(remaining, fmt.Sprintf("Service %q", resources.ServiceName(ray)))
 	}
 	for _, group := range resources.Groups(ray) {
-		state := groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)}
-		if state.deployment = deployments.cached(resources.DeploymentName(ray, group.Role)); foreground && state.deployment != nil {
-			remaining = append(remaining, fmt.Sprintf("Deployment %q", state.deployment.Name))
+		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
+	}
+	for _, group := range resources.RemovedGroups(ray) {
+		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role})
+	}
+	for i := range observed.groups {
+		group := &observed.groups[i]
+		if group.deployment = deployments.cached(resources.DeploymentName(ray, group.role)); foreground && group.deployment != nil {
+			remaining = append(remaining, fmt.Sprintf("Deployment %q", group.deployment.Name))
 		}
-		observed.groups = append(observed.groups, state)
 	}
 	for _, finalizer := range ray.Finalizers {
 		switch finalizer {

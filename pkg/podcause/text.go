@@ -39,7 +39,7 @@ const (
 )
 
 // escape matches ANSI escape sequences: colors, movements of the cursor, and titles.
-var escape = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)`)
+var escape = regexp.MustCompile(`\x1b\[[0-?]*[\x20-\x2f]*[\x40-\x7e]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)`)
 
 // The parts of a message that differ between Pods or attempts: times, the local address of a connection,
 // and identifiers of objects, containers, processes and memory.
