@@ -73,12 +73,12 @@ func TestRequestCounts(t *testing.T) {
 
 	// A dry run is made only if the templates of both groups change.
 	mark = markAudit(t)
-	u.kubectl("patch", "ray", names[0], "--type=json", "-p", `[{"op":"replace","path":"/spec/worker/template/spec/containers/0/image","value":"rayproject/examples:3"}]`)
+	u.kubectl("patch", "ray", names[0], "--type=json", "-p", `[{"op":"replace","path":"/spec/head/template/spec/containers/0/image","value":"rayproject/examples:3"}]`)
 	u.waitHealthy(names[0])
 	u.waitSteady()
 	requests = u.requestsSince(mark)
-	u.checkStatusUpdates("new image of the workers", requests, 1, statusUpdatesOfImage)
-	u.checkRequests("new image of the workers", requests, map[string]int{"update deployments": 1, "patch events": 1})
+	u.checkStatusUpdates("new image of the head", requests, 1, statusUpdatesOfImage)
+	u.checkRequests("new image of the head", requests, map[string]int{"update deployments": 1, "patch events": 1})
 
 	// Scaling is one update, whatever the number of Pods. The event of the second one has the
 	// same message, so its count is incremented.

@@ -39,7 +39,7 @@ func TestUpgrade(t *testing.T) {
 	next := newOperator(t, "next", "--leader-elect")
 	next.Binary = cluster.Path("bin/ray-operator-next")
 	start(t, current)
-	u.createHealthy(50)
+	u.createHealthy(20)
 	before := u.podState()
 
 	start(t, next)
