@@ -75,6 +75,10 @@ func TestPodQuota(t *testing.T) {
 	if condition(ray, failures[0]).Status != corev1.ConditionTrue && condition(ray, failures[1]).Status != corev1.ConditionTrue {
 		t.Errorf("neither of %v is True: %v", failures, ray.Status.Conditions)
 	}
+	u.eventually("two Pods are available", func() error {
+		status := u.ray("sample-cluster").Status
+		return wantCount(2, int(status.Head.AvailableReplicas+status.Worker.AvailableReplicas))
+	})
 	u.waitSteady()
 	u.checkBackoff("the quota is exceeded")
 

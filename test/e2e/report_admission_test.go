@@ -122,8 +122,8 @@ func TestDroppedFields(t *testing.T) {
 // checks that no Pod template and no Pod changes, and that the operator writes nothing.
 func (u *user) checkNothingHappens() {
 	u.Helper()
-	u.waitSteady()
 	u.waitHealthy("sample-cluster")
+	u.waitSteady()
 	before := u.podState()
 	mark := markAudit(u.T)
 	u.kubectl("annotate", "deployments,services", "--all", "--overwrite", fmt.Sprintf("example.com/note=%d", mark))
