@@ -23,9 +23,12 @@ name=e2e
 dir=$PWD/.cluster/${name}
 trap 'go run -C hack/cluster . down --name "${name}" --dir "${dir}"' EXIT
 
-# The plugin requires permission to set blockOwnerDeletion, as on OpenShift.
+# The plugin requires permission to set blockOwnerDeletion, as on OpenShift. Tests add nodes that kwok
+# does not manage.
 go run -C hack/cluster . up --name "${name}" --dir "${dir}" \
-  --extra-arg kube-apiserver=enable-admission-plugins=OwnerReferencesPermissionEnforcement
+  --extra-arg kube-apiserver=enable-admission-plugins=OwnerReferencesPermissionEnforcement \
+  --extra-arg kwok-controller=manage-all-nodes=false \
+  --extra-arg kwok-controller=manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake
 # The upgrade test updates to this later version.
 go run -trimpath ./hack/variant build test/e2e/next.txt bin/ray-operator-next
 go test -trimpath ./test/e2e -count 1 -timeout 20m -parallel 8 "$@" \

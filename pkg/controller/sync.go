@@ -137,7 +137,7 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	observed.groups = syncGroups(ctx, ray, deployments)
 	if observed.serviceErr == nil {
 		head := &observed.groups[0]
-		keepPorts = head.err != nil || head.waiting != ""
+		keepPorts = head.isRejected() || head.waiting != ""
 		_, observed.serviceErr = services.update(ctx, service, desired)
 	}
 	for i := range observed.groups {
@@ -157,7 +157,9 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 	caches := cachesFor(r.caches, ray.Namespace)
 	services, deployments := r.services(ray, caches), r.deployments(ray, caches)
 	observed, remaining := &observation{}, []string{}
-	if services.cached(resources.ServiceName(ray)) != nil {
+	// Otherwise, the garbage collector deletes the children after the Ray, or orphans them.
+	foreground := slices.Contains(ray.Finalizers, metav1.FinalizerDeleteDependents)
+	if foreground && services.cached(resources.ServiceName(ray)) != nil {
 		remaining = append(remaining, fmt.Sprintf("Service %q", resources.ServiceName(ray)))
 	}
 	for _, group := range resources.Groups(ray) {
@@ -168,12 +170,14 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 	}
 	for i := range observed.groups {
 		group := &observed.groups[i]
-		if group.deployment = deployments.cached(resources.DeploymentName(ray, group.role)); group.deployment != nil {
+		if group.deployment = deployments.cached(resources.DeploymentName(ray, group.role)); foreground && group.deployment != nil {
 			remaining = append(remaining, fmt.Sprintf("Deployment %q", group.deployment.Name))
 		}
 	}
 	for _, finalizer := range ray.Finalizers {
-		if finalizer != metav1.FinalizerDeleteDependents { // which waits for the children
+		switch finalizer {
+		case metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents: // those of the garbage collector
+		default:
 			remaining = append(remaining, "finalizer "+finalizer)
 		}
 	}

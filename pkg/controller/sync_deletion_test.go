@@ -100,6 +100,25 @@ func TestDeletionIsReported(t *testing.T) {
 			want: "finalizer example.com/a",
 		},
 		{
+			// The garbage collector deletes the children after the Ray.
+			name:       "deletion in the background",
+			finalizers: []string{"example.com/a"},
+			change:     func(*fixture) {},
+			want:       "finalizer example.com/a",
+		},
+		{
+			name:       "children are orphaned",
+			finalizers: []string{"orphan"},
+			change:     func(*fixture) {},
+			want:       "the garbage collector",
+		},
+		{
+			name:       "children are orphaned, and a finalizer remains",
+			finalizers: []string{"orphan", "example.com/a"},
+			change:     func(*fixture) {},
+			want:       "finalizer example.com/a",
+		},
+		{
 			name:       "nothing is known to remain",
 			finalizers: []string{"foregroundDeletion"},
 			change:     dropChildren,
@@ -147,7 +166,7 @@ func TestDeletedRayChangesNoChildren(t *testing.T) {
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Head.Template.Spec.Containers[0].Image = "new" })
 	f.drop(serviceResource, serviceKey)
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) })
-	f.deleteRay("example.com/wait")
+	f.deleteRay("example.com/wait", "foregroundDeletion")
 	f.checkSync(nil, nil, nil)
 	f.clock.step(deletionReportDelay)
 	f.checkSync(nil, []string{updateStatus}, nil)

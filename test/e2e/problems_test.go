@@ -162,7 +162,6 @@ func TestInvalidTemplate(t *testing.T) {
 		if !strings.HasSuffix(health.Message, "; worker: not created: waiting for the head") {
 			t.Errorf("the message does not say that the workers wait: %q", health.Message)
 		}
-		u.checkBackoff("the head is rejected")
 		if pods := len(u.pods(rayv1.RoleWorker)); pods > 0 {
 			t.Errorf("there are %d workers without a head", pods)
 		}

@@ -50,6 +50,12 @@ func TestAdmissionOfTemplates(t *testing.T) {
 			u := newUser(t)
 			u.mirrorImages(test.operations)
 			u.applySample("replicas: 3", "replicas: 1")
+			if test.operations == "UPDATE" {
+				// The first update by any client has the policy rewrite the image, which restarts the Pods.
+				u.kubectl("annotate", "deployments", "--all", "example.com/note=first")
+				u.waitWorkerImage(mirror + "rayproject/examples:1")
+				u.checkNotBlamed()
+			}
 			u.checkNothingHappens()
 
 			// Scaling does not change the template.

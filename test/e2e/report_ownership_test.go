@@ -210,8 +210,9 @@ func TestDoNotAdopt(t *testing.T) {
 			u.waitMatch("sample-cluster", "AlreadyExists", "(^|; )"+regexp.QuoteMeta(test.want)+"$")
 			u.waitEvent("sample-cluster", "Warning", "AlreadyExists", strings.TrimPrefix(test.want, "worker: "))
 			u.waitEvent("sample-cluster", "Normal", "SuccessfullyAdopt", "Successfully adopt the deployment sample-cluster-head")
+			// The workers of a new Ray may be created without a look at the API server, which rejects it.
 			for _, write := range operatorWrites(t, mark, u.namespace) {
-				if write.Resource() == "deployments" && write.ObjectRef.Name == "sample-cluster-worker" {
+				if write.Resource() == "deployments" && write.ObjectRef.Name == "sample-cluster-worker" && write.Committed() {
 					t.Errorf("the operator wrote an object that is not its own: %v", write)
 				}
 			}

@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -174,20 +173,13 @@ func (u *user) watchHealthy(name string) func() int {
 	}
 }
 
-// newNode returns a node that is not managed by kwok, so that the test can set the status of its Pods. A
-// lease that another client holds keeps kwok off. Pods reach it only by nodeName.
+// newNode returns a node that kwok does not manage, since it lacks the annotation that the cluster's nodes
+// have. So the test sets the status of its Pods. Pods reach it only by nodeName.
 func (u *user) newNode() string {
 	u.Helper()
-	meta := metav1.ObjectMeta{Name: u.namespace}
-	leases, nodes := cluster.Kube.CoordinationV1().Leases(corev1.NamespaceNodeLease), cluster.Kube.CoreV1().Nodes()
-	_, err := leases.Create(u.Context(), &coordinationv1.Lease{ObjectMeta: meta, Spec: coordinationv1.LeaseSpec{
-		HolderIdentity: new("e2e"), LeaseDurationSeconds: new(int32(3600)), RenewTime: new(metav1.NowMicro()),
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		u.Fatal(err)
-	}
-	_, err = nodes.Create(u.Context(), &corev1.Node{
-		ObjectMeta: meta,
+	nodes := cluster.Kube.CoreV1().Nodes()
+	_, err := nodes.Create(u.Context(), &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: u.namespace},
 		Spec:       corev1.NodeSpec{Unschedulable: true},
 		Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}},
 	}, metav1.CreateOptions{})
@@ -195,13 +187,11 @@ func (u *user) newNode() string {
 		u.Fatal(err)
 	}
 	u.Cleanup(func() {
-		if err := nodes.Delete(context.Background(), meta.Name, metav1.DeleteOptions{}); err != nil {
+		if err := nodes.Delete(context.Background(), u.namespace, metav1.DeleteOptions{}); err != nil {
 			u.Error(err)
 		}
-		// The garbage collector may have deleted it with the node.
-		u.delete("--ignore-not-found", "--namespace", corev1.NamespaceNodeLease, "lease", meta.Name)
 	})
-	return meta.Name
+	return u.namespace
 }
 
 // podsOf returns the Pods of a group of one Ray that are not being deleted.
