@@ -203,10 +203,9 @@ func (c *children[T]) sendRecord(ctx context.Context, written T, recorded *lastA
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		next := c.deepCopy(current)
 		recorded.writeTo(next)
-		stored, err := c.client().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+		stored, err := c.send(ctx, current, next)
 		if err == nil {
 			current = stored
-			c.recordVersion(stored)
 			return nil
 		}
 		if live, getErr := c.read(ctx, written.GetName()); getErr == nil && live.GetUID() == written.GetUID() && live.GetGeneration() == written.GetGeneration() {
@@ -214,10 +213,7 @@ func (c *children[T]) sendRecord(ctx context.Context, written T, recorded *lastA
 		}
 		return err
 	})
-	if err != nil {
-		return written, c.failed(ctx, reasonFailedUpdate, written, err)
-	}
-	return current, nil
+	return current, err
 }
 
 // delete deletes the child with a name, if it is controlled by the Ray. Beside an error it returns the
