@@ -22,7 +22,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
@@ -62,10 +61,9 @@ type causeFinder struct {
 
 // causeRecord is what is known of an incomplete group.
 type causeRecord struct {
-	// uid and generation are those of the Deployment, and progress are its counts.
-	uid        types.UID
-	generation int64
-	progress   string
+	// template identifies the Deployment and its Pod template, and progress are its counts.
+	template string
+	progress string
 	// next is when to list Pods next, and interval the time to the list after that.
 	next     time.Time
 	interval time.Duration
@@ -103,12 +101,16 @@ func (f *causeFinder) find(ctx context.Context, ray *rayv1.Ray, groups []groupOb
 	return retryAfter
 }
 
-// prepare returns the record of a group, or nil if the group is complete, and whether to list its Pods now.
+// prepare returns the record of a group, or nil if no cause is to be reported now, and whether to list its
+// Pods now. For a list it locks f.listing.
 func (f *causeFinder) prepare(ray *rayv1.Ray, group *groupObservation) (record *causeRecord, list bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key, now := cache.MetaObjectToName(ray), f.clock.Now()
 	record = f.rays[key][group.name]
+	if group.isUnobserved() {
+		return nil, false
+	}
 	// A container that crashes again and again is ready now and then, so a cause is kept.
 	ready := group.deployment != nil && group.desired != nil && group.isReady()
 	if !group.isExplainable() || ready && (record == nil || record.cause == "") {
@@ -119,9 +121,10 @@ func (f *causeFinder) prepare(ray *rayv1.Ray, group *groupObservation) (record *
 		return nil, false
 	}
 	progress := group.progress()
-	if record == nil || record.uid != group.deployment.UID || record.generation != group.deployment.Generation {
+	template := string(group.deployment.UID) + resources.Hash(&group.deployment.Spec.Template)
+	if record == nil || record.template != template {
 		record = &causeRecord{
-			uid: group.deployment.UID, generation: group.deployment.Generation, progress: progress,
+			template: template, progress: progress,
 			next: now.Add(minCauseInterval), interval: minCauseInterval,
 		}
 		if f.rays[key] == nil {
@@ -138,8 +141,14 @@ func (f *causeFinder) prepare(ray *rayv1.Ray, group *groupObservation) (record *
 	if now.Before(record.next) {
 		return record, false
 	}
+	// A slow list must not occupy the workers that other Rays need.
+	if !f.listing.TryLock() {
+		record.next = now.Add(time.Second)
+		return record, false
+	}
 	if !f.rateLimiter.TryAccept() {
-		record.next = now.Add(minCauseInterval)
+		f.listing.Unlock()
+		record.next = now.Add(record.interval) // a first list comes before a repeated one
 		return record, false
 	}
 	record.interval = min(2*record.interval, maxCauseInterval)
@@ -147,9 +156,9 @@ func (f *causeFinder) prepare(ray *rayv1.Ray, group *groupObservation) (record *
 	return record, true
 }
 
-// list lists the Pods of a group, and records the cause. Without one, nothing is said: the counts are true.
+// list lists the Pods of a group, and records the cause. If that fails, the last known cause stays. The
+// caller must have locked f.listing, which list unlocks.
 func (f *causeFinder) list(ctx context.Context, ray *rayv1.Ray, group *groupObservation, record *causeRecord) {
-	f.listing.Lock()
 	defer f.listing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, podListTimeout)
 	defer cancel()
@@ -157,12 +166,11 @@ func (f *causeFinder) list(ctx context.Context, ray *rayv1.Ray, group *groupObse
 		LabelSelector:   resources.Selector(ray, group.role),
 		ResourceVersion: "0", // from the watch cache of the API server
 	})
-	var cause string
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "Cannot list Pods to find out why they are not available", "group", group.name)
-	} else {
-		cause = podcause.Summary(pods.Items, f.clock.Now())
+		return
 	}
+	cause := podcause.Summary(pods.Items, f.clock.Now())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	record.cause = cause

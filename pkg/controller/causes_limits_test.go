@@ -164,7 +164,7 @@ func TestSharedListLimit(t *testing.T) {
 	check("after a second try", find(10, 2), 2)
 }
 
-// TestFailedList has a list that fails. The counts are still true, so the status has them without a cause.
+// TestFailedList has a list that fails. The last known cause stays, since it can still be true.
 func TestFailedList(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.server.pods = []corev1.Pod{unschedulablePod(rayv1.RoleWorker)}
@@ -183,17 +183,18 @@ func TestFailedList(t *testing.T) {
 	f.deliver()
 	f.clock.step(10 * time.Second)
 	f.queue.asked = nil
-	f.checkSync(nil, []string{updateStatus}, nil)
-	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
+	f.checkSync(nil, nil, nil)
+	f.checkHealth("False PodFailure: worker: 2 of 3 available: " + unschedulable)
 	if diff := cmp.Diff([]string{"default/sample-cluster after 20s"}, f.queue.asked); diff != "" {
 		t.Errorf("requeues (-want +got):\n%s", diff)
 	}
 
 	f.controller.reconciler.causes.kubeClient = f.kubeClient
+	f.server.pods = nil
 	f.deliver()
 	f.clock.step(20 * time.Second)
 	f.checkSync(nil, []string{updateStatus}, nil)
-	f.checkHealth("False PodFailure: worker: 2 of 3 available: " + unschedulable)
+	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
 }
 
 // TestListRequest checks the request, which must be served without a read from etcd.

@@ -262,9 +262,10 @@ func TestCauseEnds(t *testing.T) {
 		// wantRetry is 5 s if the group is still incomplete.
 		wantRetry time.Duration
 	}{
-		{"the Deployment has a new generation", func(f *causeFixture) {
+		{"the Deployment has another template", func(f *causeFixture) {
 			f.group.deployment.Generation++
 			f.group.deployment.Status.ObservedGeneration++
+			f.group.deployment.Spec.Template.Spec.PriorityClassName = "high"
 		}, 5 * time.Second},
 		{"the Deployment is another one", func(f *causeFixture) { f.group.deployment.UID = "other" }, 5 * time.Second},
 		{"the group is complete", func(f *causeFixture) { setReady(3)(&f.group) }, 0},
@@ -272,7 +273,6 @@ func TestCauseEnds(t *testing.T) {
 		{"the group is no longer desired", func(f *causeFixture) { f.group.desired = nil }, 0},
 		{"the group has a problem", func(f *causeFixture) { f.group.err = overQuota() }, 0},
 		{"the group waits", func(f *causeFixture) { f.group.waiting = waitingUpdate }, 0},
-		{"the newest generation has not been observed", func(f *causeFixture) { f.group.deployment.Generation++ }, 0},
 		{"Pods are rejected", func(f *causeFixture) { failingReplicas("x")(&f.group) }, 0},
 		{"the Ray is forgotten", func(f *causeFixture) { f.finder.forget(sampleKey) }, 5 * time.Second},
 	}
@@ -295,6 +295,15 @@ func TestCauseEnds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the Deployment is annotated, and the cause remains", func(t *testing.T) {
+		f := newCauseFixture(t)
+		f.check(false, "", 5*time.Second)
+		f.checkAfter(5*time.Second, true, unschedulable, 10*time.Second)
+		f.group.deployment.Generation++
+		f.check(false, "", 0) // the status says that the generation has not been observed
+		f.group.deployment.Status.ObservedGeneration++
+		f.check(false, unschedulable, 10*time.Second)
+	})
 	t.Run("another Ray is forgotten, and the cause remains", func(t *testing.T) {
 		f := newCauseFixture(t)
 		f.check(false, "", 5*time.Second)

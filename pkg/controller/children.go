@@ -59,7 +59,7 @@ const (
 func (c *children[T]) cached(name string) T {
 	var none T
 	child, err := c.cache.Get(name)
-	if err != nil || !metav1.IsControlledBy(child, c.ray) {
+	if err != nil || !isControlledBy(child, c.ray) {
 		return none
 	}
 	return child
@@ -97,7 +97,7 @@ func (c *children[T]) update(ctx context.Context, observed T, desired desiredChi
 	if err == nil {
 		err = c.checkContention(desired.name)
 	}
-	if err != nil && !metav1.IsControlledBy(stored, c.ray) {
+	if err != nil && !isControlledBy(stored, c.ray) {
 		return none, err
 	}
 	return stored, err
@@ -105,7 +105,7 @@ func (c *children[T]) update(ctx context.Context, observed T, desired desiredChi
 
 func (c *children[T]) updateObserved(ctx context.Context, observed T, desired desiredChild[T]) (T, error) {
 	recorded := readLastApplied(observed)
-	adopting := !metav1.IsControlledBy(observed, c.ray)
+	adopting := !isControlledBy(observed, c.ray)
 	if adopting {
 		recorded.RayGeneration = 0 // it is that of another Ray
 	}
@@ -192,9 +192,28 @@ func (c *children[T]) accept(ctx context.Context, stored T, desired desiredChild
 	if recorded.Generation != 0 {
 		recorded.Generation = stored.GetGeneration() + 1 // the annotation increments it
 	}
-	accepted := c.deepCopy(stored)
-	recorded.writeTo(accepted)
-	return c.send(ctx, stored, accepted)
+	return c.sendRecord(ctx, stored, &recorded)
+}
+
+// sendRecord updates the record of a child that was just written, and returns the child as stored. A
+// status that was written meanwhile causes a retry: without the record, what admission changed would
+// be reverted some day.
+func (c *children[T]) sendRecord(ctx context.Context, written T, recorded *lastApplied) (T, error) {
+	current := written
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		next := c.deepCopy(current)
+		recorded.writeTo(next)
+		stored, err := c.send(ctx, current, next)
+		if err == nil {
+			current = stored
+			return nil
+		}
+		if live, getErr := c.read(ctx, written.GetName()); getErr == nil && live.GetUID() == written.GetUID() && live.GetGeneration() == written.GetGeneration() {
+			current = live
+		}
+		return err
+	})
+	return current, err
 }
 
 // delete deletes the child with a name, if it is controlled by the Ray. Beside an error it returns the
@@ -209,7 +228,7 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 		}
 	}
 	switch {
-	case apierrors.IsNotFound(err), err == nil && !metav1.IsControlledBy(observed, c.ray):
+	case apierrors.IsNotFound(err), err == nil && !isControlledBy(observed, c.ray):
 		return none, nil
 	case err != nil:
 		return none, failed(reasonFailedGet, c.kind, name, err)
@@ -321,7 +340,7 @@ func (c *children[T]) failed(ctx context.Context, reason string, observed T, err
 // read an older one from the cache. A child without the label is never in the cache.
 func (c *children[T]) recordVersion(child T) {
 	if _, watched := child.GetLabels()[rayv1.LabelName]; !watched {
-		if metav1.IsControlledBy(child, c.ray) {
+		if isControlledBy(child, c.ray) {
 			c.retryAfter = earliest(c.retryAfter, unwatchedRetryDelay)
 		}
 		return

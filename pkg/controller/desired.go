@@ -46,7 +46,7 @@ func newService(ray *rayv1.Ray) *corev1.Service {
 func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastApplied, keepPorts bool) (*corev1.Service, []string) {
 	desired := resources.NewService(ray)
 	var diff []string
-	if !metav1.IsControlledBy(observed, ray) {
+	if !isControlledBy(observed, ray) {
 		diff = append(diff, partOwner)
 	}
 	if !containsLabels(observed.Labels, desired.Labels) {
@@ -61,8 +61,8 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 	if !maps.Equal(observed.Spec.Selector, desired.Spec.Selector) {
 		diff = append(diff, partSelector)
 	}
-	setPorts := !keepPorts && !slices.EqualFunc(observed.Spec.Ports, desired.Spec.Ports, equalPort)
-	if setPorts {
+	newPorts := !slices.EqualFunc(observed.Spec.Ports, desired.Spec.Ports, equalPort)
+	if newPorts && !keepPorts {
 		diff = append(diff, partPorts)
 	}
 	if len(diff) == 0 {
@@ -78,11 +78,13 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
 	}
 	next.Spec.Type, next.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
-	if setPorts {
+	if newPorts && !keepPorts {
 		next.Spec.Ports = desired.Spec.Ports
 	}
 	current := *recorded
-	current.RayGeneration = ray.Generation
+	if !newPorts || !keepPorts || !recorded.isValid(ray) { // else the new ports are still to be written
+		current.RayGeneration = ray.Generation
+	}
 	current.writeTo(next)
 	return next, diff
 }
@@ -106,14 +108,14 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 		RayGeneration: ray.Generation,
 		Generation:    1,
 		Inputs:        resources.InputsHash(group),
-		Rendering:     resources.Hash(&rendered.Spec.Template),
+		Rendering:     resources.RenderingHash(rendered),
 	}
 }
 
 // desiredDeployment returns the Deployment of a group as desired. With holdTemplate a new template of the
 // user's is not applied yet.
 func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, holdTemplate bool) (*appsv1.Deployment, []string) {
-	controlled := metav1.IsControlledBy(observed, ray)
+	controlled := isControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
 	if controlled && !changed && isCurrent {
@@ -138,10 +140,6 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		next.Spec.Replicas = desired.Spec.Replicas
 		diff = append(diff, partReplicas)
 	}
-	if !equality.Semantic.DeepEqual(observed.Spec.Strategy, desired.Spec.Strategy) {
-		next.Spec.Strategy = desired.Spec.Strategy
-		diff = append(diff, partStrategy)
-	}
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
 	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)
 	if (recorded.Generation == 0 || !recorded.isValid(ray)) && !slices.Contains(diff, partAnnotations) {
@@ -151,6 +149,9 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		return observed, nil
 	}
 	current.Generation = observed.Generation + 1 // the record is an annotation, so the write increments it
+	if current.TemplatePending && changed {
+		current.Generation = -1 // another client may have changed the template, which stays for now
+	}
 	current.writeTo(next)
 	return next, diff
 }
@@ -177,8 +178,14 @@ func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, re
 		next.Spec.Template = desired.Spec.Template
 		diff = append(diff, partTemplate)
 	}
-	// A template of another version of the operator may lack a probe that this version adds.
-	if current.Rendering == rendering && next.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
+	if current.Rendering != rendering {
+		return diff // these are those of another version of the operator, too
+	}
+	if !equality.Semantic.DeepEqual(next.Spec.Strategy, desired.Spec.Strategy) {
+		next.Spec.Strategy = desired.Spec.Strategy
+		diff = append(diff, partStrategy)
+	}
+	if next.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
 		next.Spec.MinReadySeconds = desired.Spec.MinReadySeconds
 		diff = append(diff, partMinReadySeconds)
 	}
@@ -197,7 +204,7 @@ func desiredLabels(observed *appsv1.Deployment, desired map[string]string) (*app
 
 // adopt makes a Ray the controller of a child, if it is not.
 func adopt(child metav1.Object, ray *rayv1.Ray) {
-	if metav1.IsControlledBy(child, ray) {
+	if isControlledBy(child, ray) {
 		return
 	}
 	owners := slices.DeleteFunc(slices.Clone(child.GetOwnerReferences()), func(owner metav1.OwnerReference) bool {
@@ -226,7 +233,7 @@ const (
 func decideTemplate(ray *rayv1.Ray, group resources.Group, recorded, current *lastApplied, observed, desired *appsv1.Deployment) templateDecision {
 	known := isTemplateKnown(ray, observed, recorded)
 	switch {
-	case known && hasNewInputs(ray, recorded, current.Inputs):
+	case known && isTemplateOld(ray, recorded) && recorded.Inputs != current.Inputs:
 		return replaceTemplate
 	case known && recorded.Generation == observed.Generation && recorded.isValid(ray):
 		// As the operator wrote it, or as admission stored it.
@@ -251,22 +258,22 @@ func decideTemplate(ray *rayv1.Ray, group resources.Group, recorded, current *la
 // replacesTemplate returns whether a Deployment needs a new Pod template, since the user changed its inputs.
 func replacesTemplate(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment) bool {
 	recorded := readLastApplied(observed)
-	if !metav1.IsControlledBy(observed, ray) {
+	if !isControlledBy(observed, ray) {
 		recorded.RayGeneration = 0 // it is that of another Ray
 	}
-	return isTemplateKnown(ray, observed, &recorded) && hasNewInputs(ray, &recorded, resources.InputsHash(group))
+	return isTemplateKnown(ray, observed, &recorded) && isTemplateOld(ray, &recorded) && recorded.Inputs != resources.InputsHash(group)
 }
 
 // isTemplateKnown returns whether the record says which inputs the Pod template was made from. An
 // orphan's record is about an earlier Ray: its generations have no meaning for this one.
 func isTemplateKnown(ray *rayv1.Ray, observed *appsv1.Deployment, recorded *lastApplied) bool {
-	return recorded.Inputs != "" && recorded.Rendering != "" && (recorded.isValid(ray) || !metav1.IsControlledBy(observed, ray))
+	return recorded.Inputs != "" && recorded.Rendering != "" && (recorded.isValid(ray) || !isControlledBy(observed, ray))
 }
 
-// hasNewInputs returns whether the user changed the inputs since the template was written. A hash that
-// differs in the same generation has another cause, such as a new default in the schema.
-func hasNewInputs(ray *rayv1.Ray, recorded *lastApplied, inputs string) bool {
-	return recorded.Inputs != inputs && (recorded.RayGeneration < ray.Generation || recorded.TemplatePending)
+// isTemplateOld returns whether the Pod template was written for an earlier spec of the Ray. If not, inputs
+// with another hash have another cause, such as a new default in the schema.
+func isTemplateOld(ray *rayv1.Ray, recorded *lastApplied) bool {
+	return recorded.RayGeneration < ray.Generation || recorded.TemplatePending
 }
 
 // containsLabels returns whether an object has all desired labels.

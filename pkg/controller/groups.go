@@ -116,9 +116,21 @@ func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*app
 	if state.err != nil {
 		return
 	}
-	hold := !head.isRolledOut() && replacesTemplate(ray, group, state.deployment)
+	hold := !head.isRolledOut() && replacesTemplate(ray, group, state.deployment) && mustWaitForHead(ray, deployments, head)
 	if hold {
 		state.waiting = waitingUpdate
 	}
 	state.deployment, state.err = deployments.update(ctx, state.deployment, desiredGroup(ray, group, hold))
+}
+
+// mustWaitForHead returns whether workers must still wait for a head that has not rolled out. They do not
+// wait for ever for Pods of the head: the head may need what is new in the workers, such as less of the room
+// that both have.
+func mustWaitForHead(ray *rayv1.Ray, deployments *children[*appsv1.Deployment], head *groupObservation) bool {
+	if head.isRejected() || head.deployment.Spec.Paused {
+		return true
+	}
+	remaining := deployments.memory.awaitHead(ray, readLastApplied(head.deployment).Inputs, deployments.clock.Now())
+	deployments.retryAfter = earliest(deployments.retryAfter, remaining)
+	return remaining > 0
 }

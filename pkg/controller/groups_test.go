@@ -22,7 +22,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -338,14 +337,23 @@ func TestHeadFirst(t *testing.T) {
 		f.checkPending(false)
 		f.checkImages("new", "rayproject/examples:1")
 	})
-	t.Run("workers follow when the head exceeds its progress deadline", func(t *testing.T) {
+	t.Run("workers wait no longer than ten minutes", func(t *testing.T) {
 		f := newWaitingFixture(t)
 		f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) {
 			d.Status.ObservedGeneration, d.Status.AvailableReplicas, d.Status.ReadyReplicas = d.Generation, 0, 0
-			progressing := findDeploymentCondition(d, appsv1.DeploymentProgressing)
-			progressing.Status, progressing.Reason = corev1.ConditionFalse, "ProgressDeadlineExceeded"
 		})
 		f.deliver()
+		f.clock.step(time.Minute)
+		f.checkSync(nil, []string{updateStatus}, nil)
+		f.checkHealth("False RolloutIncomplete: head: 0 of 1 available; " + workerWaits)
+		f.deliver()
+		f.clock.step(8*time.Minute - time.Second) // the fixture has waited for a minute, too
+		f.queue.asked = nil
+		f.checkSync(nil, nil, nil)
+		if diff := cmp.Diff([]string{"default/sample-cluster after 1s"}, f.queue.asked); diff != "" {
+			t.Errorf("requeues (-want +got):\n%s", diff)
+		}
+		f.clock.step(time.Second)
 		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
 		f.checkHealth("False RolloutIncomplete: head: 0 of 1 available; " + workerUnobserved)
 	})

@@ -273,6 +273,13 @@ func isRay(owner *metav1.OwnerReference) bool {
 	return group == rayv1.SchemeGroupVersion.Group && owner.Kind == rayv1.SchemeGroupVersionKind.Kind
 }
 
+// isControlledBy returns whether a Ray controls an object. The UID decides, but an object that another
+// kind or name claims to control is not kept in the cache as a whole.
+func isControlledBy(object metav1.Object, ray *rayv1.Ray) bool {
+	owner := metav1.GetControllerOfNoCopy(object)
+	return owner != nil && owner.UID == ray.UID && isRay(owner) && owner.Name == ray.Name
+}
+
 // ownAnnotations returns those annotations that are the operator's own, such as the mark of a Ray that
 // cannot be decoded.
 func ownAnnotations(annotations map[string]string) map[string]string {

@@ -46,6 +46,9 @@ type rayMemory struct {
 	deleted sets.Set[string]
 	// conflicts is the number of syncs in a row that ended with a conflict.
 	conflicts int
+	// head is the hash of the head's inputs that workers wait for, and awaited is since when.
+	head    string
+	awaited time.Time
 	// contentions has the children that other clients change.
 	contentions map[childKey]*contention
 }
@@ -57,6 +60,10 @@ const (
 	// maxConflicts is the number of syncs in a row with a conflict after which it may have another cause
 	// than a stale cache. With the backoff of a stale cache this takes about ten seconds.
 	maxConflicts = 16
+
+	// maxHeadWait is for how long workers wait for the head, as long as the progress deadline of a
+	// Deployment.
+	maxHeadWait = 10 * time.Minute
 
 	// maxReverts is the number of external changes in a row that are reverted at once. Each further one
 	// is reverted minRevertDelay after the last, which doubles up to maxRevertDelay.
@@ -142,6 +149,17 @@ func (m *memory) hasConflicts(ray *rayv1.Ray) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.of(ray).conflicts >= maxConflicts
+}
+
+// awaitHead returns for how long workers still have to wait for a head with these inputs, or 0.
+func (m *memory) awaitHead(ray *rayv1.Ray, inputs string, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(ray)
+	if known.head != inputs {
+		known.head, known.awaited = inputs, now
+	}
+	return max(maxHeadWait-now.Sub(known.awaited), 0)
 }
 
 // sawExternalChange records that another client changed parts of a child, and returns how long to wait

@@ -202,7 +202,10 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 
 // checkHeadFirst checks that workers get a new template only after the head has rolled out its own.
 func (c *checker) checkHeadFirst(ray *rayv1.Ray) {
-	head := groupOf(ray, rayv1.RoleHead)
+	head, operator := groupOf(ray, rayv1.RoleHead), c.environment.operator
+	if operator.controller.reconciler.memory.awaitHead(ray, resources.InputsHash(head), operator.controller.clock.Now()) == 0 {
+		return
+	}
 	if !c.observed(deploymentIDs[rayv1.RoleHead], func(o object) bool {
 		d, ok := o.(*appsv1.Deployment)
 		return ok && isComplete(d, head.Replicas)

@@ -44,7 +44,7 @@ func (c *children[T]) isOfEarlierRay(child T) bool {
 func (c *children[T]) checkOwner(child T, desired desiredChild[T]) error {
 	owner := metav1.GetControllerOfNoCopy(child)
 	switch {
-	case owner != nil && owner.UID == c.ray.UID:
+	case isControlledBy(child, c.ray):
 		return nil
 	case c.isOfEarlierRay(child):
 		return blocked(reasonTerminating, c.kind, child.GetName(), "of an earlier Ray with this name is being deleted")

@@ -46,11 +46,9 @@ const (
 	reasonDeleting = "Terminating"
 )
 
-// Reasons of the condition Progressing of a Deployment, from k8s.io/kubernetes/pkg/controller/deployment/util.
-const (
-	reasonReplicaSetCreateError    = "ReplicaSetCreateError"
-	reasonProgressDeadlineExceeded = "ProgressDeadlineExceeded"
-)
+// reasonReplicaSetCreateError is a reason of the condition Progressing of a Deployment, from
+// k8s.io/kubernetes/pkg/controller/deployment/util.
+const reasonReplicaSetCreateError = "ReplicaSetCreateError"
 
 // Reasons of problems. A problem is the reason of the conditions Health and Ready, and of an event.
 const (

@@ -39,7 +39,7 @@ type lastApplied struct {
 	Generation int64 `json:"generation,omitempty"`
 	// Inputs is the hash of the user's inputs of the group.
 	Inputs string `json:"inputs,omitempty"`
-	// Rendering is the hash of the Pod template that was rendered from them.
+	// Rendering is the hash of what was rendered from them.
 	Rendering string `json:"rendering,omitempty"`
 	// Stored is the hash of the Pod template as the API server stored it, if that is not what was sent:
 	// admission rewrote it, or the API server does not know a field. While the template has this hash,

@@ -61,21 +61,19 @@ func (o *groupObservation) isRejected() bool {
 	return o.err != nil && asProblem(o.err).reason != reasonExternalChanges
 }
 
-// isRolledOut returns whether all Pods of a group have the newest template and are available. A rollout
-// that exceeds its deadline counts as well: what waits for it need not wait for ever.
+// isRolledOut returns whether all Pods of a group have the newest template and are available.
 func (o *groupObservation) isRolledOut() bool {
-	if o.isRejected() || o.deployment == nil || o.deployment.Status.ObservedGeneration < o.deployment.Generation {
-		return false
-	}
-	progressing := findDeploymentCondition(o.deployment, appsv1.DeploymentProgressing)
-	return incompleteReplicas(&o.deployment.Status, *o.desired) == "" ||
-		progressing != nil && progressing.Reason == reasonProgressDeadlineExceeded
+	return !o.isRejected() && o.deployment != nil && !o.isUnobserved() && incompleteReplicas(&o.deployment.Status, *o.desired) == ""
+}
+
+// isUnobserved returns whether the Deployment controller has yet to observe the newest generation.
+func (o *groupObservation) isUnobserved() bool {
+	return o.deployment != nil && o.deployment.Status.ObservedGeneration < o.deployment.Generation
 }
 
 // isExplainable returns whether a group is incomplete for a reason that only its Pods show.
 func (o *groupObservation) isExplainable() bool {
-	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Spec.Paused ||
-		o.deployment.Status.ObservedGeneration < o.deployment.Generation {
+	if o.err != nil || o.desired == nil || o.waiting != "" || o.deployment == nil || o.deployment.Spec.Paused || o.isUnobserved() {
 		return false
 	}
 	failure := findDeploymentCondition(o.deployment, appsv1.DeploymentReplicaFailure)

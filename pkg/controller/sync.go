@@ -137,7 +137,7 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	observed.groups = syncGroups(ctx, ray, deployments)
 	if observed.serviceErr == nil {
 		head := &observed.groups[0]
-		keepPorts = head.err != nil || head.waiting != ""
+		keepPorts = head.isRejected() || head.waiting != ""
 		_, observed.serviceErr = services.update(ctx, service, desired)
 	}
 	for i := range observed.groups {

@@ -153,6 +153,11 @@ type groupInputs struct {
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
 func InputsHash(group Group) string { return Hash(groupInputs{Template: group.Template}) }
 
+// RenderingHash returns the hash of what this version of the operator renders from the inputs of a group.
+func RenderingHash(deployment *appsv1.Deployment) string {
+	return Hash([]any{&deployment.Spec.Template, deployment.Spec.Strategy, deployment.Spec.MinReadySeconds})
+}
+
 // Hash returns a short hash of the JSON encoding of a value.
 func Hash(value any) string {
 	data, err := json.Marshal(value)
