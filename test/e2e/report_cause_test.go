@@ -269,9 +269,11 @@ func (u *user) waitMatch(ray, reason, pattern string) {
 	})
 }
 
-// checkOneWarning checks that a Ray has exactly one warning with a reason, recorded once.
+// checkOneWarning waits for a warning about a Ray, which follows the status, and checks that there is exactly
+// one with the reason, recorded once.
 func (u *user) checkOneWarning(ray, reason string) {
 	u.Helper()
+	u.waitEvent(ray, "Warning", reason, "")
 	events, err := cluster.Kube.CoreV1().Events(u.namespace).List(u.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=Ray,involvedObject.name=" + ray})
 	if err != nil {
 		u.Fatal(err)
