@@ -19,6 +19,7 @@ package controller
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,6 +163,72 @@ func TestSharedListLimit(t *testing.T) {
 	check("a second later", find(12, 8), podListQPS)
 	f.clock.step(4 * time.Second)
 	check("after a second try", find(10, 2), 2)
+}
+
+// TestRepeatedListWithoutToken has a Ray that was listed before, and no token for the next list. It asks again
+// after its interval, so that Rays that were never listed come first.
+func TestRepeatedListWithoutToken(t *testing.T) {
+	f := newCauseFixture(t)
+	f.check(false, "", 5*time.Second)
+	f.checkAfter(5*time.Second, true, unschedulable, 10*time.Second)
+	f.clock.step(10 * time.Second)
+	for range podListBurst {
+		if !f.finder.rateLimiter.TryAccept() {
+			t.Fatal("there are too few tokens")
+		}
+	}
+	f.check(false, unschedulable, 10*time.Second)
+	f.checkAfter(5*time.Second, false, unschedulable, 5*time.Second)
+	f.checkAfter(5*time.Second, true, unschedulable, 20*time.Second)
+}
+
+// TestHangingList has a list that does not end. Another Ray does not wait for it, and tries again.
+func TestHangingList(t *testing.T) {
+	f := newCauseFixture(t)
+	var lists atomic.Int32
+	hangs, release := make(chan struct{}), make(chan struct{})
+	kubeClient, err := kubernetes.NewForConfig(&rest.Config{Host: "http://fake", QPS: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if lists.Add(1) == 1 {
+			close(hangs)
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		return f.server.RoundTrip(r)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.finder.kubeClient = kubeClient
+	find := func(name string) (cause string, retry time.Duration) {
+		groups := []groupObservation{f.group}
+		retry = f.finder.find(f.context(), rayNamed(name), groups)
+		return groups[0].cause, retry
+	}
+	check := func(step string, wantCause string, wantRetry time.Duration, wantLists int32) {
+		t.Helper()
+		if cause, retry := find(rayName); cause != wantCause || retry != wantRetry || lists.Load() != wantLists {
+			t.Errorf("%s, the cause is %q, to be found again after %s, after %d lists; want %q, %s, %d",
+				step, cause, retry, lists.Load(), wantCause, wantRetry, wantLists)
+		}
+	}
+	check("when the group is incomplete", "", 5*time.Second, 0)
+	find("other")
+	f.clock.step(5 * time.Second)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		find("other")
+	}()
+	<-hangs
+	check("while the list of another Ray hangs", "", time.Second, 1)
+	f.clock.step(time.Second)
+	check("a second later", "", time.Second, 1)
+	close(release)
+	<-ended
+	f.clock.step(time.Second)
+	check("after that list", unschedulable, 10*time.Second, 2)
 }
 
 // TestFailedList has a list that fails. The last known cause stays, since it can still be true.

@@ -127,6 +127,30 @@ func TestExternalChangesThatDoNotEnd(t *testing.T) {
 		f.rollOutHead()
 		f.checkSync(isOnlyBlocked, []string{updateWorker}, []string{workerUpdated})
 	})
+	t.Run("the Service gets new ports although the head is changed again and again", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		change := func() {
+			f.editDeployment(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
+			f.deliver()
+		}
+		for range maxReverts {
+			change()
+			f.checkSync(nil, []string{updateHead}, reverted("deployment sample-cluster-head", "replicas"))
+		}
+		change()
+		const message = `Deployment "sample-cluster-head" is changed by another client again and again: replicas`
+		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{"Warning ExternalChanges " + message})
+		f.editRay(setHeadPorts)
+		f.deliver()
+		f.checkSync(isOnlyBlocked, []string{updateHead, updateService, updateStatus}, []string{
+			"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: replicas, template, minReadySeconds",
+			portsUpdated,
+		})
+		f.checkHealth("False ExternalChanges: head: " + message)
+		if got := f.servicePorts(); len(got) != 1 || got[0].Port != 1 {
+			t.Errorf("the Service has the ports %v, want that of the user", got)
+		}
+	})
 	t.Run("a label of a Deployment, which does not change the generation", func(t *testing.T) {
 		const message = `Deployment "sample-cluster-worker" is changed by another client again and again: labels`
 		f := newHealthyFixture(t)

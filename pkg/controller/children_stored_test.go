@@ -243,3 +243,61 @@ func TestStoredEnds(t *testing.T) {
 	}
 	f.checkImages("mirror/rayproject/examples:1", "new")
 }
+
+// TestStoredIsRecordedBesideAStatus has a status of each Deployment that is written between its creation and
+// the second write, which conflicts then. Without the hash, the template would be reverted once another client
+// changes something else.
+func TestStoredIsRecordedBesideAStatus(t *testing.T) {
+	f := newFixture(t)
+	f.server.admit = onCreate(mirrorImages)
+	f.server.onWrite = func(w fakeWrite) {
+		if d, ok := w.after.(*appsv1.Deployment); ok && w.verb == "create" {
+			observed := clone(d)
+			observed.Status.ObservedGeneration = d.Generation
+			f.server.store(w.id, observed)
+		}
+	}
+	f.checkSync(nil, []string{createService, createHead, updateHead, updateHead, createWorker, updateWorker, updateWorker, updateStatus}, []string{
+		"Normal SuccessfullyCreate Successfully create the service sample-cluster-head",
+		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-head",
+		"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker",
+	})
+	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+		d := f.deployment(role)
+		if recorded := readLastApplied(d); recorded.Stored != resources.Hash(d.Spec.Template) || recorded.Generation != d.Generation || d.Status.ObservedGeneration != 1 {
+			t.Errorf("the record of the %s is %+v, want the generation %d, and %q stored", role, recorded, d.Generation, resources.Hash(d.Spec.Template))
+		}
+	}
+	f.rollOut()
+	f.makeHealthy()
+	f.editBoth(addNote)
+	f.rollOut()
+	f.deliver()
+	f.checkSync(nil, nil, nil)
+	f.checkImages("mirror/rayproject/examples:1", "mirror/rayproject/examples:1")
+	f.checkRestart(nil)
+}
+
+// TestStoredIsNotRecordedBesideAChange has another client change the replicas in the same moment. A record
+// written then would accept these, too.
+func TestStoredIsNotRecordedBesideAChange(t *testing.T) {
+	f := newFixture(t)
+	f.server.admit = onCreate(mirrorImages)
+	f.server.onWrite = func(w fakeWrite) {
+		if d, ok := w.after.(*appsv1.Deployment); ok && w.verb == "create" && w.id.name == deploymentName(rayv1.RoleWorker) {
+			changed := clone(d)
+			changed.Spec.Replicas, changed.Generation = new(int32(9)), d.Generation+1
+			f.server.store(w.id, changed)
+		}
+	}
+	if err := f.sync(); !isStale(err) {
+		t.Errorf("sync returned %v, want a stale cache", err)
+	}
+	if recorded := readLastApplied(f.deployment(rayv1.RoleWorker)); recorded.Generation != 1 || recorded.Stored != "" {
+		t.Errorf("the record is %+v, want that of the creation", recorded)
+	}
+	f.makeHealthy()
+	if got := *f.deployment(rayv1.RoleWorker).Spec.Replicas; got != 3 {
+		t.Errorf("there are %d workers, want 3", got)
+	}
+}

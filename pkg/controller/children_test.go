@@ -219,6 +219,63 @@ func TestControllerChanged(t *testing.T) {
 	})
 }
 
+// TestForeignControllerWithUID has children with a controller that has the UID of the Ray, and another kind or
+// name. The cache has only their identity, so to write them would remove the rest.
+func TestForeignControllerWithUID(t *testing.T) {
+	claim := func(child metav1.Object, kind, name string) {
+		child.GetOwnerReferences()[0].Kind, child.GetOwnerReferences()[0].Name = kind, name
+		child.SetFinalizers([]string{"example.com/a"})
+		child.GetAnnotations()["note"] = "x"
+	}
+	const reason = `already exists and is controlled by %s; delete it or rename the Ray`
+	ofService := `Service "sample-cluster-head" ` + strings.ReplaceAll(reason, "%s", `Job "sample-cluster"`)
+	ofWorker := `Deployment "sample-cluster-worker" ` + strings.ReplaceAll(reason, "%s", `Ray "other"`)
+	claimWorker := func(d *appsv1.Deployment) { claim(d, "Ray", "other") }
+	claimService := func(s *corev1.Service) {
+		claim(s, "Job", rayName)
+		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+	}
+	runSyncTests(t, []syncTest{
+		{
+			name: "a Service of another kind of controller is not updated",
+			change: changeService(func(s *corev1.Service) {
+				claimService(s)
+				s.Spec.Ports = s.Spec.Ports[1:]
+			}),
+			wantErr:    isOnlyBlocked,
+			wantWrites: []string{updateStatus},
+			wantEvents: []string{"Warning AlreadyExists " + ofService},
+			wantChildren: func(c *childSet) {
+				claimService(c.Service)
+				c.Service.Spec.Ports = c.Service.Spec.Ports[1:]
+			},
+			wantHealth: "False AlreadyExists: " + ofService,
+		},
+		{
+			name: "workers of a controller with another name are not updated",
+			change: func(f *fixture) {
+				f.editDeployment(rayv1.RoleWorker, claimWorker)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
+			},
+			wantErr:      isOnlyBlocked,
+			wantWrites:   []string{updateStatus},
+			wantEvents:   []string{"Warning AlreadyExists " + ofWorker},
+			wantChildren: func(c *childSet) { claimWorker(c.Worker) },
+			wantHealth:   "False AlreadyExists: worker: " + ofWorker,
+		},
+		{
+			name: "workers of a controller with another name are not deleted with the group",
+			change: func(f *fixture) {
+				f.editDeployment(rayv1.RoleWorker, claimWorker)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker = nil })
+			},
+			wantWrites:   []string{updateStatus},
+			wantChildren: func(c *childSet) { claimWorker(c.Worker) },
+			wantHealth:   healthy,
+		},
+	})
+}
+
 func TestTerminatingChildren(t *testing.T) {
 	const event = `Normal ChildTerminating Deployment "sample-cluster-worker" is being deleted`
 	terminate := func(f *fixture) {

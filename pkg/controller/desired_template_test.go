@@ -22,6 +22,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -133,9 +134,11 @@ func withoutOwner(d *appsv1.Deployment) *appsv1.Deployment {
 // renderDifferently makes the workers' Deployment one that another version of the operator rendered from
 // the same Ray.
 func renderDifferently(f *fixture) {
+	rendered := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
+	setOldRendering(rendered)
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
 		setOldRendering(d)
-		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = "old", d.Generation+1 })
+		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = resources.RenderingHash(rendered), d.Generation+1 })
 	})
 	f.rollOut()
 }
@@ -143,7 +146,44 @@ func renderDifferently(f *fixture) {
 func setOldRendering(d *appsv1.Deployment) {
 	container(d).Env[0].Name = "RAY_HEAD"
 	metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, "old", "yes")
-	d.Spec.MinReadySeconds = 0 // it goes with the template
+	setOldStrategy(d)
+	setOldMinReadySeconds(d)
+}
+
+// The strategy and minReadySeconds go with the template.
+
+func setOldStrategy(d *appsv1.Deployment) {
+	d.Spec.Strategy.RollingUpdate.MaxSurge = new(intstr.FromString("25%"))
+}
+
+func setOldMinReadySeconds(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 0 }
+
+// TestRecordedRendering checks which parts of a Deployment the recorded rendering depends on: those that
+// follow its template.
+func TestRecordedRendering(t *testing.T) {
+	f := newFixture(t)
+	group := groupOf(f.ray(), rayv1.RoleWorker)
+	rendering := func(change func(*appsv1.Deployment)) string {
+		rendered := resources.NewDeployment(f.ray(), group)
+		change(rendered)
+		return newLastApplied(f.ray(), group, rendered).Rendering
+	}
+	before := rendering(func(*appsv1.Deployment) {})
+	for _, test := range []struct {
+		name   string
+		change func(*appsv1.Deployment)
+		want   bool
+	}{
+		{"the template", func(d *appsv1.Deployment) { container(d).Env[0].Name = "RAY_HEAD" }, true},
+		{"the strategy", setOldStrategy, true},
+		{"minReadySeconds", setOldMinReadySeconds, true},
+		{"the replicas", func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) }, false},
+		{"a label", func(d *appsv1.Deployment) { d.Labels["x"] = "y" }, false},
+	} {
+		if got := rendering(test.change) != before; got != test.want {
+			t.Errorf("when %s changes, the recorded rendering changes: %t, want %t", test.name, got, test.want)
+		}
+	}
 }
 
 // TestUpgrade has a Deployment that another version of the operator rendered.
@@ -192,13 +232,26 @@ func TestUpgrade(t *testing.T) {
 			wantChildren: func(c *childSet) { setOldRendering(c.Worker) },
 		},
 		{
+			name: "another client annotates the Deployment after an upgrade",
+			change: func(f *fixture) {
+				renderDifferently(f)
+				f.editDeployment(rayv1.RoleWorker, addNote)
+				f.rollOut()
+			},
+			wantChildren: func(c *childSet) {
+				setOldRendering(c.Worker)
+				addNote(c.Worker)
+			},
+			wantHealth: healthy,
+		},
+		{
 			name: "the next change of the template by the user applies the new rendering",
 			change: func(f *fixture) {
 				renderDifferently(f)
 				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
 			},
 			wantWrites:   []string{updateWorker, updateStatus},
-			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template, minReadySeconds"},
+			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template, strategy, minReadySeconds"},
 			wantChildren: func(c *childSet) { container(c.Worker).Image = "new" },
 		},
 	})
