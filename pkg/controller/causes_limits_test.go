@@ -182,7 +182,7 @@ func TestRepeatedListWithoutToken(t *testing.T) {
 	f.checkAfter(5*time.Second, true, unschedulable, 20*time.Second)
 }
 
-// TestHangingList has a list that does not end. Another Ray does not wait for it, and tries again.
+// TestHangingList has a list that does not end. Another Ray does not wait for it, and is requeued.
 func TestHangingList(t *testing.T) {
 	f := newCauseFixture(t)
 	var lists atomic.Int32

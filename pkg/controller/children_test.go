@@ -219,9 +219,9 @@ func TestControllerChanged(t *testing.T) {
 	})
 }
 
-// TestForeignControllerWithUID has children with a controller that has the UID of the Ray, and another kind or
+// TestExternalControllerWithUID has children with a controller that has the UID of the Ray, and another kind or
 // name. The cache has only their identity, so to write them would remove the rest.
-func TestForeignControllerWithUID(t *testing.T) {
+func TestExternalControllerWithUID(t *testing.T) {
 	claim := func(child metav1.Object, kind, name string) {
 		child.GetOwnerReferences()[0].Kind, child.GetOwnerReferences()[0].Name = kind, name
 		child.SetFinalizers([]string{"example.com/a"})

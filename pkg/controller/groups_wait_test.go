@@ -44,7 +44,7 @@ func (f *fixture) loseHead() {
 	f.clock.step(time.Minute)
 }
 
-// TestWorkersOfLostHead has a head that had rolled out, and whose Pod is lost. New workers may be what it
+// TestWorkersOfLostHead has a head that had rolled out, and lost its Pod. New workers may be what it
 // needs, so they do not wait for ever.
 func TestWorkersOfLostHead(t *testing.T) {
 	f := newHealthyFixture(t)
