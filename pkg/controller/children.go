@@ -116,9 +116,7 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 	if len(diff) == 0 || c.isOverridden(&recorded, observed, next) {
 		return observed, nil
 	}
-	// What waited for the head is a change by the user, although the Ray has not changed since.
-	released := recorded.TemplatePending && readLastApplied(next).Inputs != recorded.Inputs
-	revert := recorded.RayGeneration >= c.ray.Generation && !released
+	revert := recorded.RayGeneration >= c.ray.Generation && !isOwnChange(&recorded, next, diff)
 	external := revert || !adopting && !recorded.isValid(c.ray)
 	if external && c.mustWait(observed, diff) {
 		return observed, nil
@@ -181,6 +179,9 @@ func (c *children[T]) accept(ctx context.Context, stored T, desired desiredChild
 	if slices.Contains(overridden, partTemplate) {
 		recorded.Stored = resources.Hash(c.part(stored, partTemplate))
 		next, overridden = desired.again(stored, &recorded)
+	}
+	if len(overridden) > 0 && isOwnChange(&recorded, next, overridden) {
+		return stored, nil // another version of the operator set what differs, not admission
 	}
 	if len(overridden) > 0 && !c.isOverridden(&recorded, stored, next) {
 		recorded.AdmissionOverride = newOverride(c.managed(stored), c.managed(next))

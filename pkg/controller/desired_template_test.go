@@ -95,6 +95,7 @@ func TestDecideTemplate(t *testing.T) {
 		{"an orphan has no record, and another template", func(r *lastApplied) { *r = lastApplied{} }, true, orphan, revertTemplate},
 
 		{"another client changed the recorded rendering", func(r *lastApplied) { r.Rendering = "x" }, true, desired, recordTemplate},
+		{"the operator was upgraded and renders less", func(r *lastApplied) { r.Rendering = "old" }, true, extended, recordTemplate},
 		{"another client changed the recorded inputs", func(r *lastApplied) { r.Inputs = "x" }, true, desired, recordTemplate},
 		{"another client changed the recorded inputs and a field", func(r *lastApplied) { r.Inputs = "x" }, true, other, revertTemplate},
 		{"another client removed the record", func(r *lastApplied) { *r = lastApplied{} }, true, extended, recordTemplate},
@@ -138,6 +139,17 @@ func renderDifferently(f *fixture) {
 	setOldRendering(rendered)
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
 		setOldRendering(d)
+		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = resources.RenderingHash(rendered), d.Generation+1 })
+	})
+	f.rollOut()
+}
+
+// renderOlderStrategy is renderDifferently for a version that renders only another strategy.
+func renderOlderStrategy(f *fixture) {
+	rendered := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
+	setOldStrategy(rendered)
+	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
+		setOldStrategy(d)
 		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = resources.RenderingHash(rendered), d.Generation+1 })
 	})
 	f.rollOut()
@@ -205,6 +217,29 @@ func TestUpgrade(t *testing.T) {
 			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
 			wantChildren: func(c *childSet) {
 				setOldRendering(c.Worker)
+				c.Worker.Spec.Replicas = new(int32(5))
+			},
+		},
+		{
+			name: "an older strategy is replaced when another client annotates the Deployment, which is not blamed",
+			change: func(f *fixture) {
+				renderOlderStrategy(f)
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { metav1.SetMetaDataAnnotation(&d.ObjectMeta, "note", "x") })
+			},
+			wantWrites:   []string{updateWorker},
+			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: annotations, strategy"},
+			wantChildren: func(c *childSet) { metav1.SetMetaDataAnnotation(&c.Worker.ObjectMeta, "note", "x") },
+		},
+		{
+			name: "an older strategy stays when the user scales, and is not that of admission",
+			change: func(f *fixture) {
+				renderOlderStrategy(f)
+				f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
+			},
+			wantWrites: []string{updateWorker, updateStatus},
+			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
+			wantChildren: func(c *childSet) {
+				setOldStrategy(c.Worker)
 				c.Worker.Spec.Replicas = new(int32(5))
 			},
 		},

@@ -68,6 +68,9 @@ func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*apps
 			}
 		}
 	}
+	if head.isRolledOut() {
+		deployments.memory.sawHead(ray)
+	}
 	for i := 1; i < len(groups) && head.waiting == ""; i++ {
 		syncWorkers(ctx, ray, deployments, groups[i], head, &observed[i])
 	}
@@ -128,6 +131,7 @@ func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*app
 // that both have.
 func mustWaitForHead(ray *rayv1.Ray, deployments *children[*appsv1.Deployment], head *groupObservation) bool {
 	if head.isRejected() || head.deployment.Spec.Paused {
+		deployments.memory.sawHead(ray)
 		return true
 	}
 	remaining := deployments.memory.awaitHead(ray, readLastApplied(head.deployment).Inputs, deployments.clock.Now())

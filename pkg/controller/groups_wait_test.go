@@ -63,6 +63,12 @@ func TestWorkersOfLostHead(t *testing.T) {
 	f.checkImages("rayproject/examples:1", "new")
 	f.rollOut()
 	f.makeHealthy()
+
+	f.loseHead() // another time
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "newer" })
+	f.deliver()
+	f.checkSync(nil, []string{updateStatus}, nil)
+	f.checkHealth("False RolloutIncomplete: " + headIsLost + "; " + workerWaits)
 }
 
 // TestWorkersOfExceededHead has a head that exceeded its progress deadline. The Deployment controller has

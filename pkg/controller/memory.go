@@ -151,6 +151,13 @@ func (m *memory) hasConflicts(ray *rayv1.Ray) bool {
 	return m.of(ray).conflicts >= maxConflicts
 }
 
+// sawHead records that workers do not wait for Pods of the head.
+func (m *memory) sawHead(ray *rayv1.Ray) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(ray).head = ""
+}
+
 // awaitHead returns for how long workers still have to wait for a head with these inputs, or 0.
 func (m *memory) awaitHead(ray *rayv1.Ray, inputs string, now time.Time) time.Duration {
 	m.mu.Lock()

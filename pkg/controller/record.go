@@ -19,6 +19,7 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,6 +87,15 @@ func (r *lastApplied) writeTo(child metav1.Object) {
 // the cached Ray is stale, or another client has changed the record.
 func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
 	return 0 < r.RayGeneration && r.RayGeneration <= ray.Generation
+}
+
+// isOwnChange returns whether an update changes what the operator itself wrote for the same generation of
+// the Ray: a template that waited for the head, or what another version of the operator rendered.
+func isOwnChange(recorded *lastApplied, next metav1.Object, diff []string) bool {
+	current := readLastApplied(next)
+	waited := recorded.TemplatePending && current.Inputs != recorded.Inputs
+	upgraded := recorded.Rendering != "" && current.Rendering != recorded.Rendering && !slices.Contains(diff, partTemplate)
+	return waited || upgraded
 }
 
 // equals returns whether two records are the same.

@@ -181,7 +181,7 @@ func TestRecordIsCorrected(t *testing.T) {
 		{"the inputs are removed", func(r *lastApplied) { r.Inputs = "" }, revertEvent},
 		{"the inputs are changed", func(r *lastApplied) { r.Inputs = "x" }, revertEvent},
 		{"the rendering is removed", func(r *lastApplied) { r.Rendering = "" }, revertEvent},
-		{"the rendering is changed, and the template is the desired one", func(r *lastApplied) { r.Rendering = "x" }, revertEvent},
+		{"the rendering is changed, and the template is the desired one", func(r *lastApplied) { r.Rendering = "x" }, updateEvent},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
