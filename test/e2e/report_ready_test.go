@@ -99,14 +99,14 @@ func TestReadiness(t *testing.T) {
 		{
 			name:       "a sidecar with a probe",
 			containers: `[{"name":"a","image":"a"},{"name":"b","image":"b",` + probe + `}]`,
-			head:       readiness{Policies: "FallbackToLogsOnError File"},
-			worker:     readiness{Policies: "FallbackToLogsOnError File"},
+			head:       readiness{Policies: "FallbackToLogsOnError,File"},
+			worker:     readiness{Policies: "FallbackToLogsOnError,File"},
 		},
 		{
 			name:       "a sidecar with the port of the GCS, and a policy",
 			containers: `[{"name":"a","image":"a","terminationMessagePolicy":"File"},{"name":"b","image":"b","ports":[{"containerPort":6379}]}]`,
-			head:       readiness{MinReadySeconds: minReadySeconds, Policies: "File File"},
-			worker:     readiness{MinReadySeconds: minReadySeconds, Policies: "File File"},
+			head:       readiness{MinReadySeconds: minReadySeconds, Policies: "File,File"},
+			worker:     readiness{MinReadySeconds: minReadySeconds, Policies: "File,File"},
 		},
 	}
 	for i, test := range tests {
@@ -138,7 +138,7 @@ func (u *user) readiness(deployment string) readiness {
 	got := readiness{MinReadySeconds: spec.MinReadySeconds}
 	for i, container := range spec.Template.Spec.Containers {
 		if i > 0 {
-			got.Policies += " "
+			got.Policies += ","
 		}
 		got.Policies += string(container.TerminationMessagePolicy)
 	}

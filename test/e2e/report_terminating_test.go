@@ -100,26 +100,31 @@ func TestDeletionIsHeldUp(t *testing.T) {
 		want []string
 	}{
 		{
-			"Deployments", "foreground", []string{"deployment/sample-cluster-worker", "deployment/sample-cluster-head"},
+			"Deployments", "foreground",
+			[]string{"deployment/sample-cluster-worker", "deployment/sample-cluster-head"},
 			[]string{
 				`being deleted, waiting for Deployment "sample-cluster-head", Deployment "sample-cluster-worker"`,
 				`being deleted, waiting for Deployment "sample-cluster-head"`,
 			},
 		},
 		{
-			"Service", "foreground", []string{"service/sample-cluster-head"},
+			"Service", "foreground",
+			[]string{"service/sample-cluster-head"},
 			[]string{`being deleted, waiting for Service "sample-cluster-head"`},
 		},
 		{
-			"Ray", "background", []string{"ray/sample-cluster"},
+			"Ray", "background",
+			[]string{"ray/sample-cluster"},
 			[]string{"being deleted, waiting for finalizer example.com/hold"},
 		},
 		{
-			"Ray, after its children", "foreground", []string{"deployment/sample-cluster-head", "ray/sample-cluster"},
+			"Ray, after its children", "foreground",
+			[]string{"deployment/sample-cluster-head", "ray/sample-cluster"},
 			[]string{"", "being deleted, waiting for finalizer example.com/hold"},
 		},
 		{
-			"object of another client", "foreground", []string{"configmap/mine"},
+			"object of another client", "foreground",
+			[]string{"configmap/mine"},
 			[]string{"being deleted, waiting for the garbage collector"},
 		},
 	} {
