@@ -31,5 +31,5 @@ go run -C hack/cluster . up --name "${name}" --dir "${dir}" \
   --extra-arg kwok-controller=manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake
 # The upgrade test updates to this later version.
 go run -trimpath ./hack/variant build test/e2e/next.txt bin/ray-operator-next
-go test -trimpath ./test/e2e -count 1 -timeout 20m -parallel 8 "$@" \
+go test -trimpath ./test/e2e -count 1 -timeout 20m -parallel 12 "$@" \
   -args -root "$PWD" -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log"

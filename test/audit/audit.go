@@ -67,8 +67,11 @@ func (r *Request) Resource() string {
 
 // IsWrite returns whether the request is a write and not a dry run.
 func (r *Request) IsWrite() bool {
-	return r.ObjectRef != nil && !strings.Contains(r.URI, "dryRun=All") && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+	return r.ObjectRef != nil && !r.IsDryRun() && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
+
+// IsDryRun returns whether the request is a dry run.
+func (r *Request) IsDryRun() bool { return strings.Contains(r.URI, "dryRun=All") }
 
 // Committed returns whether the request succeeded.
 func (r *Request) Committed() bool {

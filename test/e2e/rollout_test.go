@@ -31,7 +31,8 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestImageUpdate changes the image of one group. The Pods of the other group are not replaced.
+// TestImageUpdate changes the image of one group. The Pods of the other group are not replaced, and its
+// Deployment is not even sent as a dry run.
 func TestImageUpdate(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -46,8 +47,14 @@ func TestImageUpdate(t *testing.T) {
 			u.applySample()
 			before, others := u.podUIDs(test.role), u.podUIDs(test.other)
 
+			mark := markAudit(t)
 			u.setImage(test.role, "rayproject/examples:2")
 			u.waitHealthy("sample-cluster")
+			for _, request := range u.requestsSince(mark) {
+				if request.ObjectRef.Name == "sample-cluster-"+string(test.other) || request.IsDryRun() {
+					t.Errorf("although one template changed, the operator made the request %s %s", request.Verb, request.URI)
+				}
+			}
 			for _, pod := range u.pods(test.role) {
 				if pod.Spec.Containers[0].Image != "rayproject/examples:2" || slices.Contains(before, string(pod.UID)) {
 					t.Errorf("the Ray is healthy, but the old Pod %s with the image %s exists", pod.Name, pod.Spec.Containers[0].Image)
