@@ -111,19 +111,20 @@ func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*ap
 
 // syncWorkers brings the Deployment of a group of workers to its desired state, as far as the head allows.
 func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], group resources.Group, head, state *groupObservation) {
-	if head.isRejected() && deployments.cached(resources.DeploymentName(ray, group.Role)) == nil {
+	desired := desiredGroup(ray, group, false)
+	if head.isRejected() && deployments.cached(desired.name) == nil {
 		state.waiting = waitingCreate
 		return
 	}
-	state.deployment, state.err = deployments.ensure(ctx, desiredGroup(ray, group, false))
+	state.deployment, state.err = deployments.ensure(ctx, desired)
 	if state.err != nil {
 		return
 	}
 	hold := !head.isRolledOut() && replacesTemplate(ray, group, state.deployment) && mustWaitForHead(ray, deployments, head)
 	if hold {
-		state.waiting = waitingUpdate
+		state.waiting, desired = waitingUpdate, desiredGroup(ray, group, true)
 	}
-	state.deployment, state.err = deployments.update(ctx, state.deployment, desiredGroup(ray, group, hold))
+	state.deployment, state.err = deployments.update(ctx, state.deployment, desired)
 }
 
 // mustWaitForHead returns whether workers must still wait for a head that has not rolled out. They do not
