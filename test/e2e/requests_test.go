@@ -102,13 +102,13 @@ func TestRequestCounts(t *testing.T) {
 	}
 }
 
-// applyAll applies the sample with several names and an image for both groups, and waits for the
+// applyAll applies the sample with one worker, several names and an image for both groups, and waits for the
 // steady state.
 func (u *user) applyAll(names []string, image string) {
 	u.Helper()
 	var manifests []string
 	for _, name := range names {
-		manifests = append(manifests, u.sample("name: sample-cluster", "name: "+name, "rayproject/examples:1", image))
+		manifests = append(manifests, u.sample("name: sample-cluster", "name: "+name, "replicas: 3", "replicas: 1", "rayproject/examples:1", image))
 	}
 	u.kubectlWith(strings.Join(manifests, "---\n"), "apply", "-f", "-")
 	for _, name := range names {

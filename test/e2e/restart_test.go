@@ -32,7 +32,7 @@ import (
 func TestChangesWhileDown(t *testing.T) {
 	u := newUser(t)
 	for _, name := range []string{"scaled", "changed", "shrunk", "deleted", "broken"} {
-		u.kubectlWith(u.sample("name: sample-cluster", "name: "+name), "apply", "-f", "-")
+		u.kubectlWith(u.sample("name: sample-cluster", "name: "+name, "replicas: 3", "replicas: 1"), "apply", "-f", "-")
 	}
 	for _, name := range []string{"scaled", "changed", "shrunk", "deleted", "broken"} {
 		u.waitHealthy(name)
@@ -40,7 +40,7 @@ func TestChangesWhileDown(t *testing.T) {
 
 	kill(t, operator)
 	u.kubectl("scale", "ray/scaled", "--replicas=5")
-	u.kubectlWith(u.sample("name: sample-cluster", "name: changed", "examples:1", "examples:2"), "apply", "-f", "-")
+	u.kubectlWith(u.sample("name: sample-cluster", "name: changed", "replicas: 3", "replicas: 1", "examples:1", "examples:2"), "apply", "-f", "-")
 	u.kubectl("patch", "ray", "shrunk", "--type=json", "-p", `[{"op":"remove","path":"/spec/worker"}]`)
 	u.kubectl("delete", "ray", "deleted")
 	u.kubectl("delete", "deployment", "broken-head")
