@@ -223,8 +223,8 @@ func (m *malformedRay) checkWrites(t *testing.T) {
 	}
 }
 
-// checkChildren checks that the children exist that Kubernetes accepts, and reports whether it
-// accepts all of them.
+// checkChildren checks that the children exist that Kubernetes accepts, workers only beside a head, and
+// reports whether it accepts all of them.
 func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	accepted := true
@@ -243,8 +243,18 @@ func checkChildren(ctx context.Context, ray *rayv1.Ray) (bool, error) {
 	if err := check(err); err != nil {
 		return false, err
 	}
+	headAccepted := true
 	for _, group := range resources.Groups(ray) {
 		_, err := kube.AppsV1().Deployments(ray.Namespace).Create(ctx, resources.NewDeployment(ray, group), dry)
+		if group.Role == rayv1.RoleHead {
+			headAccepted = err == nil || apierrors.IsAlreadyExists(err)
+		} else if !headAccepted { // without a head, there are no workers
+			if apierrors.IsAlreadyExists(err) {
+				return false, errors.New("there are workers, though Kubernetes rejects the head")
+			}
+			accepted = false
+			continue
+		}
 		if err := check(err); err != nil {
 			return false, err
 		}
