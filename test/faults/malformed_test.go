@@ -151,7 +151,7 @@ func (m *malformedRay) checkReported(ctx context.Context) error {
 		return fmt.Errorf("generation %d is not observed", ray.Metadata.Generation)
 	case health.Status == corev1.ConditionTrue && !accepted:
 		return errors.New("it is healthy, but children are missing")
-	case health.Status != corev1.ConditionTrue && accepted && health.Reason != "RolloutIncomplete":
+	case health.Status != corev1.ConditionTrue && accepted && health.Reason != "RolloutIncomplete" && health.Reason != "PodFailure":
 		return fmt.Errorf("Kubernetes accepts all children, but Health is %+v", health)
 	case health.Status == corev1.ConditionUnknown, health.Status == corev1.ConditionFalse && (health.Reason == "" || health.Message == ""):
 		return fmt.Errorf("Health is %+v", health)
