@@ -26,15 +26,32 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 const (
 	modulePath     = "github.com/kubeflow/ray-operator/hack/cluster"
 	kubernetesPath = "k8s.io/kubernetes"
+)
 
-	// tools is the go command's pattern for all tools of go.mod.
-	tools = "tool"
+// controlPlanePackages and nodePackages are the programs of a cluster, and those that only a real
+// node requires. The versions are in go.mod.
+var (
+	controlPlanePackages = []string{
+		"go.etcd.io/etcd/server/v3",
+		"k8s.io/kubernetes/cmd/kube-apiserver",
+		"k8s.io/kubernetes/cmd/kube-controller-manager",
+		"k8s.io/kubernetes/cmd/kube-scheduler",
+		"k8s.io/kubernetes/cmd/kubectl",
+		"sigs.k8s.io/kwok/cmd/kwok",
+		"sigs.k8s.io/kwok/cmd/kwokctl",
+	}
+	nodePackages = []string{
+		"k8s.io/kubernetes/cmd/kube-proxy",
+		"k8s.io/kubernetes/cmd/kubelet",
+		modulePath + "/pause",
+	}
 )
 
 // module is the Go module of this program. Its go.mod determines what is built.
@@ -67,8 +84,24 @@ func listModule(ctx context.Context, format, path string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// build compiles all tools of the module into the directory bin.
-func (m module) build(ctx context.Context, bin string, p progress) error {
+// buildAll compiles the control plane, and what a real node requires in addition.
+func (m module) buildAll(ctx context.Context, bin string, realNode bool, p progress) error {
+	if !realNode {
+		return m.build(ctx, bin, controlPlanePackages, p)
+	}
+	if err := m.unpackNodePackages(ctx, bin, p); err != nil {
+		return err
+	}
+	if err := m.build(ctx, bin, slices.Concat(controlPlanePackages, nodePackages), p); err != nil {
+		return err
+	}
+	// CoreDNS requires other versions of modules than Kubernetes does.
+	coredns := module{dir: filepath.Join(m.repo, "hack", "coredns"), kubernetes: m.kubernetes}
+	return coredns.build(ctx, bin, []string{"."}, p)
+}
+
+// build compiles packages into the directory bin.
+func (m module) build(ctx context.Context, bin string, packages []string, p progress) error {
 	flags, err := linkerFlags(m.kubernetes)
 	if err != nil {
 		return err
@@ -77,14 +110,14 @@ func (m module) build(ctx context.Context, bin string, p progress) error {
 	err = p.step("checking packages", func(report reporter) (string, error) {
 		var total int
 		var err error
-		stale, total, err = m.list(ctx, report)
+		stale, total, err = m.list(ctx, packages, report)
 		return fmt.Sprintf("checked %d packages", total), err
 	})
 	if err != nil {
 		return err
 	}
 	return p.step("linking", func(report reporter) (string, error) {
-		if err := m.compile(ctx, bin, flags, stale, report); err != nil {
+		if err := m.compile(ctx, bin, packages, flags, stale, report); err != nil {
 			return "", err
 		}
 		if len(stale) == 0 {
@@ -94,12 +127,13 @@ func (m module) build(ctx context.Context, bin string, p progress) error {
 	})
 }
 
-// list loads the packages of all tools, and downloads missing modules. It returns the packages
+// list loads packages with their dependencies, and downloads missing modules. It returns the packages
 // that must be compiled, and the total number of packages.
-func (m module) list(ctx context.Context, report reporter) (stale map[string]bool, total int, err error) {
+func (m module) list(ctx context.Context, packages []string, report reporter) (stale map[string]bool, total int, err error) {
 	// Without EmbedFiles the go command does not load embedded files, and reports all packages
 	// that depend on one as stale.
-	cmd := m.goCommand(ctx, "list", "-trimpath", "-deps", "-json=ImportPath,Stale,StaleReason,EmbedFiles", tools)
+	args := []string{"list", "-trimpath", "-deps", "-json=ImportPath,Stale,StaleReason,EmbedFiles"}
+	cmd := m.goCommand(ctx, append(args, packages...)...)
 	var stdout bytes.Buffer
 	var messages strings.Builder
 	cmd.Stdout = &stdout
@@ -143,7 +177,7 @@ func stalePackages(r io.Reader) (stale map[string]bool, total int, err error) {
 }
 
 // compile runs go build and reports each package that it compiles.
-func (m module) compile(ctx context.Context, bin, linkerFlags string, stale map[string]bool, report reporter) error {
+func (m module) compile(ctx context.Context, bin string, packages []string, linkerFlags string, stale map[string]bool, report reporter) error {
 	// The go command renames finished binaries if the temporary directory is on the same file
 	// system, and copies them otherwise. An interrupted copy would leave a partial binary that
 	// the next build takes for complete.
@@ -155,7 +189,8 @@ func (m module) compile(ctx context.Context, bin, linkerFlags string, stale map[
 
 	// With a trailing separator the go command treats out as a directory.
 	out := bin + string(filepath.Separator)
-	cmd := m.goCommand(ctx, "build", "-v", "-trimpath", "-ldflags", linkerFlags, "-o", out, tools)
+	args := []string{"build", "-v", "-trimpath", "-ldflags", linkerFlags, "-o", out}
+	cmd := m.goCommand(ctx, append(args, packages...)...)
 	cmd.Env = append(cmd.Env, "GOTMPDIR="+tmp)
 	compiled := 0
 	var messages strings.Builder

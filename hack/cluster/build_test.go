@@ -18,6 +18,7 @@ package main
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,27 @@ func TestStalePackages(t *testing.T) {
 	got, want := slices.Sorted(maps.Keys(stale)), []string{"changed", "dependent"}
 	if !slices.Equal(got, want) {
 		t.Errorf("stale packages = %q, want %q", got, want)
+	}
+}
+
+// The tool lines of go.mod keep the modules of these packages.
+func TestPackagesAreTools(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(mod), "tool (\n")
+	block, _, _ = strings.Cut(block, ")")
+	tools := strings.Fields(block)
+	var packages []string
+	for _, pkg := range slices.Concat(controlPlanePackages, nodePackages) {
+		if !strings.HasPrefix(pkg, modulePath) {
+			packages = append(packages, pkg)
+		}
+	}
+	slices.Sort(packages)
+	if !slices.Equal(packages, tools) {
+		t.Errorf("packages = %q, want the tools of go.mod: %q", packages, tools)
 	}
 }
 

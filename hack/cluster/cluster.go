@@ -20,10 +20,12 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -45,12 +47,13 @@ var defaultAuditPolicy []byte
 type cluster struct {
 	name string
 	dir  string // directory of all state of the cluster
-	bin  string // directory of the compiled binaries, only used by up and start
+	bin  string // directory of the compiled binaries, only used by up, start and load
 }
 
 // options configures the start of a cluster.
 type options struct {
-	nodes       int
+	nodes       int    // number of simulated nodes
+	realNode    bool   // one real node instead
 	auditPolicy string // a file, or empty for the default
 	extraArgs   []setting
 	extraEnvs   []setting
@@ -139,7 +142,11 @@ func (c cluster) down(ctx context.Context) error {
 // stop kills all processes of the cluster, even if ctx is done. There is no graceful shutdown,
 // since the data of a stopped cluster is not used again.
 func (c cluster) stop(ctx context.Context) error {
-	return kill(context.WithoutCancel(ctx), c.binDir())
+	ctx = context.WithoutCancel(ctx)
+	if err := kill(ctx, c.binDir()); err != nil {
+		return err
+	}
+	return c.removeNode(ctx)
 }
 
 // check returns nil if all components run and the API server is ready.
@@ -148,7 +155,7 @@ func (c cluster) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, component := range components {
+	for _, component := range c.components() {
 		if _, ok := running[component]; !ok {
 			return fmt.Errorf("%s is not running", component)
 		}
@@ -161,16 +168,17 @@ func (c cluster) start(ctx context.Context, opts options, p progress) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
 		fmt.Errorf("the cluster is not ready after %s; see the logs in %s", startTimeout, c.logDir()))
 	defer cancel()
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return fmt.Errorf("creating the cluster's directory: %w", err)
+	}
+	if err := os.WriteFile(c.marker(), nil, 0o644); err != nil {
+		return fmt.Errorf("creating the marker file: %w", err)
+	}
 	err := c.watched(ctx, func(ctx context.Context) error {
-		err := p.step("starting the control plane", func(reporter) (string, error) {
-			return "started the control plane", c.startControlPlane(ctx, opts)
-		})
-		if err != nil {
-			return err
+		if opts.realNode {
+			return c.startWithRealNode(ctx, opts, p)
 		}
-		return p.step("adding nodes", func(reporter) (string, error) {
-			return fmt.Sprintf("added %d nodes", opts.nodes), c.addNodes(ctx, opts.nodes)
-		})
+		return c.startWithSimulatedNodes(ctx, opts, p)
 	})
 	if err != nil {
 		return errors.Join(err, c.stop(ctx))
@@ -178,13 +186,41 @@ func (c cluster) start(ctx context.Context, opts options, p progress) error {
 	return nil
 }
 
-func (c cluster) startControlPlane(ctx context.Context, opts options) error {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
-		return fmt.Errorf("creating the cluster's directory: %w", err)
+func (c cluster) startWithSimulatedNodes(ctx context.Context, opts options, p progress) error {
+	err := p.step("starting the control plane", func(reporter) (string, error) {
+		return "started the control plane", c.startControlPlane(ctx, opts, nil)
+	})
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(c.marker(), nil, 0o644); err != nil {
-		return fmt.Errorf("creating the marker file: %w", err)
+	return p.step("adding nodes", func(reporter) (string, error) {
+		return fmt.Sprintf("added %d nodes", opts.nodes), c.addNodes(ctx, opts.nodes)
+	})
+}
+
+func (c cluster) startWithRealNode(ctx context.Context, opts options, p progress) error {
+	var n *node
+	err := p.step("creating the namespaces of the node", func(reporter) (string, error) {
+		var err error
+		n, err = c.createNode(ctx)
+		return "created the namespaces of the node", err
+	})
+	if err != nil {
+		return err
 	}
+	err = p.step("starting the control plane", func(reporter) (string, error) {
+		return "started the control plane", c.startControlPlane(ctx, opts, &n.config.Network)
+	})
+	if err != nil {
+		return err
+	}
+	return p.step("starting the node", func(report reporter) (string, error) {
+		return "started the node", c.startNode(ctx, n, report)
+	})
+}
+
+// startControlPlane starts the control plane. The network is that of the real node, or nil.
+func (c cluster) startControlPlane(ctx context.Context, opts options, n *network) error {
 	auditPolicy := filepath.Join(c.dir, "audit-policy.yaml")
 	content := defaultAuditPolicy
 	if opts.auditPolicy != "" {
@@ -196,7 +232,12 @@ func (c cluster) startControlPlane(ctx context.Context, opts options) error {
 	if err := os.WriteFile(auditPolicy, content, 0o644); err != nil {
 		return fmt.Errorf("writing the audit policy: %w", err)
 	}
-	config, err := kwokctlConfigFor(c.bin, auditPolicy, opts.extraArgs, opts.extraEnvs)
+	kwokctl := newKwokctlConfig(c.bin, auditPolicy)
+	if n != nil {
+		kwokctl.useRealNode(*n, c.workDir())
+	}
+	kwokctl.add(opts.extraArgs, opts.extraEnvs)
+	config, err := json.Marshal(kwokctl)
 	if err != nil {
 		return fmt.Errorf("encoding the configuration of kwokctl: %w", err)
 	}
@@ -229,6 +270,15 @@ func (c cluster) addNodes(ctx context.Context, count int) error {
 // environment, so it only uses the kubeconfig of the cluster and does not write a cache into the
 // user's home directory.
 func (c cluster) run(ctx context.Context, stdin []byte, program string, args ...string) error {
+	cmd := c.command(ctx, program, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return commandError(ctx, program+" "+args[0], err, string(out))
+	}
+	return nil
+}
+
+func (c cluster) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := command(ctx, filepath.Join(c.bin, program), args...)
 	cmd.Env = []string{
 		"HOME=" + c.dir,
@@ -237,11 +287,7 @@ func (c cluster) run(ctx context.Context, stdin []byte, program string, args ...
 		// kwokctl runs kubectl, and downloads it if it is not in $PATH.
 		"PATH=" + c.bin + string(filepath.ListSeparator) + os.Getenv("PATH"),
 	}
-	cmd.Stdin = bytes.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return commandError(ctx, program+" "+args[0], err, string(out))
-	}
-	return nil
+	return cmd
 }
 
 // watched runs work and cancels it as soon as a component exits. This is how most failures
@@ -265,7 +311,7 @@ func (c cluster) watched(ctx context.Context, work func(context.Context) error) 
 // findExited returns an error with the end of the log if a component has exited.
 func (c cluster) findExited(ctx context.Context) error {
 	var started []string
-	for _, component := range components {
+	for _, component := range c.components() {
 		if _, err := os.Stat(c.pidFile(component)); err == nil {
 			started = append(started, component)
 		}

@@ -88,14 +88,8 @@ func TestParseSetting(t *testing.T) {
 // Later arguments override earlier ones, so those of the user must come last.
 func TestExtraArgsComeLast(t *testing.T) {
 	arg := setting{component: "kube-apiserver", key: "audit-log-maxsize", value: "1"}
-	data, err := kwokctlConfigFor("/bin", "/policy.yaml", []setting{arg}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var config kwokctlConfig
-	if err := json.Unmarshal(data, &config); err != nil {
-		t.Fatal(err)
-	}
+	config := newKwokctlConfig("/bin", "/policy.yaml")
+	config.add([]setting{arg}, nil)
 	last := config.ComponentsPatches[len(config.ComponentsPatches)-1]
 	if last.Name != arg.component || !slices.Equal(last.ExtraArgs, []extraArg{{arg.key, arg.value}}) {
 		t.Errorf("last argument = %v, want %v", last, arg)
@@ -103,7 +97,9 @@ func TestExtraArgsComeLast(t *testing.T) {
 }
 
 func TestExtraEnvs(t *testing.T) {
-	data, err := kwokctlConfigFor("/bin", "/policy.yaml", nil, []setting{{component: "etcd", key: "GOGC", value: "200"}})
+	config := newKwokctlConfig("/bin", "/policy.yaml")
+	config.add(nil, []setting{{component: "etcd", key: "GOGC", value: "200"}})
+	data, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}

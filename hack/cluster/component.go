@@ -35,8 +35,16 @@ var signals = map[string]syscall.Signal{
 	"resume": syscall.SIGCONT,
 }
 
-// checkComponents returns an error if names is empty or has an unknown component.
-func checkComponents(names []string) error {
+// components are the programs of the cluster, in the order of their dependencies.
+func (c cluster) components() []string {
+	if c.hasNode() {
+		return slices.Concat(controlPlane, []string{nodeInit}, nodeComponents)
+	}
+	return append(slices.Clone(controlPlane), kwokController)
+}
+
+// checkComponents returns an error if names is empty or has a component that is not in components.
+func checkComponents(components, names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("no components given: name at least one of %s", strings.Join(components, ", "))
 	}
@@ -103,6 +111,11 @@ func (c cluster) restart(ctx context.Context) error {
 	defer cancel()
 	if err := c.run(ctx, nil, "kwokctl", "start", "cluster", "--name", c.name); err != nil {
 		return err
+	}
+	if c.hasNode() {
+		if err := c.restartNode(ctx); err != nil {
+			return err
+		}
 	}
 	for {
 		err := c.check(ctx)

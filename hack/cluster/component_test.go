@@ -28,11 +28,11 @@ import (
 )
 
 func TestCheckComponents(t *testing.T) {
-	if err := checkComponents([]string{"etcd", "kube-apiserver"}); err != nil {
+	if err := checkComponents(controlPlane, []string{"etcd", "kube-apiserver"}); err != nil {
 		t.Error(err)
 	}
 	for _, wrong := range [][]string{nil, {"kubelet"}, {"etcd", "kubelet"}} {
-		if err := checkComponents(wrong); err == nil {
+		if err := checkComponents(controlPlane, wrong); err == nil {
 			t.Errorf("no error for %q", wrong)
 		}
 	}

@@ -17,16 +17,18 @@ limitations under the License.
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// components are the programs of a cluster, by their names in kwokctl, in the order of their
-// dependencies.
-var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
+// controlPlane are the programs of the control plane, by their names in kwokctl, in the order of
+// their dependencies.
+var controlPlane = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+
+// kwokController simulates nodes.
+const kwokController = "kwok-controller"
 
 // nodeParams gives each simulated node room for 1000 Pods, with sufficient CPU, memory and
 // addresses: by default a node has 254 addresses.
@@ -46,7 +48,7 @@ func parseSetting(s string) (setting, error) {
 		return setting{}, fmt.Errorf("%q is not of the form component=key=value", s)
 	}
 	parsed := setting{component: parts[0], key: parts[1], value: parts[2]}
-	if !slices.Contains(components, parsed.component) {
+	if components := append(slices.Clone(controlPlane), kwokController); !slices.Contains(components, parsed.component) {
 		return setting{}, fmt.Errorf("unknown component %q: must be one of %s", parsed.component, strings.Join(components, ", "))
 	}
 	return parsed, nil
@@ -72,6 +74,9 @@ type kwokctlOptions struct {
 	KubeControllerManagerBinary string `json:"kubeControllerManagerBinary"`
 	KubeSchedulerBinary         string `json:"kubeSchedulerBinary"`
 	KwokControllerBinary        string `json:"kwokControllerBinary"`
+
+	KubeApiserverCertSANs []string `json:"kubeApiserverCertSANs,omitempty"`
+	Disable               []string `json:"disable,omitempty"`
 }
 
 type componentPatch struct {
@@ -90,19 +95,9 @@ type extraEnv struct {
 	Value string `json:"value"`
 }
 
-// kwokctlConfigFor returns the configuration of a cluster as JSON.
-func kwokctlConfigFor(bin, auditPolicy string, extraArgs, extraEnvs []setting) ([]byte, error) {
-	defaults := []setting{
-		// The size in MB at which the audit log is rotated. Tests count requests, so the log
-		// must stay in one file.
-		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
-		// The default range has 254 addresses.
-		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "10.96.0.0/12"},
-		// An address reserved for documentation; simulated Pods do not connect to it. Without
-		// this flag the API server requires a network interface, and exits if there is none.
-		{component: "kube-apiserver", key: "advertise-address", value: "192.0.2.254"},
-	}
-	config := kwokctlConfig{
+// newKwokctlConfig returns the configuration of a cluster with simulated nodes.
+func newKwokctlConfig(bin, auditPolicy string) *kwokctlConfig {
+	config := &kwokctlConfig{
 		APIVersion: "config.kwok.x-k8s.io/v1alpha1",
 		Kind:       "KwokctlConfiguration",
 		Options: kwokctlOptions{
@@ -117,17 +112,50 @@ func kwokctlConfigFor(bin, auditPolicy string, extraArgs, extraEnvs []setting) (
 			KwokControllerBinary:        filepath.Join(bin, "kwok"),
 		},
 	}
-	for _, arg := range slices.Concat(defaults, extraArgs) {
-		config.ComponentsPatches = append(config.ComponentsPatches, componentPatch{
+	config.add([]setting{
+		// The size in MB at which the audit log is rotated. Tests count requests, so the log
+		// must stay in one file.
+		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
+		// The default range has 254 addresses.
+		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "10.96.0.0/12"},
+		// An address reserved for documentation; simulated Pods do not connect to it. Without
+		// this flag the API server requires a network interface, and exits if there is none.
+		{component: "kube-apiserver", key: "advertise-address", value: "192.0.2.254"},
+	}, nil)
+	return config
+}
+
+// useRealNode configures the control plane for a real node with network n. kwokctl stores the
+// certificates of the cluster in workDir.
+func (c *kwokctlConfig) useRealNode(n network, workDir string) {
+	c.Options.Disable = []string{kwokController}
+	c.Options.KubeApiserverCertSANs = []string{n.KubernetesService(), n.Host()}
+	c.add([]setting{
+		// Pods connect to the machine's end of the link, all other clients to 127.0.0.1.
+		{component: "kube-apiserver", key: "bind-address", value: "0.0.0.0"},
+		{component: "kube-apiserver", key: "advertise-address", value: n.Host()},
+		{component: "kube-apiserver", key: "service-cluster-ip-range", value: n.Services()},
+		// The API server connects to the kubelet for logs, exec and port-forward. The name of the
+		// node has no DNS record.
+		{component: "kube-apiserver", key: "kubelet-preferred-address-types", value: "InternalIP"},
+		{component: "kube-apiserver", key: "kubelet-client-certificate", value: filepath.Join(workDir, "pki", "admin.crt")},
+		{component: "kube-apiserver", key: "kubelet-client-key", value: filepath.Join(workDir, "pki", "admin.key")},
+	}, nil)
+}
+
+// add adds command-line arguments and environment variables of components. Later arguments override
+// earlier ones.
+func (c *kwokctlConfig) add(args, envs []setting) {
+	for _, arg := range args {
+		c.ComponentsPatches = append(c.ComponentsPatches, componentPatch{
 			Name:      arg.component,
 			ExtraArgs: []extraArg{{Key: arg.key, Value: arg.value}},
 		})
 	}
-	for _, env := range extraEnvs {
-		config.ComponentsPatches = append(config.ComponentsPatches, componentPatch{
+	for _, env := range envs {
+		c.ComponentsPatches = append(c.ComponentsPatches, componentPatch{
 			Name:      env.component,
 			ExtraEnvs: []extraEnv{{Name: env.key, Value: env.value}},
 		})
 	}
-	return json.Marshal(config)
 }

@@ -16,7 +16,7 @@ limitations under the License.
 
 // Command cluster builds and runs a local Kubernetes cluster for tests, without a container
 // engine. It compiles etcd, the control plane and kwok from the tools of go.mod, and runs them as
-// plain processes.
+// plain processes. Nodes are simulated by kwok, or one real node runs containers.
 package main
 
 import (
@@ -41,6 +41,7 @@ Commands:
   build  compile Kubernetes, etcd and kwok
   up     compile missing binaries and start a cluster
   down   stop a cluster and remove its directory
+  load   import container images into the real node of a cluster
 
 Commands to inject faults into a running cluster:
   kill    stop components with SIGKILL
@@ -70,6 +71,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		return flag.ErrHelp
 	}
+	if args[0] == nodeInit {
+		return runInit(os.Stdin)
+	}
 	mod, err := findModule(ctx)
 	if err != nil {
 		return err
@@ -85,6 +89,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runUp(ctx, mod, flags, args[1:], p, stdout)
 	case "down":
 		return runDown(ctx, mod, flags, args[1:], stdout)
+	case "load":
+		return runLoad(ctx, mod, flags, args[1:], p)
 	case "kill", "pause", "resume":
 		return runSignal(ctx, mod, flags, args[1:], signals[args[0]])
 	case "start":
@@ -97,6 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func runBuild(ctx context.Context, mod module, flags *flag.FlagSet, args []string, p progress) error {
 	binFlag := addBinFlag(flags, mod)
+	realNode := addNodeFlag(flags)
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -109,12 +116,13 @@ func runBuild(ctx context.Context, mod module, flags *flag.FlagSet, args []strin
 		return err
 	}
 	defer unlock()
-	return mod.build(ctx, bin, p)
+	return mod.buildAll(ctx, bin, *realNode, p)
 }
 
 func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, p progress, stdout io.Writer) error {
 	var opts options
 	binFlag := addBinFlag(flags, mod)
+	realNode := addNodeFlag(flags)
 	name, dir := addClusterFlags(flags)
 	flags.IntVar(&opts.nodes, "nodes", 3, "`number` of simulated nodes, each with room for 1000 Pods")
 	flags.StringVar(&opts.auditPolicy, "audit-policy", "", "audit policy `file` (default: log the metadata of every request)")
@@ -133,6 +141,11 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 	}
 	if opts.nodes < 1 {
 		return fmt.Errorf("--nodes %d: must be at least 1", opts.nodes)
+	}
+	if opts.realNode = *realNode; opts.realNode {
+		if err := checkNodeSupport(); err != nil {
+			return err
+		}
 	}
 
 	bin, err := filepath.Abs(*binFlag)
@@ -158,7 +171,7 @@ func runUp(ctx context.Context, mod module, flags *flag.FlagSet, args []string, 
 		return err
 	}
 	defer unlock()
-	if err := mod.build(ctx, bin, p); err != nil {
+	if err := mod.buildAll(ctx, bin, opts.realNode, p); err != nil {
 		return err
 	}
 	return c.up(ctx, opts, p, stdout)
@@ -185,16 +198,35 @@ func runDown(ctx context.Context, mod module, flags *flag.FlagSet, args []string
 	return nil
 }
 
+func runLoad(ctx context.Context, mod module, flags *flag.FlagSet, args []string, p progress) error {
+	bin := addBinFlag(flags, mod)
+	name, dir := addClusterFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // flags has printed the error and the usage
+	}
+	if flags.NArg() == 0 {
+		return errors.New("no images given: name files in the format of docker save")
+	}
+	c, err := findCluster(mod, *name, *dir)
+	if err != nil {
+		return err
+	}
+	if c.bin, err = filepath.Abs(*bin); err != nil {
+		return fmt.Errorf("resolving the directory of the binaries: %w", err)
+	}
+	return c.load(ctx, flags.Args(), p)
+}
+
 func runSignal(ctx context.Context, mod module, flags *flag.FlagSet, args []string, signal syscall.Signal) error {
 	name, dir := addClusterFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // flags has printed the error and the usage
 	}
-	if err := checkComponents(flags.Args()); err != nil {
-		return err
-	}
 	c, err := findCluster(mod, *name, *dir)
 	if err != nil {
+		return err
+	}
+	if err := checkComponents(c.components(), flags.Args()); err != nil {
 		return err
 	}
 	return c.signal(ctx, flags.Args(), signal)
@@ -242,6 +274,19 @@ func parse(flags *flag.FlagSet, args []string) error {
 
 func addBinFlag(flags *flag.FlagSet, mod module) *string {
 	return flags.String("bin", filepath.Join(mod.repo, "bin", "cluster"), "`directory` of the compiled binaries")
+}
+
+// addNodeFlag returns whether the flag --node selects a real node.
+func addNodeFlag(flags *flag.FlagSet) *bool {
+	realNode := new(bool)
+	flags.Func("node", "`kind` of nodes: simulated, or real for one node that runs containers (default simulated)", func(s string) error {
+		if s != "simulated" && s != "real" {
+			return errors.New("must be simulated or real")
+		}
+		*realNode = s == "real"
+		return nil
+	})
+	return realNode
 }
 
 func addClusterFlags(flags *flag.FlagSet) (name, dir *string) {

@@ -1,0 +1,141 @@
+/*
+Copyright 2026 The ray-operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// pauseImage is the name of the image that holds the namespaces of a Pod.
+const pauseImage = "localhost/pause:1"
+
+// writeImage writes an image with one static program as /program in the format of docker save.
+func writeImage(w io.Writer, name, program string) error {
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		return fmt.Errorf("reading the program of an image: %w", err)
+	}
+	var layer bytes.Buffer
+	if err := writeTar(&layer, file{"program", 0o755, binary}); err != nil {
+		return err
+	}
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH,
+		"os":           "linux",
+		"config":       map[string]any{"Entrypoint": []string{"/program"}},
+		"rootfs": map[string]any{
+			"type":     "layers",
+			"diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the configuration of an image: %w", err)
+	}
+	manifest, err := json.Marshal([]map[string]any{{
+		"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"},
+	}})
+	if err != nil {
+		return fmt.Errorf("encoding the manifest of an image: %w", err)
+	}
+	return writeTar(w,
+		file{"layer.tar", 0o644, layer.Bytes()},
+		file{"config.json", 0o644, config},
+		file{"manifest.json", 0o644, manifest})
+}
+
+type file struct {
+	name    string
+	mode    int64
+	content []byte
+}
+
+func writeTar(w io.Writer, files ...file) error {
+	archive := tar.NewWriter(w)
+	for _, f := range files {
+		header := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: time.Unix(0, 0)}
+		if err := archive.WriteHeader(header); err != nil {
+			return fmt.Errorf("writing %s of an image: %w", f.name, err)
+		}
+		if _, err := archive.Write(f.content); err != nil {
+			return fmt.Errorf("writing %s of an image: %w", f.name, err)
+		}
+	}
+	return archive.Close()
+}
+
+// loadPauseImage imports the image that the kubelet requires for each Pod.
+func (c cluster) loadPauseImage(ctx context.Context) error {
+	path := filepath.Join(c.nodeDir(), "pause.tar")
+	image, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("creating the pause image: %w", err)
+	}
+	defer image.Close()
+	if err := writeImage(image, pauseImage, filepath.Join(c.bin, "pause")); err != nil {
+		return err
+	}
+	return c.loadImage(ctx, path)
+}
+
+// load imports images into the node.
+func (c cluster) load(ctx context.Context, files []string, p progress) error {
+	if !c.hasNode() {
+		return fmt.Errorf("cluster %q has no real node: start it with --node real", c.name)
+	}
+	for _, file := range files {
+		err := p.step("loading "+file, func(reporter) (string, error) {
+			return "loaded " + file, c.loadImage(ctx, file)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadImage imports the images of a file, such as docker save writes, into the node's containerd.
+func (c cluster) loadImage(ctx context.Context, path string) error {
+	socket, err := c.containerdSocket(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = packagesIn(c.bin).run(ctx, "ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", path)
+	return err
+}
+
+// containerdSocket returns the path of containerd's socket, as seen outside of the node.
+func (c cluster) containerdSocket(ctx context.Context) (string, error) {
+	running, err := processes(ctx, c.binDir())
+	if err != nil {
+		return "", err
+	}
+	pid, ok := running["containerd"]
+	if !ok {
+		return "", fmt.Errorf("containerd is not running")
+	}
+	return fmt.Sprintf("/proc/%d/root%s", pid, containerdSocket), nil
+}
