@@ -50,6 +50,7 @@ var (
 	nodePackages = []string{
 		"k8s.io/kubernetes/cmd/kube-proxy",
 		"k8s.io/kubernetes/cmd/kubelet",
+		modulePath + "/coredns",
 		modulePath + "/pause",
 	}
 )
@@ -74,30 +75,20 @@ func findModule(ctx context.Context) (module, error) {
 }
 
 func listModule(ctx context.Context, format, path string) (string, error) {
-	cmd := command(ctx, "go", "list", "-m", "-f", format, path)
-	var messages strings.Builder
-	cmd.Stderr = &messages
-	out, err := cmd.Output()
-	if err != nil {
-		return "", commandError(ctx, "go list -m "+path, err, messages.String())
-	}
-	return strings.TrimSpace(string(out)), nil
+	out, err := output(ctx, command(ctx, "go", "list", "-m", "-f", format, path))
+	return strings.TrimSpace(out), err
 }
 
-// buildAll compiles the control plane, and what a real node requires in addition.
+// buildAll compiles the control plane and the simulator of nodes, and for a real node also its programs.
 func (m module) buildAll(ctx context.Context, bin string, realNode bool, p progress) error {
-	if !realNode {
-		return m.build(ctx, bin, controlPlanePackages, p)
+	packages := controlPlanePackages
+	if realNode {
+		if err := m.unpackNodePackages(ctx, bin, p); err != nil {
+			return err
+		}
+		packages = slices.Concat(packages, nodePackages)
 	}
-	if err := m.unpackNodePackages(ctx, bin, p); err != nil {
-		return err
-	}
-	if err := m.build(ctx, bin, slices.Concat(controlPlanePackages, nodePackages), p); err != nil {
-		return err
-	}
-	// CoreDNS requires other versions of modules than Kubernetes does.
-	coredns := module{dir: filepath.Join(m.repo, "hack", "coredns"), kubernetes: m.kubernetes}
-	return coredns.build(ctx, bin, []string{"."}, p)
+	return m.build(ctx, bin, packages, p)
 }
 
 // build compiles packages into the directory bin.

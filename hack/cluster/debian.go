@@ -19,7 +19,6 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -83,16 +82,4 @@ func (d debianPackages) run(ctx context.Context, name string, args ...string) (s
 	cmd := command(ctx, d.program(name), args...)
 	cmd.Env = d.environ()
 	return output(ctx, cmd)
-}
-
-// output runs cmd and returns its standard output.
-func output(ctx context.Context, cmd *exec.Cmd) (string, error) {
-	var messages strings.Builder
-	cmd.Stderr = &messages
-	out, err := cmd.Output()
-	if err != nil {
-		line := strings.Join(append([]string{filepath.Base(cmd.Path)}, cmd.Args[1:]...), " ")
-		return "", commandError(ctx, line, err, messages.String())
-	}
-	return string(out), nil
 }

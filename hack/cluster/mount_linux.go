@@ -34,6 +34,19 @@ var kernelParameters = []string{
 	"vm/overcommit_memory", "vm/panic_on_oom",
 }
 
+// checkFilesystem returns an error if dir cannot contain the file systems of containers.
+func checkFilesystem(dir string) error {
+	const overlayfs = 0x794c7630 // OVERLAYFS_SUPER_MAGIC
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return fmt.Errorf("reading the type of the file system of %s: %w", dir, err)
+	}
+	if stat.Type == overlayfs {
+		return fmt.Errorf("%s is on overlayfs, as are containers, which overlayfs does not support: set --dir to a directory on another file system", dir)
+	}
+	return nil
+}
+
 // mount sets up the mount namespace of the node.
 func (n nodeConfig) mount() error {
 	// Do not propagate mounts to the machine.

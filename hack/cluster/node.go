@@ -34,12 +34,15 @@ import (
 	"strings"
 	"syscall"
 	"text/template"
+	"time"
 )
 
 const (
 	nodeName = "node"
 	// nodeCPUs is the number of CPUs that the node offers to Pods.
 	nodeCPUs = 16
+	// removeTimeout limits the removal of a node with many processes.
+	removeTimeout = time.Minute
 	// nodeInit is the process that starts the node. All other processes of the node are in its
 	// namespaces, and are killed by the kernel when it exits.
 	nodeInit = "node-init"
@@ -288,7 +291,9 @@ func getOK(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	// Unlike the default, it does not use the proxy of $HTTP_PROXY.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -302,7 +307,7 @@ func getOK(ctx context.Context, url string) error {
 // removeNode removes what the killed processes of a node leave: the cgroup. It waits until the kernel
 // has removed the rest, of which the network interface is the last.
 func (c cluster) removeNode(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	if err := removeCgroup(ctx, c.cgroup()); err != nil {
 		return err
@@ -329,7 +334,7 @@ func (c cluster) restartNode(ctx context.Context) error {
 	}
 	pid, ok := running[nodeInit]
 	if !ok {
-		return fmt.Errorf("%s is not running", nodeInit)
+		return fmt.Errorf("%s is not running: start the cluster with up", nodeInit)
 	}
 	return syscall.Kill(pid, syscall.SIGHUP)
 }

@@ -43,6 +43,9 @@ func checkNodeSupport() error {
 // startInit starts the process nodeInit in namespaces of its own. It waits for its configuration, and
 // exits if start is closed before.
 func (c cluster) startInit() (pid int, start io.WriteCloser, err error) {
+	if err := checkFilesystem(c.dir); err != nil {
+		return 0, nil, err
+	}
 	log, err := os.Create(filepath.Join(c.logDir(), nodeInit+".log"))
 	if err != nil {
 		return 0, nil, fmt.Errorf("creating the log of the node: %w", err)

@@ -61,6 +61,18 @@ func commandError(ctx context.Context, command string, err error, output string)
 	return fmt.Errorf("%s: %w", command, err)
 }
 
+// output runs cmd and returns its standard output.
+func output(ctx context.Context, cmd *exec.Cmd) (string, error) {
+	var messages strings.Builder
+	cmd.Stderr = &messages
+	out, err := cmd.Output()
+	if err != nil {
+		line := strings.Join(append([]string{filepath.Base(cmd.Path)}, cmd.Args[1:]...), " ")
+		return "", commandError(ctx, line, err, messages.String())
+	}
+	return string(out), nil
+}
+
 // processes returns the ids of the running programs in the directory dir, by program name. It
 // does not rely on pid files, which outlive a reboot: after it, an id may belong to another
 // program.

@@ -37,6 +37,9 @@ func main() {
 	handle("/hostname", func(string) (string, error) { return os.Hostname() })
 	handle("/resolve", func(name string) (string, error) {
 		addresses, err := net.LookupHost(name)
+		if dns := (*net.DNSError)(nil); errors.As(err, &dns) && dns.IsNotFound {
+			return "not found", nil
+		}
 		return fmt.Sprint(addresses), err
 	})
 	handle("/get", func(url string) (string, error) { return get(http.DefaultClient, url, "") })

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command coredns is CoreDNS with the plugins that a cluster of hack/cluster requires. The other
-// plugins would take minutes to compile.
+// Command coredns is CoreDNS with the plugins that node/Corefile uses. All plugins would take minutes
+// to compile.
 package main
 
 import (
@@ -25,6 +25,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 )
 
 func main() {

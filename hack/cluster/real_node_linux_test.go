@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -57,6 +58,7 @@ func TestRealNode(t *testing.T) {
 	if !*realNode {
 		t.Skip("starts containers as root: run with -real-node")
 	}
+	parameters := readKernelParameters(t)
 	a, b := startRealNode(t, "node-test-a"), startRealNode(t, "node-test-b")
 	loadProbe(t, a)
 	kubectl(t, a, "apply", "-f", "testdata/probe.yaml")
@@ -78,6 +80,11 @@ func TestRealNode(t *testing.T) {
 			}
 		}
 	})
+	t.Run("kernel parameters", func(t *testing.T) {
+		if got := readKernelParameters(t); !maps.Equal(got, parameters) {
+			t.Errorf("kernel parameters of the machine have changed from %v to %v", parameters, got)
+		}
+	})
 	t.Run("host to Pod and Service", func(t *testing.T) {
 		for name, address := range pods {
 			if got := get(t, address+":8080", "/hostname"); got != name {
@@ -92,6 +99,9 @@ func TestRealNode(t *testing.T) {
 		for name, address := range pods {
 			if got, want := get(t, address+":8080", "/resolve?probe"), "["+serviceIP(t, a)+"]"; got != want {
 				t.Errorf("Pod %s resolved the Service to %s, want %s", name, got, want)
+			}
+			if got := get(t, address+":8080", "/resolve?example.com"); got != "not found" {
+				t.Errorf("Pod %s resolved a name outside of the cluster to %s, want not found", name, got)
 			}
 			for range 10 { // enough to reach each Pod, including itself
 				get(t, address+":8080", "/get?http://probe.default.svc.cluster.local/hostname")
@@ -213,8 +223,7 @@ func serviceIP(t *testing.T, c cluster) string {
 // get requests a path from an address, and returns the response.
 func get(t *testing.T, address, path string) string {
 	t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + address + path)
 	if err != nil {
 		t.Fatal(err)
@@ -302,6 +311,20 @@ func traces(t *testing.T, c cluster) map[string][]string {
 		add("nftables table", "kube-proxy", line)
 	}
 	return found
+}
+
+// readKernelParameters returns the parameters of the machine that programs of a node set.
+func readKernelParameters(t *testing.T) map[string]string {
+	t.Helper()
+	values := make(map[string]string)
+	for _, parameter := range append([]string{"net/ipv4/ip_forward"}, kernelParameters...) {
+		value, err := os.ReadFile(filepath.Join("/proc/sys", parameter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values[parameter] = string(value)
+	}
+	return values
 }
 
 func glob(t *testing.T, pattern string) []string {
