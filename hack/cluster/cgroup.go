@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -73,7 +74,7 @@ func createCgroup(name string, pid int) error {
 			}
 		}
 		procs := filepath.Join(hierarchy, name, "daemons", "cgroup.procs")
-		if err := os.WriteFile(procs, []byte(fmt.Sprint(pid)), 0); err != nil {
+		if err := os.WriteFile(procs, []byte(strconv.Itoa(pid)), 0); err != nil {
 			return fmt.Errorf("moving the node into its cgroup: %w", err)
 		}
 	}
@@ -91,7 +92,7 @@ func inheritCPUs(dir string) error {
 		if err != nil {
 			return fmt.Errorf("reading the parent of a cgroup: %w", err)
 		}
-		if len(strings.TrimSpace(string(value))) == 0 {
+		if strings.TrimSpace(string(value)) == "" {
 			continue // cgroup v2 inherits by default
 		}
 		if err := os.WriteFile(filepath.Join(dir, file), value, 0); err != nil {

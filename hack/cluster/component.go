@@ -112,15 +112,16 @@ func (c cluster) restart(ctx context.Context) error {
 	if err := c.run(ctx, nil, "kwokctl", "start", "cluster", "--name", c.name); err != nil {
 		return err
 	}
-	if c.hasNode() {
-		if err := c.restartNode(ctx); err != nil {
-			return err
-		}
-	}
 	for {
 		err := c.check(ctx)
 		if err == nil {
 			return nil
+		}
+		if c.hasNode() {
+			// In a loop, since the node may not know yet that a component has exited.
+			if err := c.restartNode(ctx); err != nil {
+				return err
+			}
 		}
 		if sleep(ctx, pollInterval) != nil {
 			return errors.Join(context.Cause(ctx), err)

@@ -31,7 +31,7 @@ var nodePackageNames = []string{"containerd", "runc", "containernetworking-plugi
 
 // unpackNodePackages downloads and unpacks missing packages to the directory bin.
 func (m module) unpackNodePackages(ctx context.Context, bin string, p progress) error {
-	return p.step("unpacking Debian packages", func(report reporter) (string, error) {
+	return p.step("unpacking Debian packages", func(reporter) (string, error) {
 		args := append([]string{"--into", string(packagesIn(bin))}, nodePackageNames...)
 		cmd := command(ctx, filepath.Join(m.repo, "hack", "debian-package.sh"), args...)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -46,11 +46,11 @@ func packagesIn(bin string) debianPackages { return debianPackages(filepath.Join
 // programDirs are the directories of programs.
 func (d debianPackages) programDirs() []string {
 	root := string(d)
-	return []string{filepath.Join(root, "usr/bin"), filepath.Join(root, "usr/sbin"), filepath.Join(root, "sbin")}
+	return []string{filepath.Join(root, "usr", "bin"), filepath.Join(root, "usr", "sbin"), filepath.Join(root, "sbin")}
 }
 
 // cniPlugins is the directory of the CNI plugins.
-func (d debianPackages) cniPlugins() string { return filepath.Join(string(d), "usr/lib/cni") }
+func (d debianPackages) cniPlugins() string { return filepath.Join(string(d), "usr", "lib", "cni") }
 
 // program returns the path of a program in the packages, or else in $PATH.
 func (d debianPackages) program(name string) string {
@@ -66,7 +66,7 @@ func (d debianPackages) program(name string) string {
 // environ is the environment of programs in the packages, which use each other and require
 // libraries of other packages.
 func (d debianPackages) environ() []string {
-	libraries, err := filepath.Glob(filepath.Join(string(d), "usr/lib/*-linux-gnu*"))
+	libraries, err := filepath.Glob(filepath.Join(string(d), "usr", "lib", "*-linux-gnu*"))
 	if err != nil {
 		panic(err) // the pattern is malformed
 	}

@@ -22,6 +22,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -135,7 +136,7 @@ func (c cluster) containerdSocket(ctx context.Context) (string, error) {
 	}
 	pid, ok := running["containerd"]
 	if !ok {
-		return "", fmt.Errorf("containerd is not running")
+		return "", errors.New("containerd is not running")
 	}
 	return fmt.Sprintf("/proc/%d/root%s", pid, containerdSocket), nil
 }

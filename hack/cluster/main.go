@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return flag.ErrHelp
 	}
 	if args[0] == nodeInit {
-		return runInit(os.Stdin)
+		return runInit(ctx, os.Stdin)
 	}
 	mod, err := findModule(ctx)
 	if err != nil {

@@ -30,8 +30,9 @@ var privateDirs = []string{"/run", "/var/lib", "/var/log"}
 
 // kernelParameters are set by the kubelet. They affect the whole machine.
 var kernelParameters = []string{
-	"kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic", "kernel/panic_on_oops",
-	"vm/overcommit_memory", "vm/panic_on_oom",
+	"/proc/sys/kernel/keys/root_maxbytes", "/proc/sys/kernel/keys/root_maxkeys",
+	"/proc/sys/kernel/panic", "/proc/sys/kernel/panic_on_oops",
+	"/proc/sys/vm/overcommit_memory", "/proc/sys/vm/panic_on_oom",
 }
 
 // checkFilesystem returns an error if dir cannot contain the file systems of containers.
@@ -98,19 +99,18 @@ func (n nodeConfig) replaceDir(dir string) error {
 // protectKernelParameters gives the kubelet copies of the kernel parameters that it sets.
 func (n nodeConfig) protectKernelParameters() error {
 	for _, parameter := range kernelParameters {
-		original := filepath.Join("/proc/sys", parameter)
-		value, err := os.ReadFile(original)
+		value, err := os.ReadFile(parameter)
 		if err != nil {
 			return fmt.Errorf("reading a kernel parameter: %w", err)
 		}
-		replacement := filepath.Join(n.Dir, "sysctl", parameter)
+		replacement := filepath.Join(n.Dir, parameter)
 		if err := os.MkdirAll(filepath.Dir(replacement), 0o755); err != nil {
 			return fmt.Errorf("creating a directory of the node: %w", err)
 		}
 		if err := os.WriteFile(replacement, value, 0o644); err != nil {
 			return fmt.Errorf("copying a kernel parameter: %w", err)
 		}
-		if err := bind(replacement, original); err != nil {
+		if err := bind(replacement, parameter); err != nil {
 			return err
 		}
 	}

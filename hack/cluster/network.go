@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -46,7 +47,7 @@ func (n network) Node() string { return fmt.Sprintf("10.%d.255.2", n) }
 // free network to it. All of it vanishes with the namespace.
 func connect(ctx context.Context, packages debianPackages, link string, pid int) (network, error) {
 	for _, args := range [][]string{
-		{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(pid)},
+		{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(pid)},
 		{"link", "set", link, "up"},
 	} {
 		if _, err := packages.run(ctx, "ip", args...); err != nil {

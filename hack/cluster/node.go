@@ -120,7 +120,7 @@ func (c cluster) createNode(ctx context.Context) (*node, error) {
 			return nil, fmt.Errorf("linking %s: %w", component, err)
 		}
 	}
-	pid, start, err := c.startInit()
+	pid, start, err := c.startInit(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -262,15 +262,24 @@ func (c cluster) awaitContainerd(ctx context.Context) error {
 	for {
 		socket, err := c.containerdSocket(ctx)
 		if err == nil {
-			var conn net.Conn
-			if conn, err = net.Dial("unix", socket); err == nil {
-				return conn.Close()
-			}
+			err = dialSocket(ctx, socket)
+		}
+		if err == nil {
+			return nil
 		}
 		if sleep(ctx, pollInterval) != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
 	}
+}
+
+// dialSocket returns nil if a program accepts connections at path.
+func dialSocket(ctx context.Context, path string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // awaitOK waits until the URL responds with status 200.
@@ -287,7 +296,7 @@ func awaitOK(ctx context.Context, url string) error {
 }
 
 func getOK(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}

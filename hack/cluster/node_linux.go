@@ -17,11 +17,11 @@ limitations under the License.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -42,7 +42,7 @@ func checkNodeSupport() error {
 
 // startInit starts the process nodeInit in namespaces of its own. It waits for its configuration, and
 // exits if start is closed before.
-func (c cluster) startInit() (pid int, start io.WriteCloser, err error) {
+func (c cluster) startInit(ctx context.Context) (pid int, start io.WriteCloser, err error) {
 	if err := checkFilesystem(c.dir); err != nil {
 		return 0, nil, err
 	}
@@ -51,7 +51,7 @@ func (c cluster) startInit() (pid int, start io.WriteCloser, err error) {
 		return 0, nil, fmt.Errorf("creating the log of the node: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe", nodeInit)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", nodeInit)
 	cmd.Args[0] = filepath.Join(c.binDir(), nodeInit)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -70,7 +70,7 @@ func (c cluster) startInit() (pid int, start io.WriteCloser, err error) {
 }
 
 // runInit is the process nodeInit. It has process id 1 in its namespace.
-func runInit(stdin io.Reader) error {
+func runInit(ctx context.Context, stdin io.Reader) error {
 	var n nodeConfig
 	if err := json.NewDecoder(stdin).Decode(&n); err != nil {
 		return fmt.Errorf("reading the configuration of the node: %w", err)
@@ -81,21 +81,21 @@ func runInit(stdin io.Reader) error {
 	if err := n.mount(); err != nil {
 		return err
 	}
-	if err := n.setUpNetwork(); err != nil {
+	if err := n.setUpNetwork(ctx); err != nil {
 		return err
 	}
-	return n.supervise()
+	return n.supervise(ctx)
 }
 
 // setUpNetwork configures the node's end of the link to the machine.
-func (n nodeConfig) setUpNetwork() error {
+func (n nodeConfig) setUpNetwork(ctx context.Context) error {
 	for _, line := range []string{
 		"link set lo up",
 		"link set eth0 up",
 		"address add " + n.Network.Node() + "/30 dev eth0",
 		"route add default via " + n.Network.Host(),
 	} {
-		cmd := exec.Command("ip", strings.Fields(line)...)
+		cmd := exec.CommandContext(ctx, "ip", strings.Fields(line)...)
 		cmd.Env = n.Environ
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %w\n%s", line, err, out)
@@ -108,8 +108,8 @@ func (n nodeConfig) setUpNetwork() error {
 }
 
 // supervise starts the components, and reaps all processes that exit. On SIGHUP it starts components
-// that have exited. It does not return unless a component cannot be started.
-func (n nodeConfig) supervise() error {
+// that have exited.
+func (n nodeConfig) supervise(ctx context.Context) error {
 	restart := make(chan os.Signal, 1)
 	signal.Notify(restart, syscall.SIGHUP)
 	exited := make(chan int)
@@ -127,7 +127,7 @@ func (n nodeConfig) supervise() error {
 	}()
 	running := make(map[int]string)
 	for {
-		if err := n.startComponents(running); err != nil {
+		if err := n.startComponents(ctx, running); err != nil {
 			return err
 		}
 		for waiting := true; waiting; {
@@ -139,13 +139,15 @@ func (n nodeConfig) supervise() error {
 				}
 			case <-restart:
 				waiting = false
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
 		}
 	}
 }
 
 // startComponents starts the components that are not running.
-func (n nodeConfig) startComponents(running map[int]string) error {
+func (n nodeConfig) startComponents(ctx context.Context, running map[int]string) error {
 	var names []string
 	for _, name := range running {
 		names = append(names, name)
@@ -154,13 +156,13 @@ func (n nodeConfig) startComponents(running map[int]string) error {
 		if slices.Contains(names, component) {
 			continue
 		}
-		pid, err := n.startComponent(component)
+		pid, err := n.startComponent(ctx, component)
 		if err != nil {
 			return fmt.Errorf("starting %s: %w", component, err)
 		}
 		running[pid] = component
 		if component == "containerd" {
-			if err := awaitSocket(n.ContainerdSocket); err != nil {
+			if err := awaitSocket(ctx, n.ContainerdSocket); err != nil {
 				return err // the kubelet exits without containerd
 			}
 		}
@@ -168,13 +170,13 @@ func (n nodeConfig) startComponents(running map[int]string) error {
 	return nil
 }
 
-func (n nodeConfig) startComponent(component string) (pid int, err error) {
+func (n nodeConfig) startComponent(ctx context.Context, component string) (pid int, err error) {
 	log, err := os.OpenFile(filepath.Join(n.LogDir, component+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(n.BinDir, component), n.arguments(component)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(n.BinDir, component), n.arguments(component)...)
 	cmd.Env = n.Environ
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -189,16 +191,16 @@ func (n nodeConfig) startComponent(component string) (pid int, err error) {
 }
 
 // awaitSocket waits until a program accepts connections at path.
-func awaitSocket(path string) error {
-	deadline := time.Now().Add(startTimeout)
+func awaitSocket(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	for {
-		conn, err := net.Dial("unix", path)
+		err := dialSocket(ctx, path)
 		if err == nil {
-			return conn.Close()
+			return nil
 		}
-		if time.Now().After(deadline) {
+		if sleep(ctx, pollInterval) != nil {
 			return err
 		}
-		time.Sleep(pollInterval)
 	}
 }

@@ -19,6 +19,7 @@ limitations under the License.
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 )
@@ -27,6 +28,8 @@ var errNotLinux = errors.New("--node real requires Linux; without it, nodes are 
 
 func checkNodeSupport() error { return errNotLinux }
 
-func (c cluster) startInit() (pid int, start io.WriteCloser, err error) { return 0, nil, errNotLinux }
+func (c cluster) startInit(context.Context) (pid int, start io.WriteCloser, err error) {
+	return 0, nil, errNotLinux
+}
 
-func runInit(io.Reader) error { return errNotLinux }
+func runInit(context.Context, io.Reader) error { return errNotLinux }

@@ -42,7 +42,7 @@ var realNode = flag.Bool("real-node", false, "run TestRealNode, which compiles a
 func TestMain(m *testing.M) {
 	// The node's first process is another process of this program.
 	if len(os.Args) > 1 && os.Args[1] == nodeInit {
-		if err := runInit(os.Stdin); err != nil {
+		if err := runInit(context.Background(), os.Stdin); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -66,21 +66,8 @@ func TestRealNode(t *testing.T) {
 	pods := listPods(t, a)
 
 	t.Run("isolation", func(t *testing.T) {
-		for _, c := range []cluster{a, b} {
-			found := traces(t, c)
-			for _, kind := range []string{"process", "cgroup", "interface"} {
-				if len(found[kind]) == 0 {
-					t.Errorf("cluster %s: no %s found: the check after down would detect none", c.name, kind)
-				}
-			}
-			for _, kind := range []string{"mount", "nftables table"} {
-				if len(found[kind]) > 0 {
-					t.Errorf("cluster %s is not isolated from the machine: %s %q", c.name, kind, found[kind])
-				}
-			}
-		}
-	})
-	t.Run("kernel parameters", func(t *testing.T) {
+		testIsolation(t, a)
+		testIsolation(t, b)
 		if got := readKernelParameters(t); !maps.Equal(got, parameters) {
 			t.Errorf("kernel parameters of the machine have changed from %v to %v", parameters, got)
 		}
@@ -95,35 +82,10 @@ func TestRealNode(t *testing.T) {
 			t.Errorf("the Service responded with hostname %q, want one of %v", name, pods)
 		}
 	})
-	t.Run("Pod to Service", func(t *testing.T) {
-		for name, address := range pods {
-			if got, want := get(t, address+":8080", "/resolve?probe"), "["+serviceIP(t, a)+"]"; got != want {
-				t.Errorf("Pod %s resolved the Service to %s, want %s", name, got, want)
-			}
-			if got := get(t, address+":8080", "/resolve?example.com"); got != "not found" {
-				t.Errorf("Pod %s resolved a name outside of the cluster to %s, want not found", name, got)
-			}
-			for range 10 { // enough to reach each Pod, including itself
-				get(t, address+":8080", "/get?http://probe.default.svc.cluster.local/hostname")
-			}
-			if got := get(t, address+":8080", "/api-server"); !strings.Contains(got, "gitVersion") {
-				t.Errorf("Pod %s got %q from the API server, want its version", name, got)
-			}
-		}
-	})
-	t.Run("kubectl", func(t *testing.T) {
-		for name := range pods {
-			if got := kubectl(t, a, "exec", name, "--", "/program", "hello"); got != "[hello]\n" {
-				t.Errorf("exec printed %q", got)
-			}
-			if got := kubectl(t, a, "logs", name); !strings.Contains(got, "listening") {
-				t.Errorf("the log is %q", got)
-			}
-			if got := get(t, portForward(t, a, name), "/hostname"); got != name {
-				t.Errorf("the forwarded port responded with hostname %q, want %q", got, name)
-			}
-		}
-	})
+	for name, address := range pods {
+		t.Run("from "+name, func(t *testing.T) { testFromPod(t, a, address) })
+		t.Run("kubectl "+name, func(t *testing.T) { testKubectl(t, a, name) })
+	}
 	t.Run("restart the kubelet", func(t *testing.T) {
 		command := func(args ...string) []string { return append(args, "--name", a.name, "--dir", a.dir) }
 		runCommand(t, append(command("kill"), "kubelet"))
@@ -131,18 +93,67 @@ func TestRealNode(t *testing.T) {
 		kubectl(t, a, "scale", "deployment/probe", "--replicas=3")
 		kubectl(t, a, "rollout", "status", "deployment/probe", "--timeout=60s")
 	})
-	for _, c := range []cluster{a, b} {
-		t.Run("down "+c.name, func(t *testing.T) {
-			runCommand(t, []string{"down", "--name", c.name, "--dir", c.dir})
-			for kind, found := range traces(t, c) {
-				if len(found) > 0 {
-					t.Errorf("%s left: %q", kind, found)
-				}
-			}
-			if _, err := os.Stat(c.dir); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the directory of the cluster still exists: %v", err)
-			}
-		})
+	t.Run("down", func(t *testing.T) {
+		testDown(t, a)
+		testDown(t, b)
+	})
+}
+
+// testIsolation checks that the machine has no mounts and packet filters of the node. It also checks
+// that traces finds what the node does have.
+func testIsolation(t *testing.T, c cluster) {
+	found := traces(t, c)
+	for _, kind := range []string{"process", "cgroup", "interface"} {
+		if len(found[kind]) == 0 {
+			t.Errorf("cluster %s: no %s found: the check after down would detect none", c.name, kind)
+		}
+	}
+	for _, kind := range []string{"mount", "nftables table"} {
+		if len(found[kind]) > 0 {
+			t.Errorf("cluster %s is not isolated from the machine: %s %q", c.name, kind, found[kind])
+		}
+	}
+}
+
+// testFromPod checks what the Pod with the given address can reach.
+func testFromPod(t *testing.T, c cluster, address string) {
+	if got, want := get(t, address+":8080", "/resolve?probe"), "["+serviceIP(t, c)+"]"; got != want {
+		t.Errorf("the name of the Service resolves to %s, want %s", got, want)
+	}
+	if got := get(t, address+":8080", "/resolve?example.com"); got != "not found" {
+		t.Errorf("a name outside of the cluster resolves to %s, want not found", got)
+	}
+	for range 10 { // enough to reach each Pod of the Service, including itself
+		get(t, address+":8080", "/get?http://probe.default.svc.cluster.local/hostname")
+	}
+	if got := get(t, address+":8080", "/api-server"); !strings.Contains(got, "gitVersion") {
+		t.Errorf("the API server responded with %q, want its version", got)
+	}
+}
+
+// testKubectl checks the commands that the API server forwards to the kubelet.
+func testKubectl(t *testing.T, c cluster, pod string) {
+	if got := kubectl(t, c, "exec", pod, "--", "/program", "hello"); got != "[hello]\n" {
+		t.Errorf("exec printed %q", got)
+	}
+	if got := kubectl(t, c, "logs", pod); !strings.Contains(got, "listening") {
+		t.Errorf("the log is %q", got)
+	}
+	if got := get(t, portForward(t, c, pod), "/hostname"); got != pod {
+		t.Errorf("the forwarded port responded with hostname %q, want %q", got, pod)
+	}
+}
+
+// testDown stops the cluster, and checks that nothing remains.
+func testDown(t *testing.T, c cluster) {
+	runCommand(t, []string{"down", "--name", c.name, "--dir", c.dir})
+	for kind, found := range traces(t, c) {
+		if len(found) > 0 {
+			t.Errorf("cluster %s left: %s %q", c.name, kind, found)
+		}
+	}
+	if _, err := os.Stat(c.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory of cluster %s still exists: %v", c.name, err)
 	}
 }
 
@@ -317,8 +328,8 @@ func traces(t *testing.T, c cluster) map[string][]string {
 func readKernelParameters(t *testing.T) map[string]string {
 	t.Helper()
 	values := make(map[string]string)
-	for _, parameter := range append([]string{"net/ipv4/ip_forward"}, kernelParameters...) {
-		value, err := os.ReadFile(filepath.Join("/proc/sys", parameter))
+	for _, parameter := range append([]string{"/proc/sys/net/ipv4/ip_forward"}, kernelParameters...) {
+		value, err := os.ReadFile(parameter)
 		if err != nil {
 			t.Fatal(err)
 		}
