@@ -39,7 +39,7 @@ has_programs() {
 unpack() {
   local directory=$1 download=$2 packages=("${@:3}") file
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "apt-get and dpkg not found, and they are required to download packages: install ${packages[*]}" >&2
+    echo "apt-get and dpkg not found: cannot download ${packages[*]}" >&2
     exit 1
   fi
   echo "unpacking the Debian packages ${packages[*]} to ${directory#"${PWD}"/}" >&2
@@ -84,6 +84,10 @@ fi
 if found=$(command -v "${programs[0]}") && has_programs "${found%/*}"; then
   echo "${found%/*}"
   exit
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "${programs[*]} not found in \$PATH: install ${package}" >&2
+  exit 1
 fi
 unpack "${unpacked}" only_packages "${package}"
 echo "${unpacked}/usr/bin"
