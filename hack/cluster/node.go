@@ -17,9 +17,7 @@ limitations under the License.
 package main
 
 import (
-	"bytes"
 	"context"
-	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,9 +29,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
-	"text/template"
 	"time"
 )
 
@@ -52,32 +48,6 @@ const (
 
 // nodeComponents are the programs of a real node, in the order in which they start.
 var nodeComponents = []string{"containerd", "kubelet", "kube-proxy", "coredns"}
-
-// nodeFiles are templates of configuration files. Their data is a nodeConfig.
-//
-//go:embed node
-var nodeFiles embed.FS
-
-// nodeConfig describes a real node. The process that starts the node receives it as JSON.
-type nodeConfig struct {
-	Name       string
-	Dir        string // all files of the node
-	ConfigDir  string // rendered configuration files
-	BinDir     string // symbolic links to the components
-	LogDir     string
-	PidDir     string
-	KeepDirs   []string // directories that must have the same path inside of the node
-	Environ    []string // environment of the components
-	Network    network
-	Cgroup     string
-	CNIPlugins string
-	PKI        string // directory of the cluster's certificates
-
-	APIServerPort    string
-	PauseImage       string
-	ContainerdSocket string
-	CPUs             int
-}
 
 func (c cluster) nodeDir() string { return filepath.Join(c.dir, "node") }
 
@@ -186,6 +156,7 @@ func (c cluster) startNode(ctx context.Context, n *node, report reporter) error 
 	for _, args := range [][]string{
 		{"wait", "--for=create", "node/" + nodeName, timeout},
 		{"wait", "--for=condition=Ready", "node/" + nodeName, timeout},
+		{"wait", fmt.Sprintf("--for=jsonpath={.status.allocatable.cpu}=%d", nodeCPUs), "node/" + nodeName, timeout},
 		{"wait", "--for=create", "serviceaccount/default", "--namespace=default", timeout},
 	} {
 		if err := c.run(ctx, nil, "kubectl", args...); err != nil {
@@ -212,49 +183,6 @@ func (c cluster) apiServerPort(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("parsing the URL of the API server: %w", err)
 	}
 	return server.Port(), nil
-}
-
-// writeFiles renders the configuration files of the node.
-func (n nodeConfig) writeFiles() error {
-	templates, err := template.ParseFS(nodeFiles, "node/*")
-	if err != nil {
-		return fmt.Errorf("parsing the configuration of the node: %w", err)
-	}
-	for _, t := range templates.Templates() {
-		var content bytes.Buffer
-		if err := t.Execute(&content, n); err != nil {
-			return fmt.Errorf("rendering the configuration of the node: %w", err)
-		}
-		path := filepath.Join(n.ConfigDir, t.Name())
-		if strings.HasSuffix(path, ".conflist") {
-			path = filepath.Join(n.ConfigDir, "cni", t.Name()) // a directory without other files
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("creating the configuration directory: %w", err)
-		}
-		if err := os.WriteFile(path, content.Bytes(), 0o600); err != nil {
-			return fmt.Errorf("writing the configuration of the node: %w", err)
-		}
-	}
-	return nil
-}
-
-// arguments returns the command-line arguments of a component.
-func (n nodeConfig) arguments(component string) []string {
-	config := func(name string) string { return filepath.Join(n.ConfigDir, name) }
-	switch component {
-	case "containerd":
-		return []string{"--config", config("containerd.toml")}
-	case "kubelet":
-		return []string{
-			"--config", config("kubelet.yaml"), "--kubeconfig", config("kubeconfig"),
-			"--hostname-override", n.Name, "--node-ip", n.Network.Node(),
-		}
-	case "kube-proxy":
-		return []string{"--config", config("kube-proxy.yaml")}
-	default:
-		return []string{"-conf", config("Corefile")}
-	}
 }
 
 // awaitContainerd waits until containerd accepts connections.
