@@ -64,18 +64,6 @@ func newStrategy(role rayv1.Role) appsv1.DeploymentStrategy {
 	}
 }
 
-// minReadySecondsWithoutProbe is for how long a Pod without a readiness probe must run until it is
-// available: a container that crashes at its start must never count.
-const minReadySecondsWithoutProbe = 5
-
-func minReadySeconds(template *corev1.PodTemplateSpec) int32 {
-	hasProbe := func(container corev1.Container) bool { return container.ReadinessProbe != nil }
-	if slices.ContainsFunc(template.Spec.Containers, hasProbe) {
-		return 0
-	}
-	return minReadySecondsWithoutProbe
-}
-
 // UserTemplate returns the user's template, except for the labels that a user cannot override. Every
 // version of the operator renders a template that contains it.
 func UserTemplate(ray *rayv1.Ray, group Group) *corev1.PodTemplateSpec {
@@ -86,8 +74,9 @@ func UserTemplate(ray *rayv1.Ray, group Group) *corev1.PodTemplateSpec {
 	return template
 }
 
-// newPodTemplate returns the user's template with the labels and the environment of a Ray node, and
-// what shows whether one works. All other fields are the user's and are not changed.
+// newPodTemplate returns the user's template with the labels and the environment of a Ray node, what
+// shows whether one works and, if the user gives no command, what starts one. All other fields are the
+// user's and are not changed.
 func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	template := *group.Template.DeepCopy()
 
@@ -97,6 +86,9 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 	maps.Copy(labels, selectorLabels(ray, group.Role))
 	template.Labels = labels
 
+	if generatesStart(&template) {
+		addStart(ray, group, &template)
+	}
 	if len(template.Spec.Containers) > 0 {
 		setDiagnostics(&template.Spec.Containers[0], group.Role)
 	}
@@ -107,22 +99,6 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		}
 	}
 	return template
-}
-
-// setDiagnostics sets, in the container that runs Ray, what shows whether Ray works, unless the user
-// set it: the last lines of the log explain a crash, and a head is ready when its GCS listens.
-func setDiagnostics(container *corev1.Container, role rayv1.Role) {
-	if container.TerminationMessagePolicy == "" {
-		container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
-	}
-	listensGCS := slices.ContainsFunc(container.Ports, func(port corev1.ContainerPort) bool {
-		return port.ContainerPort == gcsPort && (port.Protocol == "" || port.Protocol == corev1.ProtocolTCP)
-	})
-	if role == rayv1.RoleHead && container.ReadinessProbe == nil && listensGCS {
-		container.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
-			TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(gcsPort)},
-		}}
-	}
 }
 
 // newEnvironment returns the variables that Ray nodes use to find each other.
@@ -148,10 +124,13 @@ func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
 // without a value it must not change the hash of existing groups, or their Pods restart.
 type groupInputs struct {
 	Template *corev1.PodTemplateSpec `json:"template"`
+	Start    *rayv1.StartSpec        `json:"start,omitempty"`
 }
 
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
-func InputsHash(group Group) string { return Hash(groupInputs{Template: group.Template}) }
+func InputsHash(group Group) string {
+	return Hash(groupInputs{Template: group.Template, Start: group.Start})
+}
 
 // RenderingHash returns the hash of what this version of the operator renders from the inputs of a group.
 func RenderingHash(deployment *appsv1.Deployment) string {
@@ -160,11 +139,16 @@ func RenderingHash(deployment *appsv1.Deployment) string {
 
 // Hash returns a short hash of the JSON encoding of a value.
 func Hash(value any) string {
+	sum := sha256.Sum256([]byte(mustMarshal(value)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// mustMarshal returns the JSON encoding of a value, with sorted keys.
+func mustMarshal(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
 		// API types are made from JSON, so this is a bug in one of them.
-		panic(fmt.Sprintf("encoding a value to hash: %v", err))
+		panic(fmt.Sprintf("encoding %T: %v", value, err))
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
+	return string(data)
 }

@@ -32,15 +32,17 @@ type Group struct {
 	Replicas int32
 	// Template is the user's Pod template. It is part of the Ray and must not be changed.
 	Template *corev1.PodTemplateSpec
+	// Start configures the generated start, or is nil. It is part of the Ray and must not be changed.
+	Start *rayv1.StartSpec
 }
 
 // Groups returns the groups that a Ray's spec has, the head first.
 func Groups(ray *rayv1.Ray) []Group {
 	head := &ray.Spec.Head
 	groups := make([]Group, 1, 2)
-	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template}
+	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template, head.Start}
 	if worker := ray.Spec.Worker; worker != nil {
-		groups = append(groups, Group{string(rayv1.RoleWorker), rayv1.RoleWorker, replicas(worker.Replicas), &worker.Template})
+		groups = append(groups, Group{string(rayv1.RoleWorker), rayv1.RoleWorker, replicas(worker.Replicas), &worker.Template, worker.Start})
 	}
 	return groups
 }

@@ -30,12 +30,13 @@ import (
 	"sigs.k8s.io/randfill"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/podtemplate"
 )
 
 var randomSeed = flag.Int64("random.seed", 1, "seed of TestRandomTemplates")
 
-// TestRandomTemplates renders random Pod templates. The result must equal the template except for the
-// labels and variables that the operator adds.
+// TestRandomTemplates renders random Pod templates with commands. The result must equal the template
+// except for the labels and variables that the operator adds.
 func TestRandomTemplates(t *testing.T) {
 	const rays = 1500
 	filler := newFiller(*randomSeed)
@@ -43,6 +44,7 @@ func TestRandomTemplates(t *testing.T) {
 		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x", UID: "u"}, Spec: rayv1.RaySpec{Worker: &rayv1.WorkerSpec{}}}
 		filler.Fill(&ray.Spec.Head.Template)
 		filler.Fill(&ray.Spec.Worker.Template)
+		setCommands(ray, []string{"ray"})
 		before := ray.DeepCopy()
 		for _, group := range Groups(ray) {
 			got := NewDeployment(ray, group).Spec.Template
@@ -57,6 +59,43 @@ func TestRandomTemplates(t *testing.T) {
 		}
 		if t.Failed() {
 			t.Fatalf("to reproduce: go test ./pkg/resources -run TestRandomTemplates -random.seed %d", *randomSeed)
+		}
+	}
+}
+
+// TestRandomTemplatesWithoutCommand renders random Pod templates without commands. What the user set must
+// remain, next to the generated start.
+func TestRandomTemplatesWithoutCommand(t *testing.T) {
+	filler := newFiller(*randomSeed)
+	for i := range 500 {
+		ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "x", UID: "u"}, Spec: rayv1.RaySpec{Worker: &rayv1.WorkerSpec{}}}
+		filler.Fill(&ray.Spec.Head.Template)
+		filler.Fill(&ray.Spec.Worker.Template)
+		setCommands(ray, nil)
+		before := ray.DeepCopy()
+		for _, group := range Groups(ray) {
+			got := NewDeployment(ray, group).Spec.Template
+			if want := UserTemplate(ray, group); !podtemplate.Contains(&got, want) {
+				t.Errorf("the %s template of Ray %d lacks fields of the user's (-want +got):\n%s", group.Role, i, cmp.Diff(*want, got))
+			}
+			if containers := got.Spec.Containers; len(containers) > 0 && len(containers[0].Command) == 0 {
+				t.Errorf("the %s of Ray %d has no command", group.Role, i)
+			}
+		}
+		if !reflect.DeepEqual(before, ray) {
+			t.Errorf("rendering changed Ray %d (-before +after):\n%s", i, cmp.Diff(before, ray))
+		}
+		if t.Failed() {
+			t.Fatalf("to reproduce: go test ./pkg/resources -run TestRandomTemplatesWithoutCommand -random.seed %d", *randomSeed)
+		}
+	}
+}
+
+// setCommands sets the commands of the first containers of a Ray's templates.
+func setCommands(ray *rayv1.Ray, command []string) {
+	for _, group := range Groups(ray) {
+		if containers := group.Template.Spec.Containers; len(containers) > 0 {
+			containers[0].Command, containers[0].Args = command, nil
 		}
 	}
 }

@@ -17,6 +17,7 @@ limitations under the License.
 package resources
 
 import (
+	stdcmp "cmp"
 	"flag"
 	"os"
 	"path/filepath"
@@ -40,7 +41,9 @@ const seedManifest = "../../manifests/samples/sample-cluster.yaml"
 // TestRendering compares all children of a Ray with golden files, so that a reviewer sees what a change
 // means for users.
 func TestRendering(t *testing.T) {
-	for _, manifest := range []string{seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml"} {
+	for _, manifest := range []string{seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
+		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
+	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
 			before := ray.DeepCopy()
@@ -91,6 +94,7 @@ func TestInputsHashIsStable(t *testing.T) {
 func TestHashes(t *testing.T) {
 	tests := []struct {
 		name       string
+		manifest   string // or empty for the seed's
 		change     func(*rayv1.Ray)
 		wantHead   bool
 		wantWorker bool
@@ -116,6 +120,14 @@ func TestHashes(t *testing.T) {
 			wantWorker: true,
 		},
 		{
+			name:     "the start of the workers changes the workers",
+			manifest: "testdata/start.yaml",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Start = &rayv1.StartSpec{Labels: map[string]string{"zone": "a"}}
+			},
+			wantWorker: true,
+		},
+		{
 			name: "a port of the head changes the head",
 			change: func(ray *rayv1.Ray) {
 				head := &ray.Spec.Head.Template.Spec.Containers[0]
@@ -126,7 +138,7 @@ func TestHashes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			before := readRay(t, seedManifest)
+			before := readRay(t, stdcmp.Or(test.manifest, seedManifest))
 			after := before.DeepCopy()
 			test.change(after)
 			want := map[string]bool{"head": test.wantHead, "worker": test.wantWorker}
@@ -259,6 +271,7 @@ func TestMinReadySeconds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			test.containers[0].Command = []string{"ray"}
 			template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: test.containers}}
 			ray := &rayv1.Ray{Spec: rayv1.RaySpec{Head: rayv1.HeadSpec{Template: template}, Worker: &rayv1.WorkerSpec{Template: template}}}
 			groups := Groups(ray)

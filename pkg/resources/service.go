@@ -27,8 +27,15 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// gcsPort is the default port of the GCS, with which all nodes of a Ray cluster connect.
-const gcsPort = 6379
+const (
+	// gcsPort is the default port of the GCS, with which all nodes of a Ray cluster connect.
+	gcsPort = 6379
+	// rayletPort is the port of the raylet of a node with a generated start. By default it is random; the
+	// probes need a fixed one.
+	rayletPort = 6380
+	// metricsPort is the port on which a node with a generated start serves its metrics.
+	metricsPort = 8080
+)
 
 // wellKnownPorts are the default ports of a Ray head
 // (https://docs.ray.io/en/latest/ray-core/configure.html, "Ports configurations").
@@ -36,7 +43,7 @@ var wellKnownPorts = []corev1.ContainerPort{
 	{Name: "gcs", ContainerPort: gcsPort, Protocol: corev1.ProtocolTCP},
 	{Name: "dashboard", ContainerPort: 8265, Protocol: corev1.ProtocolTCP},
 	{Name: "client", ContainerPort: 10001, Protocol: corev1.ProtocolTCP},
-	{Name: "metrics", ContainerPort: 8080, Protocol: corev1.ProtocolTCP},
+	{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP},
 	{Name: "serve", ContainerPort: 8000, Protocol: corev1.ProtocolTCP},
 }
 
@@ -55,11 +62,21 @@ func NewService(ray *rayv1.Ray) *corev1.Service {
 
 // headPorts returns the ports of the head's first container, or the well-known ports if it has none.
 func headPorts(ray *rayv1.Ray) []corev1.ContainerPort {
-	containers := ray.Spec.Head.Template.Spec.Containers
-	if len(containers) == 0 || len(containers[0].Ports) == 0 {
+	template := &ray.Spec.Head.Template
+	containers := template.Spec.Containers
+	switch {
+	case len(containers) == 0 || len(containers[0].Ports) == 0:
 		return wellKnownPorts
+	case generatesStart(template):
+		return addMissingPorts(containers[0].Ports, wellKnownPorts)
+	default:
+		return containers[0].Ports
 	}
-	return containers[0].Ports
+}
+
+// isTCPPort returns whether a container port is a TCP port with a number.
+func isTCPPort(port corev1.ContainerPort, number int32) bool {
+	return port.ContainerPort == number && (port.Protocol == "" || port.Protocol == corev1.ProtocolTCP)
 }
 
 // newServicePorts returns a Service port for each container port. The ports of a Service must have

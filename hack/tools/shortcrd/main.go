@@ -130,6 +130,9 @@ func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 		schema.Minimum, schema.Maximum = new(float64(math.MinInt32)), new(float64(math.MaxInt32))
 	}
 	for name, property := range schema.Properties {
+		if name == "start" {
+			continue // Its validation rules are stricter, and cannot refer to a field without a type.
+		}
 		restrict(&property)
 		schema.Properties[name] = property
 	}

@@ -46,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.RayStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ReplicaCounts"):
 		return &rayv1.ReplicaCountsApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("StartSpec"):
+		return &rayv1.StartSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerSpec"):
 		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):

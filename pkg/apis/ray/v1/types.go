@@ -18,6 +18,7 @@ package v1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -87,6 +88,8 @@ type RaySpec struct {
 }
 
 // HeadSpec is the desired state of the head node.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.start) || !has(self.template.spec) || !has(self.template.spec.containers) || size(self.template.spec.containers) == 0 || size(self.template.spec.containers[0].?command.orValue([])) + size(self.template.spec.containers[0].?args.orValue([])) == 0",fieldPath=".start",reason=FieldValueForbidden,message="must be omitted if the first container has command or args: it configures the ray start command that the operator generates; remove start, or command and args"
 type HeadSpec struct {
 	// Number of desired head nodes, 0 or 1. Defaults to 1.
 	// +optional
@@ -94,7 +97,11 @@ type HeadSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == 0 || self == 1",reason=FieldValueInvalid,message="must be 0 or 1: two heads behind one Service are two clusters; to add nodes, set spec.worker.replicas"
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// Template of the head's Pod. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
+	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
+	// +optional
+	Start *StartSpec `json:"start,omitempty"`
+
+	// Template of the head's Pod. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added. If the first container has neither command nor args, the operator generates ray start.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
 	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
@@ -102,6 +109,8 @@ type HeadSpec struct {
 }
 
 // WorkerSpec is the desired state of the workers.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.start) || !has(self.template.spec) || !has(self.template.spec.containers) || size(self.template.spec.containers) == 0 || size(self.template.spec.containers[0].?command.orValue([])) + size(self.template.spec.containers[0].?args.orValue([])) == 0",fieldPath=".start",reason=FieldValueForbidden,message="must be omitted if the first container has command or args: it configures the ray start command that the operator generates; remove start, or command and args"
 type WorkerSpec struct {
 	// Number of desired workers. Defaults to 1.
 	// +optional
@@ -109,11 +118,42 @@ type WorkerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// Template of the workers' Pods. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added.
+	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
+	// +optional
+	Start *StartSpec `json:"start,omitempty"`
+
+	// Template of the workers' Pods. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added. If the first container has neither command nor args, the operator generates ray start.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
 	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
 	Template corev1.PodTemplateSpec `json:"template"`
+}
+
+// StartSpec has settings of the ray start command that the operator generates for a group.
+type StartSpec struct {
+	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. By default they are those of the first container.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(name, string(self[name]).matches('^[0-9]{1,15}([KMGTPE]i|[kMGTPE])?$'))",reason=FieldValueInvalid,message="must be whole numbers, such as 4 or 2Gi: Ray does not start with a fraction of a resource"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('node:'))",reason=FieldValueInvalid,message="must not begin with node:, which is reserved for Ray"
+	Resources map[string]resource.Quantity `json:"resources,omitempty"`
+
+	// Labels of each node, which tasks and actors can select.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",reason=FieldValueInvalid,message="must have the syntax of Kubernetes labels: at most 63 letters, digits, '-', '_' or '.', with a letter or digit at each end"
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Additional arguments of ray start, such as --plasma-directory=/data. An argument replaces the generated one with the same flag.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.all(arg, arg.startsWith('--'))",reason=FieldValueInvalid,message="must be flags that begin with --, with their value in the same item: --flag=value"
+	// +kubebuilder:validation:XValidation:rule="self.all(arg, self.exists_one(other, other.split('=', 2)[0] == arg.split('=', 2)[0]))",reason=FieldValueDuplicate,message="must not contain a flag twice"
+	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--num-cpus', '--num-gpus', '--memory', '--object-store-memory', '--resources', '--labels', '--labels-file']))",reason=FieldValueForbidden,message="must not set resources or labels: set start.resources or start.labels instead"
+	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--head', '--block', '--address', '--port', '--node-ip-address', '--node-name', '--node-manager-port']))",reason=FieldValueForbidden,message="must not contain --head, --block, --address, --port, --node-ip-address, --node-name or --node-manager-port, which the operator sets: remove them, or write a command of your own"
+	Args []string `json:"args,omitempty"`
 }
 
 // RayStatus is the observed state of a Ray cluster.

@@ -1,0 +1,178 @@
+/*
+Copyright 2026 The ray-operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package resources
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// This file generates what a container needs to run a Ray node, if the user's template has no command.
+// docs/ray.md explains each setting to users.
+
+const (
+	// drainSeconds is for how long a worker lets its tasks finish after SIGTERM, which is Ray's default.
+	drainSeconds = 30
+	// exitSeconds is for how long Ray may take to end its processes after that. It needs up to three
+	// seconds for each kind of process.
+	exitSeconds = 15
+	// drainTimeoutEnv is Ray's setting for drainSeconds. 0 means that a node ends its tasks at once.
+	drainTimeoutEnv = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+
+	sharedMemoryPath   = "/dev/shm"
+	sharedMemoryVolume = "dev-shm"
+)
+
+// launcher runs ray with the container's arguments. It raises the limit of open files first, since the
+// default of some container runtimes, 1024, is too low for a head. exec makes Ray receive SIGTERM.
+var launcher = []string{
+	"/bin/sh", "-c", `ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"; exec ray "$@"`, "ray",
+}
+
+// generatesStart returns whether the operator generates the command of a group's first container.
+func generatesStart(template *corev1.PodTemplateSpec) bool {
+	containers := template.Spec.Containers
+	return len(containers) > 0 && len(containers[0].Command) == 0 && len(containers[0].Args) == 0
+}
+
+// addStart makes the first container of a template, which has no command, run a node of a group. What
+// the user set remains.
+func addStart(ray *rayv1.Ray, group Group, template *corev1.PodTemplateSpec) {
+	spec := &template.Spec
+	container := &spec.Containers[0]
+	container.Command = launcher
+	container.Args = startArgs(ray, group)
+	container.Ports = addMissingPorts(container.Ports, startPorts(group.Role))
+	addStartProbes(container, group.Role)
+	if !slices.ContainsFunc(container.Args, func(arg string) bool { return flagName(arg) == "--plasma-directory" }) {
+		addSharedMemory(spec)
+	}
+	drain := setGracePeriod(spec, group.Role)
+	container.Env = prependMissing(startEnvironment(group, drain), container.Env)
+	if spec.EnableServiceLinks == nil {
+		// The variables of a Service "ray-gcs-server" would set an option of Ray.
+		spec.EnableServiceLinks = new(false)
+	}
+}
+
+// startArgs returns the arguments of ray for a node of a group. A flag in the user's arguments replaces
+// the generated one.
+func startArgs(ray *rayv1.Ray, group Group) []string {
+	args := []string{"start", "--block", "--node-ip-address=$(MY_POD_IP)", "--node-name=$(RAY_CLOUD_INSTANCE_ID)"}
+	if group.Role == rayv1.RoleHead {
+		args = append(args, "--head", "--port="+strconv.Itoa(gcsPort), "--dashboard-host=0.0.0.0")
+	} else {
+		args = append(args, "--address="+ServiceName(ray)+":"+strconv.Itoa(gcsPort))
+	}
+	args = append(args, "--node-manager-port="+strconv.Itoa(rayletPort), "--metrics-export-port="+strconv.Itoa(metricsPort))
+
+	args = append(args, resourceArgs(startResources(group))...)
+
+	var users []string
+	if group.Start != nil {
+		users = group.Start.Args
+	}
+	args = slices.DeleteFunc(args, func(arg string) bool {
+		return slices.ContainsFunc(users, func(user string) bool { return flagName(user) == flagName(arg) })
+	})
+	return append(args, users...)
+}
+
+// flagName returns the name of a flag without its value.
+func flagName(arg string) string {
+	name, _, _ := strings.Cut(arg, "=")
+	return name
+}
+
+// startEnvironment returns the variables of Ray's own that a node of a group needs.
+func startEnvironment(group Group, drain int64) []corev1.EnvVar {
+	podName := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
+	env := []corev1.EnvVar{
+		{Name: "RAY_CLOUD_INSTANCE_ID", ValueFrom: podName},
+		{Name: "RAY_NODE_TYPE_NAME", Value: group.Name},
+		{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)},
+	}
+	if group.Role == rayv1.RoleWorker {
+		// By default a worker takes up to a minute to notice that the head was replaced.
+		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "5000"})
+	}
+	if group.Start != nil && len(group.Start.Labels) > 0 {
+		// The format of the flag --labels differs between versions of Ray, that of the variable does not.
+		env = append(env, corev1.EnvVar{Name: "RAY_OVERRIDE_LABELS", Value: mustMarshal(group.Start.Labels)})
+	}
+	return env
+}
+
+// setGracePeriod sets how long a Pod may take to end, unless the user did, and returns for how many
+// seconds of that a node lets its tasks finish. A head does not: it serves nobody any more, and the next
+// one waits for it.
+func setGracePeriod(spec *corev1.PodSpec, role rayv1.Role) int64 {
+	if role == rayv1.RoleHead {
+		return 0
+	}
+	if spec.TerminationGracePeriodSeconds == nil {
+		spec.TerminationGracePeriodSeconds = new(int64(drainSeconds + exitSeconds))
+	}
+	return max(0, *spec.TerminationGracePeriodSeconds-exitSeconds)
+}
+
+// addSharedMemory mounts memory for Ray's object store, unless the user mounts something there: container
+// runtimes provide 64 MiB, and Ray would use a disk instead. The kubelet limits it to the memory limit of the Pod.
+func addSharedMemory(spec *corev1.PodSpec) {
+	container := &spec.Containers[0]
+	if slices.ContainsFunc(container.VolumeMounts, func(mount corev1.VolumeMount) bool { return mount.MountPath == sharedMemoryPath }) {
+		return
+	}
+	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: sharedMemoryVolume, MountPath: sharedMemoryPath})
+	if slices.ContainsFunc(spec.Volumes, func(volume corev1.Volume) bool { return volume.Name == sharedMemoryVolume }) {
+		return
+	}
+	spec.Volumes = append(spec.Volumes, corev1.Volume{
+		Name:         sharedMemoryVolume,
+		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}},
+	})
+}
+
+// startPorts returns the ports that a node listens on for clients outside of the node.
+func startPorts(role rayv1.Role) []corev1.ContainerPort {
+	if role == rayv1.RoleHead {
+		return wellKnownPorts
+	}
+	return []corev1.ContainerPort{{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP}}
+}
+
+// addMissingPorts returns the user's ports, followed by those ports that the user does not list. Names
+// that the user gives to other ports are omitted: they must be unique.
+func addMissingPorts(users, ports []corev1.ContainerPort) []corev1.ContainerPort {
+	result := slices.Clone(users)
+	for _, port := range ports {
+		listed := func(user corev1.ContainerPort) bool { return isTCPPort(user, port.ContainerPort) }
+		if slices.ContainsFunc(users, listed) {
+			continue
+		}
+		if slices.ContainsFunc(users, func(user corev1.ContainerPort) bool { return user.Name == port.Name }) {
+			port.Name = ""
+		}
+		result = append(result, port)
+	}
+	return result
+}
