@@ -58,7 +58,7 @@ func addStartProbes(container *corev1.Container, role rayv1.Role) {
 		ready = newHealthProbe(container, gcsPort)
 	}
 	if container.StartupProbe == nil {
-		// A worker waits up to 13 minutes for its head, whose image may be pulled meanwhile.
+		// A worker waits up to 13 minutes for its head: pulling the head's image can take long.
 		container.StartupProbe = newProbe(raylet, 2, 600)
 	}
 	if container.LivenessProbe == nil {

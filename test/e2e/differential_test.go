@@ -194,7 +194,7 @@ func (c *comparison) compare(rays map[string]*rayv1.Ray, deployments map[string]
 
 // preparedTemplate returns a Pod template for a Deployment. It has a label to select. Metadata that the
 // schema of Rays does not declare are removed. Any restart policy is removed, since a Deployment only has
-// Always.
+// Always. Without a command, the first container gets one, since the operator would generate it.
 func preparedTemplate(template map[string]any, label string) map[string]any {
 	metadata, labels, spec := map[string]any{}, map[string]any{}, map[string]any{}
 	if original, ok := template["metadata"].(map[string]any); ok {
@@ -210,7 +210,26 @@ func preparedTemplate(template map[string]any, label string) map[string]any {
 		maps.Copy(spec, original)
 	}
 	delete(spec, "restartPolicy")
+	if containers, ok := spec["containers"].([]any); ok && len(containers) > 0 {
+		spec["containers"] = append([]any{withCommand(containers[0])}, containers[1:]...)
+	}
 	return map[string]any{"metadata": metadata, "spec": spec}
+}
+
+// withCommand returns a container that has a command, as JSON value.
+func withCommand(value any) any {
+	container, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	for _, field := range []string{"command", "args"} {
+		if list, ok := container[field].([]any); container[field] != nil && (!ok || len(list) > 0) {
+			return value
+		}
+	}
+	container = maps.Clone(container)
+	container["command"] = []any{"ray"}
+	return container
 }
 
 // create creates an object of any content, with strict validation like kubectl.

@@ -80,31 +80,31 @@ func TestReadiness(t *testing.T) {
 	}{
 		{
 			name:       "nothing",
-			containers: `[{"name":"a","image":"a"}]`,
+			containers: `[{"name":"a","image":"a","command":["ray"]}]`,
 			head:       readiness{MinReadySeconds: minReadySeconds, Policies: "FallbackToLogsOnError"},
 			worker:     readiness{MinReadySeconds: minReadySeconds, Policies: "FallbackToLogsOnError"},
 		},
 		{
 			name:       "the port of the GCS",
-			containers: `[{"name":"a","image":"a","ports":[{"containerPort":8265},{"containerPort":6379}]}]`,
+			containers: `[{"name":"a","image":"a","command":["ray"],"ports":[{"containerPort":8265},{"containerPort":6379}]}]`,
 			head:       readiness{Port: 6379, Policies: "FallbackToLogsOnError"},
 			worker:     readiness{MinReadySeconds: minReadySeconds, Policies: "FallbackToLogsOnError"},
 		},
 		{
 			name:       "the port of the GCS and a probe",
-			containers: `[{"name":"a","image":"a","ports":[{"containerPort":6379}],` + probe + `}]`,
+			containers: `[{"name":"a","image":"a","command":["ray"],"ports":[{"containerPort":6379}],` + probe + `}]`,
 			head:       readiness{Policies: "FallbackToLogsOnError"},
 			worker:     readiness{Policies: "FallbackToLogsOnError"},
 		},
 		{
 			name:       "a sidecar with a probe",
-			containers: `[{"name":"a","image":"a"},{"name":"b","image":"b",` + probe + `}]`,
+			containers: `[{"name":"a","image":"a","command":["ray"]},{"name":"b","image":"b",` + probe + `}]`,
 			head:       readiness{Policies: "FallbackToLogsOnError,File"},
 			worker:     readiness{Policies: "FallbackToLogsOnError,File"},
 		},
 		{
 			name:       "a sidecar with the port of the GCS, and a policy",
-			containers: `[{"name":"a","image":"a","terminationMessagePolicy":"File"},{"name":"b","image":"b","ports":[{"containerPort":6379}]}]`,
+			containers: `[{"name":"a","image":"a","command":["ray"],"terminationMessagePolicy":"File"},{"name":"b","image":"b","ports":[{"containerPort":6379}]}]`,
 			head:       readiness{MinReadySeconds: minReadySeconds, Policies: "File,File"},
 			worker:     readiness{MinReadySeconds: minReadySeconds, Policies: "File,File"},
 		},
