@@ -18,6 +18,7 @@ package resources
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -77,7 +78,9 @@ func newProbe(handler corev1.ProbeHandler, period, failures int32) *corev1.Probe
 // newHealthProbe returns a probe of the gRPC health service of a port. With TLS it only connects, since
 // the kubelet has no certificate of the cluster.
 func newHealthProbe(container *corev1.Container, port int32) corev1.ProbeHandler {
-	usesTLS := func(variable corev1.EnvVar) bool { return variable.Name == "RAY_USE_TLS" && variable.Value != "0" }
+	usesTLS := func(variable corev1.EnvVar) bool {
+		return variable.Name == "RAY_USE_TLS" && (variable.ValueFrom != nil || slices.Contains([]string{"1", "true"}, strings.ToLower(variable.Value)))
+	}
 	if slices.ContainsFunc(container.Env, usesTLS) {
 		return tcpProbe(port)
 	}

@@ -114,3 +114,28 @@ func TestStartArgs(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestProbesWithTLS checks that the probes do not speak gRPC to a node that requires TLS.
+func TestProbesWithTLS(t *testing.T) {
+	fromSecret := &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "tls"}}
+	for _, test := range []struct {
+		variable corev1.EnvVar
+		want     bool // TLS
+	}{
+		{corev1.EnvVar{Name: "RAY_USE_TLS", Value: "1"}, true},
+		{corev1.EnvVar{Name: "RAY_USE_TLS", Value: "True"}, true},
+		{corev1.EnvVar{Name: "RAY_USE_TLS", ValueFrom: fromSecret}, true},
+		{corev1.EnvVar{Name: "RAY_USE_TLS", Value: "0"}, false},
+		{corev1.EnvVar{Name: "RAY_USE_TLS", Value: "false"}, false},
+		{corev1.EnvVar{Name: "RAY_TLS_SERVER_CERT", Value: "1"}, false},
+	} {
+		ray := &rayv1.Ray{}
+		ray.Spec.Head.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{test.variable}}}
+		container := NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec.Containers[0]
+		for _, probe := range []*corev1.Probe{container.StartupProbe, container.LivenessProbe, container.ReadinessProbe} {
+			if got := probe.TCPSocket != nil; got != test.want || got == (probe.GRPC != nil) {
+				t.Errorf("%v: the probe is %v, want a TCP probe: %t", test.variable, probe, test.want)
+			}
+		}
+	}
+}
