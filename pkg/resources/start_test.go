@@ -17,6 +17,7 @@ limitations under the License.
 package resources
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,6 +137,19 @@ func TestProbesWithTLS(t *testing.T) {
 			if got := probe.TCPSocket != nil; got != test.want || got == (probe.GRPC != nil) {
 				t.Errorf("%v: the probe is %v, want a TCP probe: %t", test.variable, probe, test.want)
 			}
+		}
+	}
+}
+
+// TestOwnCommand checks that nothing is generated for a container with a command or arguments of its own.
+func TestOwnCommand(t *testing.T) {
+	for _, container := range []corev1.Container{{Command: []string{"ray"}}, {Args: []string{"ray"}}} {
+		ray := &rayv1.Ray{}
+		ray.Spec.Head.Template.Spec.Containers = []corev1.Container{container}
+		spec := NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec
+		got := spec.Containers[0]
+		if !slices.Equal(got.Command, container.Command) || !slices.Equal(got.Args, container.Args) || got.LivenessProbe != nil || got.Ports != nil || spec.Volumes != nil {
+			t.Errorf("for command %q and args %q, the container is %v", container.Command, container.Args, got)
 		}
 	}
 }
