@@ -102,16 +102,17 @@ func TestStartValidation(t *testing.T) {
 		name, start string
 		want        string
 	}{
-		{"a fraction", "{resources: {CPU: 500m}}", "spec.worker.start.resources: Invalid value: must be whole numbers, such as 4 or 2Gi"},
+		{"a fraction", "{resources: {CPU: 500m}}", `spec.worker.start.resources.CPU: Invalid value: "500m"`},
 		{"a fraction as a number", "{resources: {CPU: 0.5}}", "spec.worker.start.resources.CPU: Invalid value"},
-		{"a negative number", "{resources: {CPU: -1}}", "spec.worker.start.resources: Invalid value: must be whole numbers"},
+		{"a negative number", "{resources: {CPU: -1}}", "spec.worker.start.resources.CPU: Invalid value: -1: spec.worker.start.resources.CPU in body should be greater than or equal to 0"},
 		{"a word", "{resources: {CPU: many}}", `spec.worker.start.resources.CPU: Invalid value: "many"`},
-		{"too large a number", "{resources: {CPU: 1234567890123456}}", "spec.worker.start.resources: Invalid value: must be whole numbers"},
+		{"too large a number", "{resources: {CPU: 1234567890123456}}", "spec.worker.start.resources.CPU: Invalid value: 1234567890123456"},
 		{"a reserved resource", "{resources: {'node:1': 1}}", "spec.worker.start.resources: Invalid value: must not begin with node:"},
 		{"too many resources", "{resources: {" + many("r%d: 1") + "}}", "spec.worker.start.resources: Too many: 65: must have at most 64 items"},
-		{"a label with a space", "{labels: {zone: a b}}", "spec.worker.start.labels: Invalid value: must have the syntax of Kubernetes labels"},
-		{"a label without a name", "{labels: {'': a}}", "spec.worker.start.labels: Invalid value: must have the syntax of Kubernetes labels"},
-		{"a label that expands", "{labels: {zone: $(A)}}", "spec.worker.start.labels: Invalid value: must have the syntax of Kubernetes labels"},
+		{"a label with a space", "{labels: {zone: a b}}", `spec.worker.start.labels.zone: Invalid value: "a b"`},
+		{"a long label", "{labels: {zone: " + strings.Repeat("x", 64) + "}}", "spec.worker.start.labels.zone: Too long: may not be more than 63 bytes"},
+		{"a label that expands", "{labels: {zone: $(A)}}", `spec.worker.start.labels.zone: Invalid value: "$(A)"`},
+		{"a label without a name", "{labels: {'': a}}", "spec.worker.start.labels: Invalid value: must have keys with the syntax of Kubernetes labels"},
 		{"an argument that is no flag", "{args: [verbose]}", "spec.worker.start.args: Invalid value: must be flags that begin with --"},
 		{"a flag twice", "{args: [--a=1, --b, --a=2]}", "spec.worker.start.args: Duplicate value: must not contain a flag twice"},
 		{"a flag for resources", "{args: [--num-cpus=1]}", "spec.worker.start.args: Forbidden: must not set resources or labels: set start.resources or start.labels instead"},

@@ -97,6 +97,9 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 		if !ok {
 			return fmt.Errorf("no schema for spec.%s", group)
 		}
+		if err := restrictStart(schema.Properties["start"]); err != nil {
+			return fmt.Errorf("spec.%s.start: %w", group, err)
+		}
 		template, ok := schema.Properties["template"]
 		if !ok {
 			return fmt.Errorf("no schema for spec.%s.template", group)
@@ -130,9 +133,6 @@ func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 		schema.Minimum, schema.Maximum = new(float64(math.MinInt32)), new(float64(math.MaxInt32))
 	}
 	for name, property := range schema.Properties {
-		if name == "start" {
-			continue // Its validation rules are stricter, and cannot refer to a field without a type.
-		}
 		restrict(&property)
 		schema.Properties[name] = property
 	}
@@ -142,6 +142,26 @@ func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
 		restrict(schema.AdditionalProperties.Schema)
 	}
+}
+
+// restrictStart limits the values of the maps in a StartSpec, for which there are no markers. Rules in CEL
+// would exceed the limit of their cost.
+func restrictStart(start apiextensionsv1.JSONSchemaProps) error {
+	resources, labels := start.Properties["resources"].AdditionalProperties, start.Properties["labels"].AdditionalProperties
+	if resources == nil || labels == nil {
+		return errors.New("no schema for resources or labels")
+	}
+	// Ray does not start with a fraction of a resource.
+	*resources.Schema = apiextensionsv1.JSONSchemaProps{
+		XIntOrString: true,
+		AnyOf:        []apiextensionsv1.JSONSchemaProps{{Type: "integer"}, {Type: "string"}},
+		Pattern:      `^[0-9]{1,15}([KMGTPE]i|[kMGTPE])?$`,
+		Minimum:      new(0.0),
+		Maximum:      new(1e15),
+	}
+	labels.Schema.MaxLength = new(int64(63))
+	labels.Schema.Pattern = `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+	return nil
 }
 
 // shorten cuts the descriptions of a schema and of its fields down to depth levels to their

@@ -131,17 +131,16 @@ type WorkerSpec struct {
 
 // StartSpec has settings of the ray start command that the operator generates for a group.
 type StartSpec struct {
-	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. By default they are those of the first container.
+	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. Values are whole numbers, such as 4 or 2Gi. By default they are those of the first container.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(name, string(self[name]).matches('^[0-9]{1,15}([KMGTPE]i|[kMGTPE])?$'))",reason=FieldValueInvalid,message="must be whole numbers, such as 4 or 2Gi: Ray does not start with a fraction of a resource"
 	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('node:'))",reason=FieldValueInvalid,message="must not begin with node:, which is reserved for Ray"
 	Resources map[string]resource.Quantity `json:"resources,omitempty"`
 
 	// Labels of each node, which tasks and actors can select.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",reason=FieldValueInvalid,message="must have the syntax of Kubernetes labels: at most 63 letters, digits, '-', '_' or '.', with a letter or digit at each end"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name != '' && size(name) <= 317)",reason=FieldValueInvalid,message="must have keys with the syntax of Kubernetes labels: an optional prefix and a name, separated by a slash"
 	Labels map[string]string `json:"labels,omitempty"`
 
 	// Additional arguments of ray start, such as --plasma-directory=/data. An argument replaces the generated one with the same flag.

@@ -27,7 +27,7 @@ import (
 //
 // StartSpec has settings of the ray start command that the operator generates for a group.
 type StartSpecApplyConfiguration struct {
-	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. By default they are those of the first container.
+	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. Values are whole numbers, such as 4 or 2Gi. By default they are those of the first container.
 	Resources map[string]resource.Quantity `json:"resources,omitempty"`
 	// Labels of each node, which tasks and actors can select.
 	Labels map[string]string `json:"labels,omitempty"`
