@@ -17,6 +17,7 @@ limitations under the License.
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -60,7 +61,7 @@ func TestGeneratedStart(t *testing.T) {
 	if got := strings.Join(head.Args, " "); !strings.HasPrefix(got, "start --block ") || !strings.Contains(got, " --head ") {
 		t.Errorf("the arguments of the head are %s", got)
 	}
-	if got, want := strings.Join(worker.Args, " "), ` --num-cpus=4 --memory=1503238560 --object-store-memory=644245080 --resources={"slots":2} --disable-usage-stats`; !strings.HasSuffix(got, want) {
+	if got, want := strings.Join(worker.Args, " "), ` --num-cpus=4 --memory=1503238568 --object-store-memory=644245080 --resources={"slots":2} --disable-usage-stats`; !strings.HasSuffix(got, want) {
 		t.Errorf("the arguments of the workers are %s, want them to end with %s", got, want)
 	}
 
@@ -114,7 +115,7 @@ func TestStartValidation(t *testing.T) {
 		{"a label that expands", "{labels: {zone: $(A)}}", `spec.worker.start.labels.zone: Invalid value: "$(A)"`},
 		{"a label without a name", "{labels: {'': a}}", "spec.worker.start.labels: Invalid value: must have keys with the syntax of Kubernetes labels"},
 		{"an argument that is no flag", "{args: [verbose]}", "spec.worker.start.args: Invalid value: must be flags that begin with --"},
-		{"a flag twice", "{args: [--a=1, --b, --a=2]}", "spec.worker.start.args: Duplicate value: must not contain a flag twice"},
+		{"a flag twice", "{args: [--a=1, --b, --a=2]}", "spec.worker.start.args: Invalid value: must not contain a flag twice"},
 		{"a flag for resources", "{args: [--num-cpus=1]}", "spec.worker.start.args: Forbidden: must not set resources or labels: set start.resources or start.labels instead"},
 		{"a flag of the operator", "{args: [--address=x]}", "spec.worker.start.args: Forbidden: must not contain --head, --block, --address"},
 		{"too many arguments", "{args: [" + many("--a%d") + "]}", "spec.worker.start.args: Too many: 65: must have at most 64 items"},
@@ -145,6 +146,13 @@ func TestMemoryPolicy(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	const limits, commands = "limits:\n                cpu: \"1\"\n                memory: 2Gi", "- name: ray-head"
+	u.eventually("the policy is enforced", func() error {
+		out := u.try(shortSample(t, "2Gi", "1Mi"), "create", "--dry-run=server", "-f", "-")
+		if out.Err == nil {
+			return errors.New("the request was allowed")
+		}
+		return wantText(out.Stderr, "ray-memory.ray.kubeflow.org")
+	})
 	for _, test := range []struct {
 		name        string
 		replacement []string

@@ -97,7 +97,11 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 		if !ok {
 			return fmt.Errorf("no schema for spec.%s", group)
 		}
-		if err := restrictStart(schema.Properties["start"]); err != nil {
+		start, ok := schema.Properties["start"]
+		if !ok {
+			return fmt.Errorf("no schema for spec.%s.start", group)
+		}
+		if err := restrictStart(start); err != nil {
 			return fmt.Errorf("spec.%s.start: %w", group, err)
 		}
 		template, ok := schema.Properties["template"]
@@ -149,7 +153,7 @@ func restrict(schema *apiextensionsv1.JSONSchemaProps) {
 func restrictStart(start apiextensionsv1.JSONSchemaProps) error {
 	resources, labels := start.Properties["resources"].AdditionalProperties, start.Properties["labels"].AdditionalProperties
 	if resources == nil || labels == nil {
-		return errors.New("no schema for resources or labels")
+		return errors.New("no schema for the values of resources or labels")
 	}
 	// Ray does not start with a fraction of a resource.
 	*resources.Schema = apiextensionsv1.JSONSchemaProps{

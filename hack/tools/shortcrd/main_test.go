@@ -39,7 +39,14 @@ func newCRD() *apiextensionsv1.CustomResourceDefinition {
 		"image":     {Type: "string", Description: long},
 		"resources": object(map[string]apiextensionsv1.JSONSchemaProps{"limits": {Type: "object", Description: long}}),
 	})
+	values := func(value apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
+		return apiextensionsv1.JSONSchemaProps{Type: "object", AdditionalProperties: &apiextensionsv1.JSONSchemaPropsOrBool{Schema: &value}}
+	}
 	group := object(map[string]apiextensionsv1.JSONSchemaProps{
+		"start": object(map[string]apiextensionsv1.JSONSchemaProps{
+			"resources": values(apiextensionsv1.JSONSchemaProps{XIntOrString: true, Pattern: "x"}),
+			"labels":    values(apiextensionsv1.JSONSchemaProps{Type: "string"}),
+		}),
 		"template": object(map[string]apiextensionsv1.JSONSchemaProps{
 			"metadata": object(map[string]apiextensionsv1.JSONSchemaProps{"labels": {Type: "object"}}),
 			"spec": object(map[string]apiextensionsv1.JSONSchemaProps{
@@ -90,6 +97,13 @@ func TestRun(t *testing.T) {
 		if schema.Description != long {
 			t.Errorf("%s: description outside of the Pod template is %q, want it unchanged", group, schema.Description)
 		}
+		start := schema.Properties["start"].Properties
+		if got := start["resources"].AdditionalProperties.Schema; !got.XIntOrString || got.Minimum == nil || *got.Minimum != 0 {
+			t.Errorf("%s: the schema of a resource of start is %v, want an integer or string of at least 0", group, got)
+		}
+		if got := start["labels"].AdditionalProperties.Schema.MaxLength; got == nil || *got != 63 {
+			t.Errorf("%s: the length of a label of start is limited to %v, want 63", group, got)
+		}
 		podSpec := schema.Properties["template"].Properties["spec"]
 		for _, name := range []string{"containers", "initContainers"} {
 			container := podSpec.Properties[name].Items.Schema
@@ -114,6 +128,10 @@ func TestRunWithMissingSchema(t *testing.T) {
 		want   string
 	}{
 		{"no workers", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec, "worker") }, "no schema for spec.worker"},
+		{"no start", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "start") }, "no schema for spec.head.start"},
+		{"no labels", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
+			delete(spec["head"].Properties["start"].Properties, "labels")
+		}, "no schema for the values of resources or labels"},
 		{"no template", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "template") }, "no schema for spec.head.template"},
 		{"no metadata", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
 			delete(spec["head"].Properties["template"].Properties, "metadata")
