@@ -50,21 +50,26 @@ func setDiagnostics(container *corev1.Container, role rayv1.Role) {
 	}
 }
 
-// addStartProbes adds the probes of a generated start, unless the user set them. They ask the health
-// service that GCS and raylet have for each other. It needs no Python, so that a busy node answers, and
-// does not depend on the head, so that workers survive its absence.
+// addStartProbes adds the probes of a generated start, unless the user set them:
+//
+//   - A node has started when its agent reports that it is alive in the GCS. The raylet listens some seconds
+//     earlier.
+//   - The raylet is probed with the health service that Ray itself uses: it needs no Python, so that a busy
+//     node answers, and does not depend on the head, so that workers survive its absence.
+//   - A head is ready if its GCS serves.
 func addStartProbes(container *corev1.Container, role rayv1.Role) {
-	raylet, ready := newHealthProbe(container, rayletPort), newHealthProbe(container, rayletPort)
+	alive := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/api/local_raylet_healthz", Port: intstr.FromInt32(agentPort)}}
+	ready := alive
 	if role == rayv1.RoleHead {
 		ready = newHealthProbe(container, gcsPort)
 	}
 	if container.StartupProbe == nil {
 		// A worker waits up to 13 minutes for its head: pulling the head's image can take long.
-		container.StartupProbe = newProbe(raylet, 2, 600)
+		container.StartupProbe = newProbe(alive, 2, 600)
 	}
 	if container.LivenessProbe == nil {
 		// After a drain the raylet exits, but ray start does not.
-		container.LivenessProbe = newProbe(raylet, 10, 6)
+		container.LivenessProbe = newProbe(newHealthProbe(container, rayletPort), 10, 6)
 	}
 	if container.ReadinessProbe == nil {
 		container.ReadinessProbe = newProbe(ready, 5, 3)

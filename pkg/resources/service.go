@@ -33,6 +33,8 @@ const (
 	// rayletPort is the port of the raylet of a node with a generated start. By default it is random; the
 	// probes need a fixed one.
 	rayletPort = 6380
+	// agentPort is the default port of the dashboard agent of a node.
+	agentPort = 52365
 	// metricsPort is the port on which a node with a generated start serves its metrics.
 	metricsPort = 8080
 )

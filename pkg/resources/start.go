@@ -83,7 +83,7 @@ func startArgs(ray *rayv1.Ray, group Group) []string {
 	} else {
 		args = append(args, "--address="+ServiceName(ray)+":"+strconv.Itoa(gcsPort))
 	}
-	args = append(args, "--node-manager-port="+strconv.Itoa(rayletPort), "--metrics-export-port="+strconv.Itoa(metricsPort))
+	args = append(args, "--node-manager-port="+strconv.Itoa(rayletPort), "--dashboard-agent-listen-port="+strconv.Itoa(agentPort), "--metrics-export-port="+strconv.Itoa(metricsPort))
 
 	args = append(args, resourceArgs(startResources(group))...)
 
@@ -112,8 +112,9 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 		{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)},
 	}
 	if group.Role == rayv1.RoleWorker {
-		// By default a worker takes up to a minute to notice that the head was replaced.
-		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "5000"})
+		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
+		// be ready, before the new head is ready, which takes longer than this.
+		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"})
 	}
 	if group.Start != nil && len(group.Start.Labels) > 0 {
 		// The format of the flag --labels differs between versions of Ray, that of the variable does not.

@@ -110,7 +110,7 @@ func TestStartArgs(t *testing.T) {
 	args := newStart(corev1.ResourceRequirements{}, &rayv1.StartSpec{Args: []string{"--metrics-export-port=9090", "--node", "--verbose"}})
 	got := strings.Join(args, " ")
 	want := "start --block --node-ip-address=$(MY_POD_IP) --node-name=$(RAY_CLOUD_INSTANCE_ID) --address=x-head:6379" +
-		" --node-manager-port=6380 --num-cpus=1 --metrics-export-port=9090 --node --verbose"
+		" --node-manager-port=6380 --dashboard-agent-listen-port=52365 --num-cpus=1 --metrics-export-port=9090 --node --verbose"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -133,7 +133,7 @@ func TestProbesWithTLS(t *testing.T) {
 		ray := &rayv1.Ray{}
 		ray.Spec.Head.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{test.variable}}}
 		container := NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec.Containers[0]
-		for _, probe := range []*corev1.Probe{container.StartupProbe, container.LivenessProbe, container.ReadinessProbe} {
+		for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
 			if got := probe.TCPSocket != nil; got != test.want || got == (probe.GRPC != nil) {
 				t.Errorf("%v: the probe is %v, want a TCP probe: %t", test.variable, probe, test.want)
 			}

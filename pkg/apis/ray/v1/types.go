@@ -151,7 +151,7 @@ type StartSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, arg.startsWith('--'))",reason=FieldValueInvalid,message="must be flags that begin with --, with their value in the same item: --flag=value"
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, self.exists_one(other, other.split('=', 2)[0] == arg.split('=', 2)[0]))",reason=FieldValueInvalid,message="must not contain a flag twice: remove one of them"
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--num-cpus', '--num-gpus', '--memory', '--object-store-memory', '--resources', '--labels', '--labels-file']))",reason=FieldValueForbidden,message="must not set resources or labels: set start.resources or start.labels instead"
-	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--head', '--block', '--address', '--port', '--node-ip-address', '--node-name', '--node-manager-port']))",reason=FieldValueForbidden,message="must not contain --head, --block, --address, --port, --node-ip-address, --node-name or --node-manager-port, which the operator sets: remove them, or write a command of your own"
+	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--head', '--block', '--address', '--port', '--node-ip-address', '--node-name', '--node-manager-port', '--dashboard-agent-listen-port']))",reason=FieldValueForbidden,message="must not contain --head, --block, --address, --port, --node-ip-address, --node-name, --node-manager-port or --dashboard-agent-listen-port, which the operator sets: remove them, or write a command of your own"
 	Args []string `json:"args,omitempty"`
 }
 
