@@ -42,6 +42,7 @@ const (
 	partMinReadySeconds = "minReadySeconds"
 	partOwner           = "ownerReferences" // only an adoption changes it
 	partPorts           = "ports"
+	partPublishing      = "publishNotReadyAddresses"
 	partReplicas        = "replicas"
 	partSelector        = "selector"
 	partStrategy        = "strategy"
@@ -151,6 +152,8 @@ var serviceKind = childKind[*corev1.Service]{
 		switch part {
 		case partPorts:
 			return service.Spec.Ports
+		case partPublishing:
+			return service.Spec.PublishNotReadyAddresses
 		case partSelector:
 			return service.Spec.Selector
 		case partType:

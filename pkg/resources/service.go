@@ -50,7 +50,8 @@ var wellKnownPorts = []corev1.ContainerPort{
 }
 
 // NewService returns the desired Service of a Ray's head. Workers and users connect to the head by
-// its name.
+// its name. Workers must reach a head that is not ready yet: they join earlier, and those of a head that
+// was replaced notice it before the new one is ready.
 func NewService(ray *rayv1.Ray) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: newObjectMeta(ray, rayv1.RoleHead, ServiceName(ray)),
@@ -58,6 +59,8 @@ func NewService(ray *rayv1.Ray) *corev1.Service {
 			Type:     corev1.ServiceTypeClusterIP,
 			Selector: selectorLabels(ray, rayv1.RoleHead),
 			Ports:    newServicePorts(headPorts(ray)),
+
+			PublishNotReadyAddresses: true,
 		},
 	}
 }
