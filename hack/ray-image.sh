@@ -73,17 +73,17 @@ pack() {
 
 # build_base writes ${base}, a root file system with Python, and ${base}.tar.
 build_base() {
-  local stamp debootstrap
+  local stamp debootstrap=${root}/bin/debootstrap
   stamp=$(declare -f build_base pack | sha256sum)
   if [[ -f ${base}.stamp && $(<"${base}.stamp") == "${stamp}" ]]; then return; fi
   log "building the base of the images with debootstrap (about a minute)"
   rm -rf "${base}" "${base}".{stamp,tar,partial}
   mkdir -p "${out}"
-  debootstrap=$(hack/debian-package.sh debootstrap debootstrap)
+  hack/debian-package.sh --into "${debootstrap}" debootstrap
   # In a mount namespace, /proc of the new root does not stay mounted if debootstrap is interrupted.
   # python3-venv has pip as a wheel, and lets runtime environments of Ray create virtual environments.
-  if ! DEBOOTSTRAP_DIR=${debootstrap%/*}/share/debootstrap unshare --mount --propagation private \
-    "${debootstrap}/debootstrap" --variant=minbase --include=python3,python3-venv "${suite}" \
+  if ! DEBOOTSTRAP_DIR=${debootstrap}/usr/share/debootstrap unshare --mount --propagation private \
+    "${debootstrap}/usr/sbin/debootstrap" --variant=minbase --include=python3,python3-venv "${suite}" \
     "${base}.partial" >"${out}/debootstrap.log" 2>&1; then
     tail -n 20 "${out}/debootstrap.log" >&2
     fail "debootstrap failed; see ${out}/debootstrap.log and ${base}.partial/debootstrap/debootstrap.log"
@@ -93,8 +93,9 @@ build_base() {
     rm -rf var/cache/apt/* var/cache/ldconfig/* var/cache/debconf/*-old var/lib/apt/lists/* var/log/* \
       usr/share/{doc,locale,man}/* etc/{hostname,resolv.conf}
   )
-  # The user of the official images.
+  # The user of the official images, and their name of Python.
   chroot "${base}.partial" useradd --create-home --shell /bin/bash --uid 1000 --gid 100 ray
+  ln -s python3 "${base}.partial/usr/bin/python"
   pack "${base}.partial" "${base}.tar" .
   mv "${base}.partial" "${base}"
   echo "${stamp}" >"${base}.stamp"
