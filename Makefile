@@ -49,6 +49,14 @@ demo: ## Run the sample on a local cluster (KUBECONFIG=... for an existing clust
 demo-down: ## Delete the demo and its local cluster.
 	@$(DEMO) down
 
+.PHONY: demo-ray
+demo-ray: ## Run real Ray on a local cluster with a real node (Linux, root), and a Ray job on it.
+	@hack/demo-ray.sh up
+
+.PHONY: demo-ray-down
+demo-ray-down: ## Delete the demo with real Ray and its local cluster.
+	@hack/demo-ray.sh down
+
 ##@ Build
 
 .PHONY: build
@@ -113,6 +121,10 @@ test-fast: ## Run the unit tests in short mode (under a minute when the build ca
 .PHONY: test-e2e
 test-e2e: bin/ray-operator ## Run the end-to-end tests on a temporary local cluster.
 	hack/e2e.sh $(E2E_FLAGS)
+
+.PHONY: test-ray
+test-ray: bin/ray-operator ## Run the tests with real Ray on a local cluster with a real node (Linux, root; RAY_FLAGS='-run TestHeadLoss').
+	hack/ray.sh $(RAY_FLAGS)
 
 .PHONY: test-faults
 test-faults: bin/ray-operator ## Run the fault-injection suite (TENTH=1 for a tenth; CASE=... SEED=... repeats one case).

@@ -1,0 +1,39 @@
+/*
+Copyright 2026 The ray-operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package ray
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TestOutOfMemory fills the memory of the head's container, and checks that the message has the reason.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	o := u.apply("ray-cluster", u.sample(shortSample, "replicas: 2", "replicas: 0"))
+	o.waitReady()
+	o.step("out of memory")
+	// Files in this directory count as memory of the container. The command is killed, or ends with the container.
+	u.try("", "exec", "deployment/ray-cluster-head", "--", "sh", "-c", "cat /dev/zero >/dev/shm/fill")
+	seen := o.eventually("the message has the reason", startTimeout, func(seen observation) bool {
+		return seen.ready != corev1.ConditionTrue && strings.Contains(seen.message, "OOMKilled")
+	})
+	t.Logf("Ready is %s: %s", seen.ready, seen.message)
+}
