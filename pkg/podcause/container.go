@@ -191,7 +191,7 @@ func (c container) exited(exit *corev1.ContainerStateTerminated) cause {
 	}
 	// A process that was killed has not logged why.
 	if exit.ExitCode != exitKilled && exit.ExitCode != exitTerminated {
-		if line := lastLine(c.pod, exit.Message); line != "" {
+		if line := errorOf(c.pod, exit.Message); line != "" {
 			text += ": " + line
 		}
 	}

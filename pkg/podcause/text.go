@@ -128,17 +128,3 @@ func list(items []string) string {
 	}
 	return strings.Join(quoted, ", ") + more
 }
-
-// lastLine returns the last line of a message that contains a letter or a digit. It is the useful one of
-// a traceback or of a usage error.
-func lastLine(pod *corev1.Pod, message string) string {
-	message = message[max(0, len(message)-maxRead):]
-	lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' || r == '\r' })
-	for _, line := range slices.Backward(lines) {
-		line = clean(pod, line)
-		if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
-			return line
-		}
-	}
-	return ""
-}

@@ -35,6 +35,9 @@ const (
 	// exitSeconds is for how long Ray may take to end its processes after that. It needs up to three
 	// seconds for each kind of process.
 	exitSeconds = 15
+	// leaveSeconds is for how long a head goes on serving before it ends. An idle worker leaves
+	// its cluster within a second.
+	leaveSeconds = 3
 	// drainTimeoutEnv is Ray's setting for drainSeconds. 0 means that a node ends its tasks at once.
 	drainTimeoutEnv = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 
@@ -67,6 +70,9 @@ func addStart(ray *rayv1.Ray, group Group, template *corev1.PodTemplateSpec) {
 		addSharedMemory(spec)
 	}
 	drain := setGracePeriod(spec, group.Role)
+	if group.Role == rayv1.RoleHead {
+		addPreStop(spec)
+	}
 	container.Env = prependMissing(startEnvironment(group, drain), container.Env)
 	if spec.EnableServiceLinks == nil {
 		// The variables of a Service "ray-gcs-server" would set an option of Ray.
@@ -134,6 +140,22 @@ func setGracePeriod(spec *corev1.PodSpec, role rayv1.Role) int64 {
 		spec.TerminationGracePeriodSeconds = new(int64(drainSeconds + exitSeconds))
 	}
 	return max(0, *spec.TerminationGracePeriodSeconds-exitSeconds)
+}
+
+// addPreStop lets a head serve a little longer, unless the user set a hook, or no time for it. Workers
+// that end at the same time, since their Ray is deleted, announce it to the GCS. Without an answer they wait
+// for all of their drain timeout.
+func addPreStop(spec *corev1.PodSpec) {
+	container := &spec.Containers[0]
+	if period := spec.TerminationGracePeriodSeconds; period != nil && *period <= leaveSeconds {
+		return
+	}
+	if container.Lifecycle == nil {
+		container.Lifecycle = &corev1.Lifecycle{}
+	}
+	if container.Lifecycle.PreStop == nil {
+		container.Lifecycle.PreStop = &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: leaveSeconds}}
+	}
 }
 
 // addSharedMemory mounts memory for Ray's object store, unless the user mounts something there: container

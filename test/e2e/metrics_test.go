@@ -139,8 +139,10 @@ func TestMetrics(t *testing.T) {
 		return nil
 	})
 	_, page := scrape(t, url, reader)
-	if strings.Contains(page, "sample-cluster") {
-		t.Error("a metric has the name of a Ray, so its cardinality is the number of Rays")
+	for line := range strings.Lines(page) {
+		if strings.Contains(line, "sample-cluster") {
+			t.Errorf("a metric has the name of a Ray, so its cardinality is the number of Rays: %s", line)
+		}
 	}
 	problems, err := testutil.NewPromLinter(strings.NewReader(page)).Lint()
 	if err != nil {

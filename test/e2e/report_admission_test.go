@@ -89,14 +89,14 @@ func TestDroppedFields(t *testing.T) {
 		// spec is the beginning of the spec of the workers' Pods.
 		spec string
 	}{
-		{"field of the Pod", "schedulingGroup: {podGroupName: workers}, containers: [{name: ray-worker, image: a}]"},
-		{"field of a container", "containers: [{name: ray-worker, image: a, livenessProbe: {httpGet: {port: 8265, protocol: H2C}}}]"},
-		{"field of a volume", "containers: [{name: ray-worker, image: a}], volumes: [{name: shm, emptyDir: {medium: Memory, mode: 448}}]"},
+		{"field of the Pod", "schedulingGroup: {podGroupName: workers}, containers: [{name: ray-worker, image: a, command: [ray]}]"},
+		{"field of a container", "containers: [{name: ray-worker, image: a, command: [ray], livenessProbe: {httpGet: {port: 8265, protocol: H2C}}}]"},
+		{"field of a volume", "containers: [{name: ray-worker, image: a, command: [ray]}], volumes: [{name: shm, emptyDir: {medium: Memory, mode: 448}}]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			u.kubectlWith(smallRay("sample-cluster", "containers: [{name: ray-head, image: a}]", 1, test.spec), "create", "-f", "-")
+			u.kubectlWith(smallRay("sample-cluster", "containers: [{name: ray-head, image: a, command: [ray]}]", 1, test.spec), "create", "-f", "-")
 			u.waitHealthy("sample-cluster")
 			worker := u.deployment("sample-cluster-worker").Spec.Template.Spec
 			for _, volume := range worker.Volumes {

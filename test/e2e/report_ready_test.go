@@ -39,7 +39,7 @@ const minReadySeconds = 5
 func TestHealthAfterCrashes(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.kubectlWith(smallRay("crashing", fmt.Sprintf("nodeName: %s, terminationGracePeriodSeconds: 0, containers: [{name: ray-head, image: a}]", u.newNode()), 0, ""), "create", "-f", "-")
+	u.kubectlWith(smallRay("crashing", fmt.Sprintf("nodeName: %s, terminationGracePeriodSeconds: 0, containers: [{name: ray-head, image: a, command: [ray]}]", u.newNode()), 0, ""), "create", "-f", "-")
 	trues := u.watchHealthy("crashing")
 	const crashes = 3
 	for restarts := range int32(crashes) {
