@@ -28,37 +28,12 @@ run=${root}/.cluster/${name}-operator # hack/cluster owns and removes ${dir}
 kubectl=${root}/bin/cluster/kubectl
 export KUBECONFIG=${dir}/kubeconfig
 
-log() { printf '\n==> %s\n' "$*"; }
+source hack/demo-operator.sh
 
 # show COMMAND... prints a command and runs it.
 show() {
   log "kubectl $*"
   "${kubectl}" "$@"
-}
-
-stop_operator() {
-  [[ -f ${run}/pid ]] || return 0
-  local pid
-  pid=$(<"${run}/pid")
-  # Another process may have got the pid.
-  if [[ $(readlink "/proc/${pid}/exe") == *bin/ray-operator* ]] 2>/dev/null; then
-    kill "${pid}"
-    while kill -0 "${pid}" 2>/dev/null; do sleep 0.1; done
-  fi
-  rm -rf "${run}"
-}
-
-start_operator() {
-  mkdir -p "${run}"
-  hack/operator-kubeconfig.sh "${kubectl}" >"${run}/kubeconfig"
-  nohup bin/ray-operator --kubeconfig "${run}/kubeconfig" --health-bind-address=127.0.0.1:0 --metrics-bind-address= >"${run}/log" 2>&1 &
-  echo $! >"${run}/pid"
-  sleep 1
-  if ! kill -0 "$(<"${run}/pid")" 2>/dev/null; then
-    cat "${run}/log" >&2
-    exit 1
-  fi
-  echo "log file: ${run#"${root}"/}/log"
 }
 
 # run_job submits a Ray job with 12 tasks, which print the node that they run on.
@@ -88,13 +63,6 @@ up() {
   log "Building the operator"
   make --no-print-directory build
 
-  log "Installing the CustomResourceDefinition, policies and RBAC rules"
-  "${kubectl}" apply -k manifests/crd
-  "${kubectl}" apply -k manifests/policy
-  "${kubectl}" apply -k manifests/rbac
-  "${kubectl}" wait --for=condition=Established --timeout=60s crd/rays.ray.kubeflow.org
-
-  log "Starting the operator outside the cluster, as ServiceAccount ray-operator"
   start_operator
 
   log "Applying manifests/samples/ray-cluster.yaml, and waiting until Ray runs on all nodes"

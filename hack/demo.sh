@@ -38,19 +38,7 @@ TEXT
 fi
 export KUBECONFIG=${given:-${dir}/kubeconfig}
 
-log() { printf '\n==> %s\n' "$*"; }
-
-stop_operator() {
-  [[ -f ${run}/pid ]] || return 0
-  local pid
-  pid=$(<"${run}/pid")
-  # Another process may have got the pid.
-  if [[ $(readlink "/proc/${pid}/exe" || ps -o command= -p "${pid}") == *bin/ray-operator* ]] 2>/dev/null; then
-    kill "${pid}"
-    while kill -0 "${pid}" 2>/dev/null; do sleep 0.1; done
-  fi
-  rm -rf "${run}"
-}
+source hack/demo-operator.sh
 
 up() {
   stop_operator
@@ -65,23 +53,7 @@ up() {
   log "Building the operator"
   make --no-print-directory build
 
-  log "Installing the CustomResourceDefinition, policies and RBAC rules"
-  "${kubectl}" apply -k manifests/crd
-  "${kubectl}" apply -k manifests/policy
-  "${kubectl}" apply -k manifests/rbac
-  "${kubectl}" wait --for=condition=Established --timeout=60s crd/rays.ray.kubeflow.org
-
-  log "Starting the operator outside the cluster, as ServiceAccount ray-operator"
-  mkdir -p "${run}"
-  hack/operator-kubeconfig.sh "${kubectl}" >"${run}/kubeconfig"
-  nohup bin/ray-operator --kubeconfig "${run}/kubeconfig" --health-bind-address=127.0.0.1:0 --metrics-bind-address= >"${run}/log" 2>&1 &
-  echo $! >"${run}/pid"
-  sleep 1
-  if ! kill -0 "$(<"${run}/pid")" 2>/dev/null; then
-    cat "${run}/log" >&2
-    exit 1
-  fi
-  echo "log file: ${run#"${root}"/}/log"
+  start_operator
 
   log "Applying manifests/samples/sample-cluster.yaml"
   "${kubectl}" apply -f manifests/samples/sample-cluster.yaml
