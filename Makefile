@@ -124,6 +124,7 @@ test-e2e: bin/ray-operator ## Run the end-to-end tests on a temporary local clus
 
 .PHONY: test-ray
 test-ray: bin/ray-operator ## Run the tests with real Ray on a local cluster with a real node (Linux, root; RAY_FLAGS='-run TestHeadLoss').
+	go test -C hack/cluster -trimpath -count 1 -run TestRealNode . -real-node
 	hack/ray.sh $(RAY_FLAGS)
 
 .PHONY: test-faults
