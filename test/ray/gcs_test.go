@@ -26,7 +26,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -57,13 +56,12 @@ type rayNode struct {
 	labels     map[string]string
 }
 
-// groups returns the groups of the nodes, sorted.
-func (s *rayState) groups() []string {
-	groups := make([]string, len(s.nodes))
-	for i, node := range s.nodes {
-		groups[i] = node.group
+// groups returns the number of nodes by group.
+func (s *rayState) groups() map[string]int {
+	groups := map[string]int{}
+	for _, node := range s.nodes {
+		groups[node.group]++
 	}
-	slices.Sort(groups)
 	return groups
 }
 

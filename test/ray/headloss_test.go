@@ -30,8 +30,9 @@ import (
 )
 
 const (
-	// recoveryLimit is for how long the cluster may be incomplete after a new head has started.
-	recoveryLimit = 20 * time.Second
+	// recoveryLimit is for how long the cluster may be incomplete after a new head has started. On two idle
+	// cores it takes less than 20 seconds, in which Ray uses all of both.
+	recoveryLimit = 30 * time.Second
 	// untrueLimit is for how long Ready may be True after a node is lost.
 	untrueLimit = 2 * time.Second
 )

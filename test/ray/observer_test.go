@@ -267,7 +267,7 @@ func describe(state *rayState) string {
 	if state.session == "" {
 		return "the GCS does not answer"
 	}
-	return fmt.Sprintf("%s: %d nodes, %d busy, of groups %v", state.session, len(state.nodes), state.busy(), state.groups())
+	return fmt.Sprintf("%s: %d nodes %v, %d busy", state.session, len(state.nodes), state.groups(), state.busy())
 }
 
 // describePods describes the containers of Pods in one line.

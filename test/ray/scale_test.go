@@ -29,7 +29,7 @@ import (
 
 // job runs 200 tasks, and reports their starts and ends to an actor on the head.
 const job = `
-import collections, json, sys, time
+import json, time
 import ray
 
 ray.init()
@@ -37,20 +37,20 @@ ray.init()
 @ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})
 class Recorder:
     def __init__(self):
-        self.started, self.ended, self.nodes = collections.Counter(), collections.Counter(), set()
-    def start(self, task, node):
-        self.started[task] += 1
+        self.started, self.ended, self.nodes = 0, 0, set()
+    def start(self, node):
+        self.started += 1
         self.nodes.add(node)
-    def end(self, task):
-        self.ended[task] += 1
+    def end(self):
+        self.ended += 1
     def report(self):
-        return {"started": self.started.total(), "ended": self.ended.total(), "nodes": len(self.nodes)}
+        return {"started": self.started, "ended": self.ended, "nodes": len(self.nodes)}
 
 @ray.remote(num_cpus=1)
 def task(number, recorder):
-    ray.get(recorder.start.remote(number, ray.get_runtime_context().get_node_id()))
+    ray.get(recorder.start.remote(ray.get_runtime_context().get_node_id()))
     time.sleep(0.5)
-    ray.get(recorder.end.remote(number))
+    ray.get(recorder.end.remote())
     return number
 
 recorder = Recorder.remote()

@@ -39,8 +39,8 @@ func TestShortSample(t *testing.T) {
 	measured(t, "created, until Ready is True", seen.readySince.Sub(o.start), 0)
 	measured(t, "all nodes are alive, until Ready is True", seen.readySince.Sub(seen.completeSince), readyLimit)
 
-	if got := strings.Join(seen.state.groups(), " "); got != "head worker worker" {
-		t.Errorf("the groups of the nodes are %q", got)
+	if got := seen.state.groups(); got["head"] != 1 || got["worker"] != 2 {
+		t.Errorf("the GCS has the groups %v, want one head and two workers", got)
 	}
 	const memory = 2 << 30
 	for _, node := range seen.state.nodes {
