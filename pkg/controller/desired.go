@@ -61,9 +61,6 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 	if !maps.Equal(observed.Spec.Selector, desired.Spec.Selector) {
 		diff = append(diff, partSelector)
 	}
-	if observed.Spec.PublishNotReadyAddresses != desired.Spec.PublishNotReadyAddresses {
-		diff = append(diff, partPublishing)
-	}
 	newPorts := !slices.EqualFunc(observed.Spec.Ports, desired.Spec.Ports, equalPort)
 	if newPorts && !keepPorts {
 		diff = append(diff, partPorts)
@@ -81,7 +78,6 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
 	}
 	next.Spec.Type, next.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
-	next.Spec.PublishNotReadyAddresses = desired.Spec.PublishNotReadyAddresses
 	if newPorts && !keepPorts {
 		next.Spec.Ports = desired.Spec.Ports
 	}

@@ -42,7 +42,6 @@ const (
 	partMinReadySeconds = "minReadySeconds"
 	partOwner           = "ownerReferences" // only an adoption changes it
 	partPorts           = "ports"
-	partPublishing      = "publishNotReadyAddresses"
 	partReplicas        = "replicas"
 	partSelector        = "selector"
 	partStrategy        = "strategy"
@@ -152,8 +151,6 @@ var serviceKind = childKind[*corev1.Service]{
 		switch part {
 		case partPorts:
 			return service.Spec.Ports
-		case partPublishing:
-			return service.Spec.PublishNotReadyAddresses
 		case partSelector:
 			return service.Spec.Selector
 		case partType:

@@ -39,7 +39,7 @@ func NewDeployment(ray *rayv1.Ray, group Group) *appsv1.Deployment {
 		ObjectMeta: newObjectMeta(ray, group.Role, DeploymentName(ray, group.Role)),
 		Spec: appsv1.DeploymentSpec{
 			Replicas:        new(group.Replicas),
-			MinReadySeconds: minReadySeconds(&template),
+			MinReadySeconds: minReadySeconds(group, &template),
 			Selector:        &metav1.LabelSelector{MatchLabels: selectorLabels(ray, group.Role)},
 			Strategy:        newStrategy(group.Role),
 			Template:        template,

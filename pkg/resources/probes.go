@@ -26,16 +26,27 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// minReadySecondsWithoutProbe is for how long a Pod without a readiness probe must run until it is
-// available: a container that crashes at its start must never count.
-const minReadySecondsWithoutProbe = 5
+const (
+	// minReadySecondsWithoutProbe is for how long a Pod without a readiness probe must run until it is
+	// available: a container that crashes at its start must never count.
+	minReadySecondsWithoutProbe = 5
+	// minReadySecondsOfHead is for how long a head with a generated start must be ready until it is
+	// available. It is ready when its GCS serves, so that workers reach it, but its raylet registers some
+	// seconds later. Meanwhile, workers of a head that was replaced notice it and are not ready.
+	minReadySecondsOfHead = 10
+)
 
-func minReadySeconds(template *corev1.PodTemplateSpec) int32 {
+// minReadySeconds returns for how long a Pod of a group must be ready until it is available.
+func minReadySeconds(group Group, template *corev1.PodTemplateSpec) int32 {
 	hasProbe := func(container corev1.Container) bool { return container.ReadinessProbe != nil }
-	if slices.ContainsFunc(template.Spec.Containers, hasProbe) {
+	switch {
+	case group.Role == rayv1.RoleHead && generatesStart(group.Template):
+		return minReadySecondsOfHead
+	case slices.ContainsFunc(template.Spec.Containers, hasProbe):
 		return 0
+	default:
+		return minReadySecondsWithoutProbe
 	}
-	return minReadySecondsWithoutProbe
 }
 
 // setDiagnostics sets, in the container that runs Ray, what shows whether Ray works, unless the user
@@ -52,20 +63,19 @@ func setDiagnostics(container *corev1.Container, role rayv1.Role) {
 
 // addStartProbes adds the probes of a generated start, unless the user set them:
 //
-//   - A node has started when its agent reports that it is alive in the GCS. The raylet listens some seconds
-//     earlier.
-//   - The raylet is probed with the health service that Ray itself uses: it needs no Python, so that a busy
-//     node answers, and does not depend on the head, so that workers survive its absence.
-//   - A head is ready if its GCS serves.
+//   - A head has started and is ready when its GCS serves: workers can reach it only then.
+//   - A worker has started and is ready when its agent reports that it is alive in the GCS. Its raylet
+//     listens some seconds earlier.
+//   - A node lives while its raylet answers the health check that Ray itself uses. It needs no Python, so a
+//     busy node answers, and does not depend on the head, so workers survive its absence.
 func addStartProbes(container *corev1.Container, role rayv1.Role) {
-	alive := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/api/local_raylet_healthz", Port: intstr.FromInt32(agentPort)}}
-	ready := alive
+	ready := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/api/local_raylet_healthz", Port: intstr.FromInt32(agentPort)}}
 	if role == rayv1.RoleHead {
 		ready = newHealthProbe(container, gcsPort)
 	}
 	if container.StartupProbe == nil {
 		// A worker waits up to 13 minutes for its head: pulling the head's image can take long.
-		container.StartupProbe = newProbe(alive, 2, 600)
+		container.StartupProbe = newProbe(ready, 2, 600)
 	}
 	if container.LivenessProbe == nil {
 		// After a drain the raylet exits, but ray start does not.
@@ -80,13 +90,13 @@ func newProbe(handler corev1.ProbeHandler, period, failures int32) *corev1.Probe
 	return &corev1.Probe{ProbeHandler: handler, PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 5}
 }
 
-// newHealthProbe returns a probe of the gRPC health service of a port. With TLS it only connects, since
-// the kubelet has no certificate of the cluster.
+// newHealthProbe returns a probe of the gRPC health service of a port. If the port may use TLS, it only
+// connects, since the kubelet has no certificate of the cluster.
 func newHealthProbe(container *corev1.Container, port int32) corev1.ProbeHandler {
-	usesTLS := func(variable corev1.EnvVar) bool {
+	setsTLS := func(variable corev1.EnvVar) bool {
 		return variable.Name == "RAY_USE_TLS" && (variable.ValueFrom != nil || slices.Contains([]string{"1", "true"}, strings.ToLower(variable.Value)))
 	}
-	if slices.ContainsFunc(container.Env, usesTLS) {
+	if slices.ContainsFunc(container.Env, setsTLS) || len(container.EnvFrom) > 0 {
 		return tcpProbe(port)
 	}
 	return corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: port}}

@@ -50,8 +50,7 @@ var wellKnownPorts = []corev1.ContainerPort{
 }
 
 // NewService returns the desired Service of a Ray's head. Workers and users connect to the head by
-// its name. Workers must reach a head that is not ready yet: they join earlier, and those of a head that
-// was replaced notice it before the new one is ready.
+// its name.
 func NewService(ray *rayv1.Ray) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: newObjectMeta(ray, rayv1.RoleHead, ServiceName(ray)),
@@ -59,21 +58,20 @@ func NewService(ray *rayv1.Ray) *corev1.Service {
 			Type:     corev1.ServiceTypeClusterIP,
 			Selector: selectorLabels(ray, rayv1.RoleHead),
 			Ports:    newServicePorts(headPorts(ray)),
-
-			PublishNotReadyAddresses: true,
 		},
 	}
 }
 
-// headPorts returns the ports of the head's first container, or the well-known ports if it has none.
+// headPorts returns the ports of the head's first container. A generated start listens on more, and
+// without any port, the head is expected to use the well-known ones.
 func headPorts(ray *rayv1.Ray) []corev1.ContainerPort {
-	template := &ray.Spec.Head.Template
-	containers := template.Spec.Containers
+	head := &ray.Spec.Head
+	containers := head.Template.Spec.Containers
 	switch {
+	case generatesStart(&head.Template):
+		return addMissingPorts(containers[0].Ports, startPorts(rayv1.RoleHead, head.Start))
 	case len(containers) == 0 || len(containers[0].Ports) == 0:
 		return wellKnownPorts
-	case generatesStart(template):
-		return addMissingPorts(containers[0].Ports, wellKnownPorts)
 	default:
 		return containers[0].Ports
 	}

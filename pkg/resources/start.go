@@ -17,6 +17,7 @@ limitations under the License.
 package resources
 
 import (
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,9 @@ const (
 // launcher runs ray with the container's arguments. It raises the limit of open files first, since the
 // default of some container runtimes, 1024, is too low for a head. exec makes Ray receive SIGTERM.
 var launcher = []string{
-	"/bin/sh", "-c", `ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"; exec ray "$@"`, "ray",
+	"/bin/sh", "-c",
+	`n=$(ulimit -Sn); [ "$n" = unlimited ] || [ "$n" -ge 65536 ] || ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"; exec ray "$@"`,
+	"ray",
 }
 
 // generatesStart returns whether the operator generates the command of a group's first container.
@@ -64,9 +67,9 @@ func addStart(ray *rayv1.Ray, group Group, template *corev1.PodTemplateSpec) {
 	container := &spec.Containers[0]
 	container.Command = launcher
 	container.Args = startArgs(ray, group)
-	container.Ports = addMissingPorts(container.Ports, startPorts(group.Role))
+	container.Ports = addMissingPorts(container.Ports, unusedPorts(startPorts(group.Role, group.Start), spec.Containers[1:]))
 	addStartProbes(container, group.Role)
-	if !slices.ContainsFunc(container.Args, func(arg string) bool { return flagName(arg) == "--plasma-directory" }) {
+	if directory := flagValue(group.Start, "--plasma-directory"); directory == "" || isSharedMemory(directory) {
 		addSharedMemory(spec)
 	}
 	drain := setGracePeriod(spec, group.Role)
@@ -107,6 +110,19 @@ func startArgs(ray *rayv1.Ray, group Group) []string {
 func flagName(arg string) string {
 	name, _, _ := strings.Cut(arg, "=")
 	return name
+}
+
+// flagValue returns the value of a flag among the user's arguments, or "".
+func flagValue(start *rayv1.StartSpec, flag string) string {
+	if start == nil {
+		return ""
+	}
+	for _, arg := range start.Args {
+		if name, value, _ := strings.Cut(arg, "="); name == flag {
+			return value
+		}
+	}
+	return ""
 }
 
 // startEnvironment returns the variables of Ray's own that a node of a group needs.
@@ -162,7 +178,7 @@ func addPreStop(spec *corev1.PodSpec) {
 // runtimes provide 64 MiB, and Ray would use a disk instead. The kubelet limits it to the memory limit of the Pod.
 func addSharedMemory(spec *corev1.PodSpec) {
 	container := &spec.Containers[0]
-	if slices.ContainsFunc(container.VolumeMounts, func(mount corev1.VolumeMount) bool { return mount.MountPath == sharedMemoryPath }) {
+	if slices.ContainsFunc(container.VolumeMounts, func(mount corev1.VolumeMount) bool { return path.Clean(mount.MountPath) == sharedMemoryPath }) {
 		return
 	}
 	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: sharedMemoryVolume, MountPath: sharedMemoryPath})
@@ -175,12 +191,41 @@ func addSharedMemory(spec *corev1.PodSpec) {
 	})
 }
 
-// startPorts returns the ports that a node listens on for clients outside of the node.
-func startPorts(role rayv1.Role) []corev1.ContainerPort {
-	if role == rayv1.RoleHead {
-		return wellKnownPorts
+// isSharedMemory returns whether a directory is in the shared memory.
+func isSharedMemory(directory string) bool {
+	return strings.HasPrefix(path.Clean(directory)+"/", sharedMemoryPath+"/")
+}
+
+// portFlags are the flags of ray start that move a well-known port, by its name.
+var portFlags = map[string]string{
+	"dashboard": "--dashboard-port",
+	"client":    "--ray-client-server-port",
+	"metrics":   "--metrics-export-port",
+}
+
+// startPorts returns the ports that a node of a group listens on for clients outside of the node. The
+// user's arguments may move some of them.
+func startPorts(role rayv1.Role, start *rayv1.StartSpec) []corev1.ContainerPort {
+	ports := slices.Clone(wellKnownPorts)
+	if role == rayv1.RoleWorker {
+		ports = []corev1.ContainerPort{{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP}}
 	}
-	return []corev1.ContainerPort{{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP}}
+	for i := range ports {
+		if number, err := strconv.ParseInt(flagValue(start, portFlags[ports[i].Name]), 10, 32); err == nil {
+			ports[i].ContainerPort = int32(number)
+		}
+	}
+	return ports
+}
+
+// unusedPorts returns the ports that no other container lists. On the network of the host, a port must not
+// be listed twice in a Pod.
+func unusedPorts(ports []corev1.ContainerPort, others []corev1.Container) []corev1.ContainerPort {
+	return slices.DeleteFunc(ports, func(port corev1.ContainerPort) bool {
+		return slices.ContainsFunc(others, func(other corev1.Container) bool {
+			return slices.ContainsFunc(other.Ports, func(used corev1.ContainerPort) bool { return isTCPPort(used, port.ContainerPort) })
+		})
+	})
 }
 
 // addMissingPorts returns the user's ports, followed by those ports that the user does not list. Names

@@ -17,6 +17,7 @@ limitations under the License.
 package resources
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -54,17 +55,17 @@ func TestStartResources(t *testing.T) {
 	}{
 		{
 			name: "without resources a node has one CPU, and Ray determines the memory",
-			want: "--num-cpus=1",
+			want: "--num-cpus=1 --num-gpus=0",
 		},
 		{
 			name:         "a fraction of a CPU is rounded up",
 			requirements: corev1.ResourceRequirements{Limits: quantities("cpu", "2100m")},
-			want:         "--num-cpus=3",
+			want:         "--num-cpus=3 --num-gpus=0",
 		},
 		{
 			name:         "requests count where there is no limit",
 			requirements: corev1.ResourceRequirements{Limits: quantities("memory", "1000"), Requests: quantities("cpu", "2", "memory", "5")},
-			want:         "--num-cpus=2 --memory=700 --object-store-memory=300",
+			want:         "--num-cpus=2 --num-gpus=0 --memory=700 --object-store-memory=300",
 		},
 		{
 			name:  "resources of the user replace those of the container",
@@ -75,23 +76,28 @@ func TestStartResources(t *testing.T) {
 			name:         "the memory for tasks is what the object store leaves",
 			requirements: corev1.ResourceRequirements{Limits: quantities("memory", "1000")},
 			start:        map[string]resource.Quantity{"object_store_memory": resource.MustParse("600")},
-			want:         "--num-cpus=1 --memory=400 --object-store-memory=600",
+			want:         "--num-cpus=1 --num-gpus=0 --memory=400 --object-store-memory=600",
 		},
 		{
 			name:         "an object store that exceeds the memory leaves none for tasks",
 			requirements: corev1.ResourceRequirements{Limits: quantities("memory", "1000")},
 			start:        map[string]resource.Quantity{"object_store_memory": resource.MustParse("6000")},
-			want:         "--num-cpus=1 --memory=0 --object-store-memory=6000",
+			want:         "--num-cpus=1 --num-gpus=0 --memory=0 --object-store-memory=6000",
+		},
+		{
+			name:         "Ray counts the GPUs of a claim",
+			requirements: corev1.ResourceRequirements{Claims: []corev1.ResourceClaim{{Name: "gpu"}}},
+			want:         "--num-cpus=1",
 		},
 		{
 			name:         "GPUs and parts of them are added up",
-			requirements: corev1.ResourceRequirements{Limits: quantities("nvidia.com/gpu", "1", "amd.com/gpu", "2", "nvidia.com/mig-1g.5gb", "4", "example.com/gpu-memory", "8")},
-			want:         "--num-cpus=1 --num-gpus=7",
+			requirements: corev1.ResourceRequirements{Limits: quantities("nvidia.com/gpu", "1", "amd.com/gpu", "2", "nvidia.com/mig-1g.5gb", "4", "nvidia.com/gpu.shared", "1", "gpu.intel.com/i915", "1", "example.com/gpu-memory", "8")},
+			want:         "--num-cpus=1 --num-gpus=9",
 		},
 		{
 			name:         "other accelerators have names of their own",
 			requirements: corev1.ResourceRequirements{Limits: quantities("google.com/tpu", "4", "aws.amazon.com/neuroncore", "2")},
-			want:         `--num-cpus=1 --resources={"TPU":4,"neuron_cores":2}`,
+			want:         `--num-cpus=1 --num-gpus=0 --resources={"TPU":4,"neuron_cores":2}`,
 		},
 	}
 	for _, test := range tests {
@@ -105,12 +111,33 @@ func TestStartResources(t *testing.T) {
 	}
 }
 
+// TestPodLevelResources checks which of the resources of container and Pod count.
+func TestPodLevelResources(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		container, pod corev1.ResourceRequirements
+		want           string
+	}{
+		{"only the Pod has resources", corev1.ResourceRequirements{}, corev1.ResourceRequirements{Limits: quantities("cpu", "8", "memory", "1000")}, "--num-cpus=8 --num-gpus=0 --memory=700"},
+		{"the limit of the container comes first", corev1.ResourceRequirements{Limits: quantities("cpu", "2")}, corev1.ResourceRequirements{Limits: quantities("cpu", "8")}, "--num-cpus=2 "},
+		{"a limit of the Pod comes before a request", corev1.ResourceRequirements{Requests: quantities("cpu", "2")}, corev1.ResourceRequirements{Limits: quantities("cpu", "8")}, "--num-cpus=8 "},
+		{"a request of the Pod comes last", corev1.ResourceRequirements{}, corev1.ResourceRequirements{Requests: quantities("cpu", "4")}, "--num-cpus=4 "},
+	} {
+		ray := &rayv1.Ray{}
+		ray.Spec.Head.Template.Spec = corev1.PodSpec{Resources: &test.pod, Containers: []corev1.Container{{Resources: test.container}}}
+		args := strings.Join(NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec.Containers[0].Args, " ") + " "
+		if !strings.Contains(args, test.want) {
+			t.Errorf("%s: got %s, want %s", test.name, args, test.want)
+		}
+	}
+}
+
 // TestStartArgs checks that arguments of the user come last, and replace generated ones.
 func TestStartArgs(t *testing.T) {
 	args := newStart(corev1.ResourceRequirements{}, &rayv1.StartSpec{Args: []string{"--metrics-export-port=9090", "--node", "--verbose"}})
 	got := strings.Join(args, " ")
 	want := "start --block --node-ip-address=$(MY_POD_IP) --node-name=$(RAY_CLOUD_INSTANCE_ID) --address=x-head:6379" +
-		" --node-manager-port=6380 --dashboard-agent-listen-port=52365 --num-cpus=1 --metrics-export-port=9090 --node --verbose"
+		" --node-manager-port=6380 --dashboard-agent-listen-port=52365 --num-cpus=1 --num-gpus=0 --metrics-export-port=9090 --node --verbose"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -130,13 +157,85 @@ func TestProbesWithTLS(t *testing.T) {
 		{corev1.EnvVar{Name: "RAY_USE_TLS", Value: "false"}, false},
 		{corev1.EnvVar{Name: "RAY_TLS_SERVER_CERT", Value: "1"}, false},
 	} {
-		ray := &rayv1.Ray{}
-		ray.Spec.Head.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{test.variable}}}
-		container := NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec.Containers[0]
-		for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-			if got := probe.TCPSocket != nil; got != test.want || got == (probe.GRPC != nil) {
-				t.Errorf("%v: the probe is %v, want a TCP probe: %t", test.variable, probe, test.want)
+		checkTLS(t, corev1.Container{Env: []corev1.EnvVar{test.variable}}, test.want)
+	}
+	checkTLS(t, corev1.Container{EnvFrom: []corev1.EnvFromSource{{}}}, true)
+}
+
+// checkTLS checks that the probes of a head only connect if they must expect TLS.
+func checkTLS(t *testing.T, container corev1.Container, want bool) {
+	t.Helper()
+	ray := &rayv1.Ray{}
+	ray.Spec.Head.Template.Spec.Containers = []corev1.Container{container}
+	got := NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec.Containers[0]
+	for _, probe := range []*corev1.Probe{got.StartupProbe, got.LivenessProbe, got.ReadinessProbe} {
+		if tcp := probe.TCPSocket != nil; tcp != want || tcp == (probe.GRPC != nil) {
+			t.Errorf("env %v, envFrom %v: the probe is %v, want a TCP probe: %t", container.Env, container.EnvFrom, probe, want)
+		}
+	}
+}
+
+// TestStartOfTemplate checks what is generated beside unusual fields of the user's template.
+func TestStartOfTemplate(t *testing.T) {
+	sharedMemory := func(spec *corev1.PodSpec) string {
+		for _, mount := range spec.Containers[0].VolumeMounts {
+			if mount.Name == sharedMemoryVolume {
+				return mount.MountPath
 			}
+		}
+		return "none"
+	}
+	ports := func(spec *corev1.PodSpec) string {
+		var list []string
+		for _, port := range spec.Containers[0].Ports {
+			list = append(list, fmt.Sprintf("%s:%d", port.Name, port.ContainerPort))
+		}
+		return strings.Join(list, " ")
+	}
+	preStop := func(spec *corev1.PodSpec) string {
+		if lifecycle := spec.Containers[0].Lifecycle; lifecycle != nil && lifecycle.PreStop != nil {
+			return fmt.Sprint(lifecycle.PreStop.Sleep != nil)
+		}
+		return "none"
+	}
+	withMount := func(path string) corev1.PodSpec {
+		return corev1.PodSpec{Containers: []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "mine", MountPath: path}}}}}
+	}
+	plain := corev1.PodSpec{Containers: []corev1.Container{{}}}
+	for _, test := range []struct {
+		name string
+		spec corev1.PodSpec
+		args []string
+		get  func(*corev1.PodSpec) string
+		want string
+	}{
+		{"the shared memory is mounted", plain, nil, sharedMemory, "/dev/shm"},
+		{"the user's mount remains", withMount("/dev/shm"), nil, sharedMemory, "none"},
+		{"another notation of the user's mount", withMount("/dev//shm/"), nil, sharedMemory, "none"},
+		{"a mount below", withMount("/dev/shm/x"), nil, sharedMemory, "/dev/shm"},
+		{"an object store elsewhere", plain, []string{"--plasma-directory=/data"}, sharedMemory, "none"},
+		{"an object store in the shared memory", plain, []string{"--plasma-directory=/dev/shm/"}, sharedMemory, "/dev/shm"},
+		{"all ports", plain, nil, ports, "gcs:6379 dashboard:8265 client:10001 metrics:8080 serve:8000"},
+		{
+			"ports that the user moves", plain, []string{"--dashboard-port=1", "--ray-client-server-port=2", "--metrics-export-port=3"}, ports,
+			"gcs:6379 dashboard:1 client:2 metrics:3 serve:8000",
+		},
+		{
+			"a port of a sidecar", corev1.PodSpec{Containers: []corev1.Container{{}, {Ports: []corev1.ContainerPort{{ContainerPort: 8000}}}}}, nil, ports,
+			"gcs:6379 dashboard:8265 client:10001 metrics:8080",
+		},
+		{"a hook", plain, nil, preStop, "true"},
+		{"no time for a hook", corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(3)), Containers: plain.Containers}, nil, preStop, "none"},
+		{"some time for a hook", corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(4)), Containers: plain.Containers}, nil, preStop, "true"},
+		{
+			"the user's hook", corev1.PodSpec{Containers: []corev1.Container{{Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}}}}, nil, preStop,
+			"false",
+		},
+	} {
+		ray := &rayv1.Ray{}
+		ray.Spec.Head = rayv1.HeadSpec{Start: &rayv1.StartSpec{Args: test.args}, Template: corev1.PodTemplateSpec{Spec: test.spec}}
+		if got := test.get(&NewDeployment(ray, Groups(ray)[0]).Spec.Template.Spec); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
 		}
 	}
 }

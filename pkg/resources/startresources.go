@@ -53,8 +53,13 @@ var accelerators = map[corev1.ResourceName]string{
 // startResources returns the resources that Ray may schedule on a node of a group: those of its first
 // container, unless the user sets others. Ray counts whole CPUs and bytes.
 func startResources(group Group) map[string]int64 {
-	container := &group.Template.Spec.Containers[0]
-	result := map[string]int64{resourceCPU: max(1, limitOrRequest(container, corev1.ResourceCPU))}
+	spec := &group.Template.Spec
+	container := &spec.Containers[0]
+	result := map[string]int64{resourceCPU: max(1, limitOrRequest(spec, corev1.ResourceCPU))}
+	if len(container.Resources.Claims) == 0 {
+		// Else Ray counts all GPUs that it sees. Only Ray knows what a claim is for.
+		result[resourceGPU] = 0
+	}
 	for name, quantity := range container.Resources.Limits {
 		switch {
 		case isGPU(string(name)):
@@ -70,7 +75,7 @@ func startResources(group Group) map[string]int64 {
 	for name, quantity := range users {
 		result[name] = quantity.Value()
 	}
-	splitMemory(result, limitOrRequest(container, corev1.ResourceMemory))
+	splitMemory(result, limitOrRequest(spec, corev1.ResourceMemory))
 	return result
 }
 
@@ -88,19 +93,25 @@ func splitMemory(resources map[string]int64, total int64) {
 	}
 }
 
-// limitOrRequest returns the limit of a container for a resource, else its request, else 0. Fractions
-// are rounded up.
-func limitOrRequest(container *corev1.Container, name corev1.ResourceName) int64 {
-	quantity, limited := container.Resources.Limits[name]
-	if !limited {
-		quantity = container.Resources.Requests[name]
+// limitOrRequest returns how much of a resource the first container of a Pod has: its limit, else that of
+// the Pod, else its request, else that of the Pod, else 0. Fractions are rounded up.
+func limitOrRequest(spec *corev1.PodSpec, name corev1.ResourceName) int64 {
+	container, pod := spec.Containers[0].Resources, spec.Resources
+	if pod == nil {
+		pod = &corev1.ResourceRequirements{}
 	}
-	return quantity.Value()
+	for _, list := range []corev1.ResourceList{container.Limits, pod.Limits, container.Requests, pod.Requests} {
+		if quantity, set := list[name]; set {
+			return quantity.Value()
+		}
+	}
+	return 0
 }
 
 // isGPU returns whether a resource of Kubernetes is a GPU or a part of one.
 func isGPU(name string) bool {
-	return strings.HasSuffix(name, "/gpu") || strings.HasPrefix(name, "nvidia.com/mig-")
+	return strings.HasSuffix(name, "/gpu") || name == "nvidia.com/gpu.shared" ||
+		strings.HasPrefix(name, "nvidia.com/mig-") || strings.HasPrefix(name, "gpu.intel.com/")
 }
 
 // resourceArgs returns the arguments of ray start for a node with these resources.
