@@ -108,22 +108,32 @@ func TestStartValidation(t *testing.T) {
 		{"a negative number", "{resources: {CPU: -1}}", "spec.worker.start.resources.CPU: Invalid value: -1: spec.worker.start.resources.CPU in body should be greater than or equal to 0"},
 		{"a word", "{resources: {CPU: many}}", `spec.worker.start.resources.CPU: Invalid value: "many"`},
 		{"too large a number", "{resources: {CPU: 1234567890123456}}", "spec.worker.start.resources.CPU: Invalid value: 1234567890123456"},
+		{"more than Ray counts", "{resources: {CPU: 100T}}", `spec.worker.start.resources.CPU: Invalid value: "100T"`},
 		{"a reserved resource", "{resources: {'node:1': 1}}", "spec.worker.start.resources: Invalid value: must not begin with node:"},
 		{"too many resources", "{resources: {" + many("r%d: 1") + "}}", "spec.worker.start.resources: Too many: 65: must have at most 64 items"},
 		{"a label with a space", "{labels: {zone: a b}}", `spec.worker.start.labels.zone: Invalid value: "a b"`},
 		{"a long label", "{labels: {zone: " + strings.Repeat("x", 64) + "}}", "spec.worker.start.labels.zone: Too long: may not be more than 63 bytes"},
 		{"a label that expands", "{labels: {zone: $(A)}}", `spec.worker.start.labels.zone: Invalid value: "$(A)"`},
-		{"a label without a name", "{labels: {'': a}}", "spec.worker.start.labels: Invalid value: must have keys with the syntax of Kubernetes labels"},
+		{"a label without a name", "{labels: {'': a}}", "spec.worker.start.labels: Invalid value: must have keys of 1 to 317 characters"},
+		{"a reserved label", "{labels: {ray.io/node-group: a}}", "spec.worker.start.labels: Invalid value: must not have keys that begin with ray.io/"},
 		{"an argument that is no flag", "{args: [verbose]}", "spec.worker.start.args: Invalid value: must be flags that begin with --"},
 		{"a flag twice", "{args: [--a=1, --b, --a=2]}", "spec.worker.start.args: Invalid value: must not contain a flag twice"},
-		{"a flag for resources", "{args: [--num-cpus=1]}", "spec.worker.start.args: Forbidden: must not set resources or labels: set start.resources or start.labels instead"},
-		{"a flag of the operator", "{args: [--address=x]}", "spec.worker.start.args: Forbidden: must not contain --head, --block, --address"},
 		{"too many arguments", "{args: [" + many("--a%d") + "]}", "spec.worker.start.args: Too many: 65: must have at most 64 items"},
 		{"a long argument", "{args: [--a=" + strings.Repeat("x", 1024) + "]}", "spec.worker.start.args[0]: Too long: may not be more than 1024 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) { u.checkRejected(t, withStart(t, test.start), test.want) })
 	}
+	for flags, want := range map[string]string{
+		"--num-cpus --num-gpus --memory --object-store-memory --resources --labels --labels-file":                         "spec.worker.start.args: Forbidden: must not set resources or labels: set start.resources or start.labels instead",
+		"--head --block --address --port --node-ip-address --node-name --node-manager-port --dashboard-agent-listen-port": "spec.worker.start.args: Forbidden: must not contain --head, --block, --address",
+	} {
+		for flag := range strings.FieldsSeq(flags) {
+			t.Run(flag, func(t *testing.T) { u.checkRejected(t, withStart(t, "{args: ["+flag+"=1]}"), want) })
+		}
+	}
 	const image = "image: rayproject/ray:2.60.0\n"
+	u.checkRejected(t, strings.Replace(withStart(t, "{args: [--verbose]}"), "- name: ray-worker", "- name: ray-worker\n            command: [ray]", 1),
+		"spec.worker.start: Forbidden: must be omitted if the first container has command or args")
 	for _, test := range []struct{ name, old, new, want string }{
 		{
 			"start beside a command", "- name: ray-head", "- name: ray-head\n            command: [ray]",
@@ -161,16 +171,25 @@ func TestMemoryPolicy(t *testing.T) {
 		{"the head", []string{"2Gi", "1023Mi"}, "Ray ray-cluster: the head has 1023Mi of memory and needs at least 1Gi; raise resources.limits.memory of container ray-head"},
 		{"a worker", []string{"2Gi", "1Gi", "2Gi", "500M"}, "Ray ray-cluster: a worker has 500M of memory and needs at least 512Mi; raise resources.limits.memory of container ray-worker"},
 		{"a request", []string{limits, "requests:\n                memory: 1000"}, "the head has 1000 of memory and needs at least 1Gi"},
+		{"a request of a worker", []string{"2Gi", "1Gi", limits, "requests:\n                memory: 1000"}, "a worker has 1000 of memory and needs at least 512Mi"},
+		{"an empty command", []string{"2Gi", "1Mi", commands, commands + "\n            command: []"}, "the head has 1Mi of memory and needs at least 1Gi"},
+		{"a small object store", []string{"  head:\n", "  head:\n    start: {resources: {object_store_memory: 50Mi}}\n"}, "Ray ray-cluster: the object store of the head has 50Mi and needs at least 75Mi, and no more than the memory of container ray-head; change start.resources.object_store_memory"},
+		{"a large object store", []string{"    replicas: 2\n", "    replicas: 2\n    start: {resources: {object_store_memory: 3G}}\n"}, "Ray ray-cluster: the object store of a worker has 3G and needs at least 75Mi, and no more than the memory of container ray-worker"},
 		{"a number", []string{"2Gi", "1000"}, "the head has 1000 of memory and needs at least 1Gi"},
 	} {
 		t.Run(test.name, func(t *testing.T) { u.checkRejected(t, shortSample(t, test.replacement...), test.want) })
 	}
 	for name, replacement := range map[string][]string{
-		"just enough":     {"2Gi", "1Gi", "2Gi", "512Mi"},
-		"a limit":         {limits, limits + "\n              requests:\n                memory: 1Mi"},
-		"no memory":       {"                memory: 2Gi\n", ""},
-		"null":            {"2Gi", "null"},
-		"its own command": {"2Gi", "1Mi", commands, commands + "\n            command: [ray]"},
+		"just enough":                    {"2Gi", "1Gi", "2Gi", "512Mi"},
+		"a limit":                        {limits, limits + "\n              requests:\n                memory: 1Mi"},
+		"no memory":                      {"                memory: 2Gi\n", ""},
+		"null":                           {"2Gi", "null"},
+		"its own command":                {"2Gi", "1Mi", commands, commands + "\n            command: [ray]"},
+		"its own arguments":              {"2Gi", "1Mi", commands, commands + "\n            args: [ray]"},
+		"a worker's own command":         {"2Gi", "1Gi", "2Gi", "1Mi", "- name: ray-worker", "- name: ray-worker\n            command: [ray]"},
+		"a worker's own arguments":       {"2Gi", "1Gi", "2Gi", "1Mi", "- name: ray-worker", "- name: ray-worker\n            args: [ray]"},
+		"an object store":                {"  head:\n", "  head:\n    start: {resources: {object_store_memory: 75Mi}}\n"},
+		"an object store without memory": {"                memory: 2Gi\n", "", "  head:\n", "  head:\n    start: {resources: {object_store_memory: 9Gi}}\n"},
 	} {
 		if out := u.try(shortSample(t, replacement...), "create", "--dry-run=server", "-f", "-"); out.Err != nil {
 			t.Errorf("%s: %s", name, out.Stderr)

@@ -155,13 +155,13 @@ func restrictStart(start apiextensionsv1.JSONSchemaProps) error {
 	if resources == nil || labels == nil {
 		return errors.New("no schema for the values of resources or labels")
 	}
-	// Ray does not start with a fraction of a resource.
+	// Ray does not start with a fraction of a resource, nor with more than 1e14 of one.
 	*resources.Schema = apiextensionsv1.JSONSchemaProps{
 		XIntOrString: true,
 		AnyOf:        []apiextensionsv1.JSONSchemaProps{{Type: "integer"}, {Type: "string"}},
-		Pattern:      `^[0-9]{1,15}([KMGTPE]i|[kMGTPE])?$`,
+		Pattern:      `^([0-9]{1,14}|[0-9]{1,10}(k|Ki)|[0-9]{1,7}(M|Mi)|[0-9]{1,4}(G|Gi)|[0-9](T|Ti))$`,
 		Minimum:      new(0.0),
-		Maximum:      new(1e15),
+		Maximum:      new(1e14),
 	}
 	labels.Schema.MaxLength = new(int64(63))
 	labels.Schema.Pattern = `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`

@@ -140,7 +140,8 @@ type StartSpec struct {
 	// Labels of each node, which tasks and actors can select.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(name, name != '' && size(name) <= 317)",reason=FieldValueInvalid,message="must have keys with the syntax of Kubernetes labels: an optional prefix and a name, separated by a slash"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name != '' && size(name) <= 317)",reason=FieldValueInvalid,message="must have keys of 1 to 317 characters"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('ray.io/'))",reason=FieldValueInvalid,message="must not have keys that begin with ray.io/, which is reserved for Ray"
 	Labels map[string]string `json:"labels,omitempty"`
 
 	// Additional arguments of ray start, such as --plasma-directory=/data. An argument replaces the generated one with the same flag.
