@@ -61,7 +61,7 @@ func TestGeneratedStart(t *testing.T) {
 	if got := strings.Join(head.Args, " "); !strings.HasPrefix(got, "start --block ") || !strings.Contains(got, " --head ") {
 		t.Errorf("the arguments of the head are %s", got)
 	}
-	if got, want := strings.Join(worker.Args, " "), ` --num-cpus=4 --memory=1503238568 --object-store-memory=644245080 --resources={"slots":2} --disable-usage-stats`; !strings.HasSuffix(got, want) {
+	if got, want := strings.Join(worker.Args, " "), ` --num-cpus=4 --num-gpus=0 --memory=1503238568 --object-store-memory=644245080 --resources={"slots":2} --disable-usage-stats`; !strings.HasSuffix(got, want) {
 		t.Errorf("the arguments of the workers are %s, want them to end with %s", got, want)
 	}
 
