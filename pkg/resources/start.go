@@ -33,13 +33,13 @@ import (
 const (
 	// drainSeconds is for how long a worker lets its tasks finish after SIGTERM, which is Ray's default.
 	drainSeconds = 30
-	// exitSeconds is for how long Ray may take to end its processes after that. It needs up to three
-	// seconds for each kind of process.
+	// exitSeconds is for how long Ray may take to terminate its processes after that. It needs up to
+	// three seconds for each kind of process.
 	exitSeconds = 15
-	// leaveSeconds is for how long a head goes on serving before it ends. An idle worker leaves
+	// leaveSeconds is for how long a head goes on serving before it shuts down. An idle worker leaves
 	// its cluster within a second.
 	leaveSeconds = 3
-	// drainTimeoutEnv is Ray's setting for drainSeconds. 0 means that a node ends its tasks at once.
+	// drainTimeoutEnv is Ray's setting for drainSeconds. 0 means that a node kills its tasks at once.
 	drainTimeoutEnv = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 
 	sharedMemoryPath   = "/dev/shm"
@@ -125,7 +125,7 @@ func flagValue(start *rayv1.StartSpec, flag string) string {
 	return ""
 }
 
-// startEnvironment returns the variables of Ray's own that a node of a group needs.
+// startEnvironment returns Ray's variables that a node of a group needs.
 func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 	podName := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
 	env := []corev1.EnvVar{
@@ -145,9 +145,9 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 	return env
 }
 
-// setGracePeriod sets how long a Pod may take to end, unless the user did, and returns for how many
-// seconds of that a node lets its tasks finish. A head does not: it serves nobody any more, and the next
-// one waits for it.
+// setGracePeriod sets how long a Pod may take to terminate, unless the user did, and returns for how many
+// seconds of that a node lets its tasks finish. A head does not: it has no clients left, and the
+// next one waits for it.
 func setGracePeriod(spec *corev1.PodSpec, role rayv1.Role) int64 {
 	if role == rayv1.RoleHead {
 		return 0
@@ -159,7 +159,7 @@ func setGracePeriod(spec *corev1.PodSpec, role rayv1.Role) int64 {
 }
 
 // addPreStop lets a head serve a little longer, unless the user set a hook, or no time for it. Workers
-// that end at the same time, since their Ray is deleted, announce it to the GCS. Without an answer they wait
+// that terminate at the same time, since their Ray is deleted, announce it to the GCS. Without an answer they wait
 // for all of their drain timeout.
 func addPreStop(spec *corev1.PodSpec) {
 	container := &spec.Containers[0]
