@@ -27,7 +27,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// readyLimit is for how long Ready may lag behind the last node.
+// readyLimit is how long after the last node Ready may become True.
 const readyLimit = 5 * time.Second
 
 // TestShortSample applies the short sample, checks the nodes and their resources in Ray, and deletes it.
