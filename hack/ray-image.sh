@@ -208,8 +208,9 @@ main() {
     *)
       check_machine
       build_base
-      local version
-      for version in ${*:-$(versions)}; do build "${version}"; done
+      local version wanted=("$@")
+      [[ $# -gt 0 ]] || mapfile -t wanted < <(versions)
+      for version in "${wanted[@]}"; do build "${version}"; done
       ;;
   esac
 }
