@@ -117,7 +117,8 @@ func newSpec(changes ...func(*rayv1.RaySpec)) *rayv1.RaySpec {
 			// Pods terminate at once.
 			TerminationGracePeriodSeconds: new(int64(0)),
 			Containers: []corev1.Container{{
-				Name: container, Image: "rayproject/ray:1", Ports: ports,
+				// With a command, the Service has the ports of the container only.
+				Name: container, Image: "rayproject/ray:1", Command: []string{"ray", "start"}, Ports: ports,
 				// Without a probe, Pods are available only after some seconds. Simulated kubelets ignore it.
 				ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"ray", "health-check"}}}},
 			}},
