@@ -208,9 +208,9 @@ main() {
     *)
       check_machine
       build_base
-      local version wanted=("$@")
-      [[ $# -gt 0 ]] || mapfile -t wanted < <(versions)
-      for version in "${wanted[@]}"; do build "${version}"; done
+      local version selected=("$@")
+      [[ $# -gt 0 ]] || mapfile -t selected < <(versions)
+      for version in "${selected[@]}"; do build "${version}"; done
       ;;
   esac
 }
