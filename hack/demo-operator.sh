@@ -1,5 +1,4 @@
-# shellcheck shell=bash
-# shellcheck disable=SC2154 # The scripts that source this file set kubectl and run.
+#!/usr/bin/env bash
 
 # Copyright 2026 The ray-operator Authors.
 #
@@ -14,6 +13,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+
+# shellcheck disable=SC2154 # The scripts that source this file set kubectl and run.
 
 # Installs and runs the operator of a demo, with its own ServiceAccount. The scripts of the demos source
 # this file, with ${kubectl}, ${KUBECONFIG}, and ${run}: the directory of the operator's files.

@@ -41,7 +41,8 @@ const seedManifest = "../../manifests/samples/sample-cluster.yaml"
 // TestRendering compares all children of a Ray with golden files, so that a reviewer sees what a change
 // means for users.
 func TestRendering(t *testing.T) {
-	for _, manifest := range []string{seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
+	for _, manifest := range []string{
+		seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {

@@ -19,6 +19,7 @@ package resources
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -194,7 +195,7 @@ func TestStartOfTemplate(t *testing.T) {
 	}
 	preStop := func(spec *corev1.PodSpec) string {
 		if lifecycle := spec.Containers[0].Lifecycle; lifecycle != nil && lifecycle.PreStop != nil {
-			return fmt.Sprint(lifecycle.PreStop.Sleep != nil)
+			return strconv.FormatBool(lifecycle.PreStop.Sleep != nil)
 		}
 		return "none"
 	}
@@ -217,18 +218,24 @@ func TestStartOfTemplate(t *testing.T) {
 		{"an object store in the shared memory", plain, []string{"--plasma-directory=/dev/shm/"}, sharedMemory, "/dev/shm"},
 		{"all ports", plain, nil, ports, "gcs:6379 dashboard:8265 client:10001 metrics:8080 serve:8000"},
 		{
-			"ports that the user moves", plain, []string{"--dashboard-port=1", "--ray-client-server-port=2", "--metrics-export-port=3"}, ports,
+			"ports that the user moves", plain,
+			[]string{"--dashboard-port=1", "--ray-client-server-port=2", "--metrics-export-port=3"},
+			ports,
 			"gcs:6379 dashboard:1 client:2 metrics:3 serve:8000",
 		},
 		{
-			"a port of a sidecar", corev1.PodSpec{Containers: []corev1.Container{{}, {Ports: []corev1.ContainerPort{{ContainerPort: 8000}}}}}, nil, ports,
+			"a port of a sidecar",
+			corev1.PodSpec{Containers: []corev1.Container{{}, {Ports: []corev1.ContainerPort{{ContainerPort: 8000}}}}},
+			nil, ports,
 			"gcs:6379 dashboard:8265 client:10001 metrics:8080",
 		},
 		{"a hook", plain, nil, preStop, "true"},
 		{"no time for a hook", corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(3)), Containers: plain.Containers}, nil, preStop, "none"},
 		{"some time for a hook", corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(4)), Containers: plain.Containers}, nil, preStop, "true"},
 		{
-			"the user's hook", corev1.PodSpec{Containers: []corev1.Container{{Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}}}}, nil, preStop,
+			"the user's hook",
+			corev1.PodSpec{Containers: []corev1.Container{{Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{}}}}},
+			nil, preStop,
 			"false",
 		},
 	} {
