@@ -33,7 +33,7 @@ const (
 	// minReadySecondsOfHead is for how long a head with a generated start must be ready until it is
 	// available. It is ready when its GCS serves, so that workers reach it, but its raylet registers some
 	// seconds later. Meanwhile, workers of a head that was replaced notice it and are not ready.
-	minReadySecondsOfHead = 10
+	minReadySecondsOfHead = 15
 )
 
 // minReadySeconds returns for how long a Pod of a group must be ready until it is available.

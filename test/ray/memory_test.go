@@ -26,7 +26,7 @@ import (
 
 // TestOutOfMemory fills the memory of the head's container, and checks that the message has the reason.
 func TestOutOfMemory(t *testing.T) {
-	t.Parallel()
+	// Not parallel: without workers, Ready is too early if the head's raylet takes long (docs/design.md, known limits).
 	u := newUser(t)
 	o := u.apply("ray-cluster", u.sample(shortSample, "replicas: 2", "replicas: 0"))
 	o.waitReady()
