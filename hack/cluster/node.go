@@ -153,9 +153,13 @@ func (c cluster) startNode(ctx context.Context, n *node, report reporter) error 
 	}
 	report("starting the node", "kubelet")
 	timeout := "--timeout=" + startTimeout.String()
+	// The policy may not have been in force yet when the kubelet reported its CPUs. It reports them again only
+	// minutes later.
+	cpus := fmt.Sprintf(`{"status":{"allocatable":{"cpu":"%[1]d"},"capacity":{"cpu":"%[1]d"}}}`, nodeCPUs)
 	for _, args := range [][]string{
 		{"wait", "--for=create", "node/" + nodeName, timeout},
 		{"wait", "--for=condition=Ready", "node/" + nodeName, timeout},
+		{"patch", "node/" + nodeName, "--subresource=status", "--type=merge", "--patch", cpus},
 		{"wait", fmt.Sprintf("--for=jsonpath={.status.allocatable.cpu}=%d", nodeCPUs), "node/" + nodeName, timeout},
 		{"wait", "--for=create", "serviceaccount/default", "--namespace=default", timeout},
 	} {
