@@ -74,6 +74,11 @@ func replaceWorkers(u *user, o *observer) {
 // checkHeadLoss loses the head, and waits until the cluster is complete.
 func checkHeadLoss(u *user, o *observer, name string, lose func(head *corev1.Pod)) {
 	u.Helper()
+	// ray start ends some seconds after its node is alive. Without a head, it fails 30 seconds later.
+	const startTime = 5 * time.Second
+	o.eventually("ray start has ended on all nodes", startTimeout, func(seen observation) bool {
+		return !seen.completeSince.IsZero() && time.Since(seen.completeSince) > startTime
+	})
 	head := u.pods(rayv1.RoleHead)[0]
 	restartsBefore, before := restarts(u.pods(rayv1.RoleWorker)), o.observation()
 	o.step("%s", name)
