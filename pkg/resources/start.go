@@ -135,7 +135,7 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 	}
 	if group.Role == rayv1.RoleWorker {
 		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
-		// be ready, before the new head is ready, which takes longer than this.
+		// be ready, before the new head is available.
 		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"})
 	}
 	if group.Start != nil && len(group.Start.Labels) > 0 {
