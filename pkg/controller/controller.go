@@ -225,6 +225,9 @@ func (c *Controller) requeue(logger klog.Logger, key cache.ObjectName, after tim
 		syncErrors.WithLabelValues(errorReason(err)).Inc()
 		logger.Error(err, "Sync failed, retrying with backoff", "failures", c.queue.NumRequeues(key)+1)
 		c.queue.AddRateLimited(key)
+		if after > 0 {
+			c.queue.AddAfter(key, after)
+		}
 	}
 }
 

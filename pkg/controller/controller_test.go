@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -125,24 +126,26 @@ func TestRequeue(t *testing.T) {
 		soon        = []string{"default/sample-cluster after 5ms"}
 	)
 	tests := []struct {
-		name string
-		err  error
-		want []string
+		name  string
+		after time.Duration
+		err   error
+		want  []string
 		// wantErrors is the number of errors that the metrics count.
 		wantErrors float64
 	}{
-		{"a successful sync", nil, nil, 0},
-		{"a stale cache", fmt.Errorf("x: %w", errStale), soon, 0},
-		{"a blocked Ray", isBlocked, []string{"default/sample-cluster after 10s"}, 0},
-		{"a rejected write", rejected, rateLimited, 1},
-		{"a conflict", conflict, soon, 0},
-		{"a blocked Ray with a stale cache", errors.Join(isBlocked, errStale), soon, 0},
+		{"a successful sync", 0, nil, nil, 0},
+		{"a stale cache", 0, fmt.Errorf("x: %w", errStale), soon, 0},
+		{"a blocked Ray", 0, isBlocked, []string{"default/sample-cluster after 10s"}, 0},
+		{"a rejected write", 0, rejected, rateLimited, 1},
+		{"a rejected write and a delayed status", 2 * time.Second, rejected, append(rateLimited, "default/sample-cluster after 2s"), 1},
+		{"a conflict", 0, conflict, soon, 0},
+		{"a blocked Ray with a stale cache", 0, errors.Join(isBlocked, errStale), soon, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
 			syncErrors.Reset()
-			f.controller.requeue(klog.New(nil), sampleKey, 0, test.err)
+			f.controller.requeue(klog.New(nil), sampleKey, test.after, test.err)
 			if diff := cmp.Diff(test.want, f.queue.asked); diff != "" {
 				t.Errorf("requeues (-want +got):\n%s", diff)
 			}

@@ -106,8 +106,9 @@ type statusRecord struct {
 	// the stored spec violates the current schema, or an admission policy denies the status.
 	rejected      string
 	rejectedUntil time.Time
-	// delayedSince is when the rate limit first delayed a write, or zero.
-	delayedSince time.Time
+	// turn is from when on a delayed write may take a token, and deadline is when it needs none. Zero
+	// if no write is delayed.
+	turn, deadline time.Time
 }
 
 func newStatusWriter(rayClient versioned.Interface, store *consistency.Store, recorder record.EventRecorder, clock clock.PassiveClock) *statusWriter {
@@ -181,26 +182,32 @@ func isRateLimited(current, next *rayv1.RayStatus) bool {
 	return before.Reason == after.Reason || !isPodProblem(after.Reason) && !isProblem(before.Reason)
 }
 
-// delay returns how long the rate limit delays a write, or 0 if it takes a token. The first retry is
-// after one token per delayed Ray, further retries are after one token. The caller must hold the lock.
+// delay returns how long the rate limit delays a write, or 0 if it takes a token. Delayed Rays take turns,
+// one per token, in the order in which they were delayed: otherwise those that change all the time would
+// take all tokens. The caller must hold the lock.
 func (w *statusWriter) delay(r *statusRecord, now time.Time) time.Duration {
-	position := 1
-	if r.delayedSince.IsZero() {
-		r.delayedSince = now
+	const tokenInterval = time.Second / statusQPS
+	if r.deadline.IsZero() {
+		if w.delayed == 0 && w.rateLimiter.TryAccept() {
+			return 0
+		}
 		w.delayed++
-		position = w.delayed
+		r.deadline = now.Add(maxRateLimitDelay)
+		r.turn = now.Add(min(time.Duration(w.delayed)*tokenInterval, maxRateLimitDelay))
 	}
-	remaining := r.delayedSince.Add(maxRateLimitDelay).Sub(now)
-	if remaining <= 0 || w.rateLimiter.TryAccept() {
+	switch {
+	case now.Before(r.turn):
+		return r.turn.Sub(now)
+	case !now.Before(r.deadline), w.rateLimiter.TryAccept():
 		return 0
 	}
-	return min(time.Duration(position)*time.Second/statusQPS, remaining)
+	return min(tokenInterval, r.deadline.Sub(now))
 }
 
 // clearDelay records that no write of a Ray is delayed. The caller must hold the lock.
 func (w *statusWriter) clearDelay(r *statusRecord) {
-	if !r.delayedSince.IsZero() {
-		r.delayedSince = time.Time{}
+	if !r.deadline.IsZero() {
+		r.turn, r.deadline = time.Time{}, time.Time{}
 		w.delayed--
 	}
 }

@@ -98,7 +98,13 @@ func TestUrgentStatusIsNotDelayed(t *testing.T) {
 			[]string{createService, updateStatus},
 			[]string{`Warning FailedCreate Service "sample-cluster-head" could not be created: ` + overQuotaMessage})
 		f.setAvailableWorkers(2)
+		f.queue.asked = nil
 		f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
+		if diff := cmp.Diff([]string{"default/sample-cluster after 2s"}, f.queue.asked); diff != "" {
+			t.Errorf("requeues (-want +got):\n%s", diff)
+		}
+		f.clock.step(minStatusInterval)
+		f.checkSync(apierrors.IsForbidden, []string{createService, updateStatus}, nil)
 	})
 }
 
@@ -184,6 +190,34 @@ func TestRateLimit(t *testing.T) {
 	if w.delayed != 0 || total != count {
 		t.Errorf("%d statuses are written, want %d; %d Rays are still delayed", total, count, w.delayed)
 	}
+}
+
+// TestRateLimitIsFair has a Ray with one change beside Rays that change, and are synced, all the time.
+func TestRateLimitIsFair(t *testing.T) {
+	const busy = 20
+	clock := &fakeClock{now: time.Unix(1000, 0)}
+	w := newStatusWriter(nil, nil, nil, clock)
+	var quiet *statusRecord
+	var next time.Time // when the quiet Ray is synced
+	for step := range 10 * (10 + busy + 5) {
+		if step == 10*10 {
+			quiet, next = w.record(rayNamed("quiet")), clock.Now()
+		}
+		for i := range busy {
+			if r := w.record(rayNamed(strconv.Itoa(i))); w.delay(r, clock.Now()) == 0 {
+				w.clearDelay(r)
+			}
+		}
+		if quiet != nil && !clock.Now().Before(next) {
+			delay := w.delay(quiet, clock.Now())
+			if delay == 0 {
+				return
+			}
+			next = clock.Now().Add(delay)
+		}
+		clock.step(100 * time.Millisecond)
+	}
+	t.Errorf("the status of the quiet Ray is not written within %d seconds, although only %d Rays wait", busy+5, busy)
 }
 
 // TestRateLimitIsBounded has more Rays than can be written in maxRateLimitDelay.

@@ -53,8 +53,9 @@ type reconciler struct {
 }
 
 // sync brings the children and the status of one Ray to their desired state. If the error is nil or
-// errBlocked, the Ray is to be requeued after requeueAfter, where 0 means not at all. Any other error
-// decides by itself.
+// errBlocked, the Ray is to be requeued after requeueAfter, where 0 means not at all. After any other error
+// it is retried with backoff, and after requeueAfter too unless that is 0: a delayed status must not wait
+// for the backoff.
 func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAfter time.Duration, err error) {
 	logger := klog.FromContext(ctx)
 	start := r.clock.Now()
@@ -106,7 +107,7 @@ func (r *reconciler) sync(ctx context.Context, key cache.ObjectName) (requeueAft
 	case len(failures) > 0 && errors.Is(statusErr, errStale):
 		return 0, errors.Join(failures...) // which need a longer backoff than a stale cache
 	case len(failures) > 0 || statusErr != nil:
-		return 0, errors.Join(append(failures, statusErr)...)
+		return statusAfter, errors.Join(append(failures, statusErr)...)
 	}
 	return earliest(requeueAfter, statusAfter), errors.Join(blocked...)
 }
