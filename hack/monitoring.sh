@@ -20,8 +20,8 @@
 #
 # --picture generates load for two minutes and renders the panels of the dashboard as SVG.
 #
-# Prometheus and promtool are taken from bin/prometheus or $PATH. If neither has them, the Debian
-# package is downloaded and unpacked into bin/prometheus. This does not require root.
+# Prometheus and promtool, version 2.42 or newer, are found in $PATH, or those of the Debian package are
+# downloaded. This does not require root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,31 +31,7 @@ if [[ ${1:-} == --picture ]]; then
   shift 2
 fi
 
-# get_prometheus sets prometheus to the directory that contains both programs.
-get_prometheus() {
-  local unpacked=$PWD/bin/prometheus
-  prometheus=${unpacked}/usr/bin
-  if [[ -x ${prometheus}/prometheus && -x ${prometheus}/promtool ]]; then return; fi
-  if command -v promtool >/dev/null && prometheus=$(dirname "$(command -v prometheus)") \
-    && [[ -x ${prometheus}/promtool ]]; then return; fi
-  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "prometheus and promtool not found, and downloading them requires apt-get and dpkg: install version 2.42 or newer in \$PATH" >&2
-    exit 1
-  fi
-  echo "downloading the Debian package of Prometheus"
-  local apt=${unpacked}.apt
-  mkdir -p "${apt}/lists/partial" "${apt}/cache/archives/partial"
-  # Use separate package lists: those of the system may be missing, and only root can write them.
-  local options=(-qq -o "Dir::State::lists=${apt}/lists" -o "Dir::Cache=${apt}/cache" -o APT::Sandbox::User="$(id -un)")
-  apt-get "${options[@]}" update
-  (cd "${apt}" && apt-get "${options[@]}" download prometheus)
-  rm -rf "${unpacked}"
-  dpkg --extract "${apt}"/prometheus_*.deb "${unpacked}"
-  rm -rf "${apt}"
-  prometheus=${unpacked}/usr/bin
-}
-
-get_prometheus
+prometheus=$(hack/debian-package.sh prometheus prometheus promtool)
 "${prometheus}/prometheus" --version 2>&1 | head -1
 
 name=monitoring

@@ -19,7 +19,6 @@ package ray
 import (
 	"context"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,32 +46,14 @@ type user struct {
 	namespace string
 }
 
-// notInNames matches what a namespace cannot be named.
-var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
-
 // newUser returns a user with a new namespace, which is deleted when the test ends.
 func newUser(t *testing.T) *user {
 	t.Helper()
-	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "-"), "-")
-	namespace, err := cluster.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: name[:min(len(name), 40)] + "-"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &user{T: t, namespace: namespace.Name}
+	u := &user{T: t, namespace: cluster.NewNamespace(t)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			u.logState()
 		}
-		if err := cluster.Kube.CoreV1().Namespaces().Delete(context.Background(), u.namespace, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
-	// Pods can be created only after controllers have added this to the namespace.
-	harness.Eventually(t, "the namespace has its ServiceAccount", func() error {
-		_, err := cluster.Kube.CoreV1().ServiceAccounts(u.namespace).Get(t.Context(), "default", metav1.GetOptions{})
-		return err
 	})
 	return u
 }
