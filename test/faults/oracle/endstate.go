@@ -122,8 +122,15 @@ func normalize(state *history.State) map[string]any {
 	for i := range state.Deployments {
 		deployment := state.Deployments[i].DeepCopy()
 		normalizeMeta(&deployment.ObjectMeta)
-		// The status depends on how the Deployment controller got there.
-		deployment.Status = appsv1.DeploymentStatus{}
+		// The rest of the status depends on how the Deployment controller got there. It must have arrived:
+		// until then, an edit that was just reverted still has effects.
+		deployment.Status = appsv1.DeploymentStatus{
+			ObservedGeneration: deployment.Status.ObservedGeneration - state.Deployments[i].Generation,
+			Replicas:           deployment.Status.Replicas,
+			UpdatedReplicas:    deployment.Status.UpdatedReplicas,
+			ReadyReplicas:      deployment.Status.ReadyReplicas,
+			AvailableReplicas:  deployment.Status.AvailableReplicas,
+		}
 		normal["Deployment "+deployment.Name] = toJSON(deployment)
 	}
 	return normal

@@ -75,7 +75,7 @@ func newHead(uid types.UID, version string, rayGeneration int64) *appsv1.Deploym
 		Labels:          map[string]string{rayv1.LabelRole: "head"},
 		Annotations:     newRecord(rayGeneration, 1, "a"),
 		OwnerReferences: []metav1.OwnerReference{{UID: "ray", Controller: new(true)}},
-	}}
+	}, Status: appsv1.DeploymentStatus{ObservedGeneration: 1}}
 }
 
 func newRecord(rayGeneration, generation int64, rendering string) map[string]string {
@@ -90,7 +90,7 @@ func event(eventType, message string) corev1.Event {
 // valid returns a history without violations: a Ray is created, and then changed.
 func valid() (*history.History, *Expectation) {
 	created, updated := newHead("head", "2", 1), newHead("head", "5", 2)
-	updated.Annotations, updated.Generation = newRecord(2, 2, "a"), 2
+	updated.Annotations, updated.Generation, updated.Status.ObservedGeneration = newRecord(2, 2, "a"), 2, 2
 	sent := newHead("head", "2", 2)
 	unhealthy, healthy := newRay("6", 2, 2, corev1.ConditionFalse, 1, 5), newRay("7", 2, 2, corev1.ConditionTrue, 8, 8)
 	h := &history.History{
@@ -153,6 +153,12 @@ var invalid = []struct {
 	}},
 	{"other status at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
 		h.End.Rays[0].Status.Head.Replicas = 2
+	}},
+	{"Pods that are to be deleted at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+		h.End.Deployments[0].Status.Replicas = 2
+	}},
+	{"a Deployment that was not observed at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
+		h.End.Deployments[0].Status.ObservedGeneration = 1
 	}},
 	{"other record at the end", EndState, "differs from a fresh deployment", func(h *history.History, _ *Expectation) {
 		h.End.Deployments[0].Annotations = newRecord(2, 2, "b")
