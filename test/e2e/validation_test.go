@@ -25,9 +25,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxSchemaBytes leaves room for other annotations of the CustomResourceDefinition. kubectl apply stores
-// the manifest in an annotation, and annotations are limited to 262,144 bytes.
-const maxSchemaBytes = 252_000
+// maxSchemaBytes leaves 10,000 bytes for other annotations of the CustomResourceDefinition. kubectl apply
+// stores the manifest in an annotation, and annotations are limited to 262,144 bytes.
+const maxSchemaBytes = 252_144
 
 // TestValidation creates invalid Rays.
 func TestValidation(t *testing.T) {
@@ -65,6 +65,9 @@ func TestValidation(t *testing.T) {
 		}},
 		{"restart policy other than Always", []string{"      spec:\n        containers:\n          - name: ray-head", "      spec:\n        restartPolicy: Never\n        containers:\n          - name: ray-head"}, []string{
 			"spec.head.template.spec: Invalid value: restartPolicy must be Always or omitted",
+		}},
+		{"ephemeral containers", []string{"      spec:\n        containers:\n          - name: ray-head", "      spec:\n        ephemeralContainers: [{name: debug, image: debug}]\n        containers:\n          - name: ray-head"}, []string{
+			"spec.head.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template; remove ephemeralContainers",
 		}},
 		{"unknown field", []string{"image: rayproject/examples:1", "imagee: rayproject/examples:1"}, []string{
 			`unknown field "spec.head.template.spec.containers[0].imagee"`,

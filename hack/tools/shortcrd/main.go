@@ -18,9 +18,10 @@ limitations under the License.
 // it from standard input and writes it to standard output, with changes that markers cannot
 // make, since they are inside the types of Kubernetes:
 //
-//   - Descriptions in Pod templates are cut to their first sentence, and removed below the
-//     fields of a container. Otherwise the CRD would exceed the 262,144 bytes that client-side
-//     kubectl apply can store in its annotation.
+//   - Descriptions in the workers' Pod template are cut to their first sentence, and removed below the
+//     fields of a container. Those in the other Pod templates, which have the same fields, are removed.
+//     So is the schema of ephemeral containers, which a Deployment refuses. Otherwise the CRD would
+//     exceed the 262,144 bytes that client-side kubectl apply can store in its annotation.
 //   - Unknown keys in a container's resources are accepted. Existing manifests contain `limit:`
 //     instead of `limits:`; a policy warns about it (manifests/policy).
 //   - metadata.name is declared, so that validation rules can refer to it.
@@ -92,39 +93,70 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	ray.Properties["metadata"] = metadata
 	restrict(ray)
 
-	for _, group := range []string{"head", "worker"} {
-		schema, ok := ray.Properties["spec"].Properties[group]
+	for _, group := range groups {
+		schema, ok := ray.Properties["spec"].Properties[group.field]
 		if !ok {
-			return fmt.Errorf("no schema for spec.%s", group)
+			return fmt.Errorf("no schema for spec.%s", group.field)
 		}
-		start, ok := schema.Properties["start"]
-		if !ok {
-			return fmt.Errorf("no schema for spec.%s.start", group)
+		if err := finishGroup(&schema, group.described); err != nil {
+			return fmt.Errorf("spec.%s: %w", group.field, err)
 		}
-		if err := restrictStart(start); err != nil {
-			return fmt.Errorf("spec.%s.start: %w", group, err)
-		}
-		template, ok := schema.Properties["template"]
-		if !ok {
-			return fmt.Errorf("no schema for spec.%s.template", group)
-		}
-		shorten(&template, describedDepth)
-		acceptLikeDeployment("template", &template)
-		metadata, ok := template.Properties["metadata"]
-		if !ok {
-			return fmt.Errorf("no schema for spec.%s.template.metadata", group)
-		}
-		acceptMetadata(&metadata)
-		template.Properties["metadata"] = metadata
-		podSpec := template.Properties["spec"]
-		for _, list := range []string{"containers", "initContainers"} {
-			if err := acceptUnknownResources(podSpec.Properties[list]); err != nil {
-				return fmt.Errorf("spec.%s.template.spec.%s: %w", group, list, err)
-			}
-		}
-		schema.Properties["template"] = template
 	}
 	return nil
+}
+
+// groups are the fields of a spec with a Pod template, and whether its fields have descriptions.
+var groups = []struct {
+	field     string
+	described bool
+}{
+	{"head", false},
+	{"worker", true},
+}
+
+// finishGroup modifies the schema of a group.
+func finishGroup(group *apiextensionsv1.JSONSchemaProps, described bool) error {
+	start, ok := group.Properties["start"]
+	if !ok {
+		return errors.New("no schema for start")
+	}
+	if err := restrictStart(start); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	template, ok := group.Properties["template"]
+	if !ok {
+		return errors.New("no schema for template")
+	}
+	describe(&template, described)
+	acceptLikeDeployment("template", &template)
+	metadata, ok := template.Properties["metadata"]
+	if !ok {
+		return errors.New("no schema for template.metadata")
+	}
+	acceptMetadata(&metadata)
+	template.Properties["metadata"] = metadata
+	podSpec := template.Properties["spec"]
+	for _, list := range []string{"containers", "initContainers"} {
+		if err := acceptUnknownResources(podSpec.Properties[list]); err != nil {
+			return fmt.Errorf("template.spec.%s: %w", list, err)
+		}
+	}
+	podSpec.Properties["ephemeralContainers"] = refusedContainers()
+	group.Properties["template"] = template
+	return nil
+}
+
+// refusedContainers returns the schema of ephemeral containers, which accepts none.
+func refusedContainers() apiextensionsv1.JSONSchemaProps {
+	return apiextensionsv1.JSONSchemaProps{
+		Type:  "array",
+		Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: new(true)}},
+		XValidations: apiextensionsv1.ValidationRules{{
+			Rule:    "size(self) == 0",
+			Message: "ephemeral containers not allowed in pod template; remove ephemeralContainers",
+			Reason:  new(apiextensionsv1.FieldValueForbidden),
+		}},
+	}
 }
 
 // restrict limits int-or-string fields to values that their Go types can hold, and accepts numbers
@@ -166,6 +198,17 @@ func restrictStart(start apiextensionsv1.JSONSchemaProps) error {
 	labels.Schema.MaxLength = new(int64(63))
 	labels.Schema.Pattern = `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
 	return nil
+}
+
+// describe cuts the descriptions of a Pod template and of its fields, or removes those of its fields.
+func describe(template *apiextensionsv1.JSONSchemaProps, fields bool) {
+	if fields {
+		shorten(template, describedDepth)
+		return
+	}
+	description := firstSentence(template.Description)
+	shorten(template, 0)
+	template.Description = description + " See spec.worker.template for descriptions of its fields."
 }
 
 // shorten cuts the descriptions of a schema and of its fields down to depth levels to their

@@ -104,11 +104,17 @@ func TestRun(t *testing.T) {
 		if got := start["labels"].AdditionalProperties.Schema.MaxLength; got == nil || *got != 63 {
 			t.Errorf("%s: the length of a label of start is limited to %v, want 63", group, got)
 		}
+		if got := schema.Properties["template"].Description; !strings.HasPrefix(got, "The first sentence.") {
+			t.Errorf("%s: description of the Pod template is %q, want the first sentence", group, got)
+		}
 		podSpec := schema.Properties["template"].Properties["spec"]
+		if got := podSpec.Properties["ephemeralContainers"]; got.Type != "array" || len(got.XValidations) != 1 {
+			t.Errorf("%s: the schema of ephemeral containers is %v, want one that accepts none", group, got)
+		}
 		for _, name := range []string{"containers", "initContainers"} {
 			container := podSpec.Properties[name].Items.Schema
-			if got := container.Properties["image"].Description; got != "The first sentence." {
-				t.Errorf("%s: description of the image in %s is %q, want the first sentence", group, name, got)
+			if got, want := container.Properties["image"].Description, map[string]string{"worker": "The first sentence."}[group]; got != want {
+				t.Errorf("%s: description of the image in %s is %q, want %q", group, name, got, want)
 			}
 			resources := container.Properties["resources"]
 			if resources.XPreserveUnknownFields == nil || !*resources.XPreserveUnknownFields {
@@ -128,14 +134,14 @@ func TestRunWithMissingSchema(t *testing.T) {
 		want   string
 	}{
 		{"no workers", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec, "worker") }, "no schema for spec.worker"},
-		{"no start", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "start") }, "no schema for spec.head.start"},
+		{"no start", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "start") }, "spec.head: no schema for start"},
 		{"no labels", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
 			delete(spec["head"].Properties["start"].Properties, "labels")
 		}, "no schema for the values of resources or labels"},
-		{"no template", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "template") }, "no schema for spec.head.template"},
+		{"no template", func(spec map[string]apiextensionsv1.JSONSchemaProps) { delete(spec["head"].Properties, "template") }, "spec.head: no schema for template"},
 		{"no metadata", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
 			delete(spec["head"].Properties["template"].Properties, "metadata")
-		}, "no schema for spec.head.template.metadata"},
+		}, "spec.head: no schema for template.metadata"},
 		{"no resources", func(spec map[string]apiextensionsv1.JSONSchemaProps) {
 			delete(spec["head"].Properties["template"].Properties["spec"].Properties["containers"].Items.Schema.Properties, "resources")
 		}, "no schema for a container's resources"},
