@@ -110,6 +110,10 @@ func (c *Controller) watch(s *scope) error {
 	if err != nil {
 		return fmt.Errorf("indexing Rays: %w", err)
 	}
+	err = s.deployments.TypedInformer().AddTypedIndexers(cache.TypedIndexers[*appsv1.Deployment]{rayUIDIndex: indexRayUID})
+	if err != nil {
+		return fmt.Errorf("indexing Deployments: %w", err)
+	}
 	rays, err := s.rays.TypedInformer().AddTypedEventHandler(rayHandler(c))
 	if err != nil {
 		return fmt.Errorf("watching Rays: %w", err)

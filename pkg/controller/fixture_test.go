@@ -243,7 +243,11 @@ func (f *fixture) makeHealthy() {
 
 // rollOut sets the status of the Deployments as the Deployment controller does when all Pods run.
 func (f *fixture) rollOut() {
-	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
+	roles := []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker}
+	for _, group := range f.ray().Spec.WorkerGroups {
+		roles = append(roles, groupRole(group.Name))
+	}
+	for _, role := range roles {
 		if deployment := f.deployment(role); deployment != nil {
 			f.editDeploymentStatus(role, func(d *appsv1.Deployment) {
 				replicas := *d.Spec.Replicas
@@ -344,6 +348,9 @@ func readSample(t testing.TB) *rayv1.Ray {
 	ray.Namespace = namespace
 	return ray
 }
+
+// groupRole returns the role of the worker group with a name.
+func groupRole(name string) rayv1.Role { return rayv1.RoleWorker + "-" + rayv1.Role(name) }
 
 // deploymentName returns the name of the Deployment of one of the sample's groups.
 func deploymentName(role rayv1.Role) string {

@@ -37,14 +37,15 @@ const (
 // errOtherGroup is the error of a group that is not updated, since another one cannot be.
 var errOtherGroup = errors.New("an update of another group was rejected")
 
-// syncGroups brings the Deployments of a Ray's groups to their desired state.
+// syncGroups brings the Deployments of a Ray's groups to their desired state, and deletes those of groups
+// that the spec no longer has.
 //
 // Nodes of two versions of Ray do not form a cluster. So workers get a new template only after the head
 // has rolled out its own; and if the templates of both are new, either is rejected before any is written:
 // the workers' by a dry run, the head's since it is the first. Replicas do not wait.
-func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment]) []groupObservation {
+func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], removed []resources.Group) []groupObservation {
 	groups := resources.Groups(ray)
-	observed := make([]groupObservation, 0, len(groups)+1)
+	observed := make([]groupObservation, 0, len(groups)+len(removed))
 	for _, group := range groups {
 		observed = append(observed, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
 	}
@@ -74,12 +75,19 @@ func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*apps
 	for i := 1; i < len(groups) && head.waiting == ""; i++ {
 		syncWorkers(ctx, ray, deployments, groups[i], head, &observed[i])
 	}
-	for _, group := range resources.RemovedGroups(ray) {
+	for _, group := range removed {
 		state := groupObservation{name: group.Name, role: group.Role}
 		state.deployment, state.err = deployments.delete(ctx, resources.DeploymentName(ray, group.Role))
 		observed = append(observed, state)
 	}
 	return observed
+}
+
+// removedGroups returns the groups that the spec of a Ray no longer has, and that may have a Deployment. The
+// cache does not have a Deployment that has lost its label, so those groups that the status names are
+// looked up, too.
+func removedGroups(ray *rayv1.Ray, caches *caches) []resources.Group {
+	return resources.RemovedGroups(ray, caches.workerGroupDeployments(ray))
 }
 
 // desiredGroup returns what the Deployment of a group is to be.

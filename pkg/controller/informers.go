@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -51,8 +52,12 @@ const (
 	deploymentResource = "deployments"
 )
 
-// childNameIndex is the index of Rays by the names of their children, as NAMESPACE/NAME.
-const childNameIndex = "childName"
+const (
+	// childNameIndex is the index of Rays by the names of their children, as NAMESPACE/NAME.
+	childNameIndex = "childName"
+	// rayUIDIndex is the index of the Deployments of worker groups by the UID of their Ray.
+	rayUIDIndex = "rayUID"
+)
 
 // Informers watch Rays, and the Services and Deployments that have the operator's label. Of an object
 // that cannot be a child of a Ray, only its identity is kept in memory.
@@ -113,6 +118,15 @@ func indexChildNames(ray *rayv1.Ray) ([]string, error) {
 		names[i] = cache.NewObjectName(ray.Namespace, name).String()
 	}
 	return names, nil
+}
+
+// indexRayUID is the function of rayUIDIndex.
+func indexRayUID(deployment *appsv1.Deployment) ([]string, error) {
+	owner := metav1.GetControllerOfNoCopy(deployment)
+	if owner == nil || !isRay(owner) || !resources.IsWorkerGroupName(owner.Name, deployment.Name) {
+		return nil, nil
+	}
+	return []string{string(owner.UID)}, nil
 }
 
 // Start starts the informers. They stop when ctx is done.
@@ -196,6 +210,23 @@ func raysWithChild(byNamespace map[string]*caches, child cache.ObjectName) []cac
 		}
 	}
 	return rays
+}
+
+// workerGroupDeployments returns the names of the Deployments that a Ray controls, and that can be those of
+// worker groups, in a stable order.
+func (c *caches) workerGroupDeployments(ray *rayv1.Ray) []string {
+	keys, err := c.stores[deploymentResource].IndexKeys(rayUIDIndex, string(ray.UID))
+	if err != nil {
+		panic(err) // New has added the index
+	}
+	names := make([]string, 0, len(keys))
+	for _, key := range keys {
+		if name, err := cache.ParseObjectName(key); err == nil && name.Namespace == ray.Namespace {
+			names = append(names, name.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // strip drops what the controller never reads, about half of an object. It is a pure function of the

@@ -156,18 +156,26 @@ func sumRays(rays []*rayv1.Ray) map[rayKey]rayTotal {
 			total.replicas = map[rayv1.Role]replicaTotal{rayv1.RoleHead: {}, rayv1.RoleWorker: {}}
 		}
 		total.rays++
-		add := func(role rayv1.Role, desired, available int32) {
+		// All groups of workers count as workers, which bounds the number of roles.
+		add := func(isHead bool, desired, available int32) {
+			role := rayv1.RoleWorker
+			if isHead {
+				role = rayv1.RoleHead
+			}
 			sum := total.replicas[role]
 			total.replicas[role] = replicaTotal{sum.desired + int64(desired), sum.available + int64(available)}
 		}
 		if _, undecodable := rayclient.Undecodable(ray); !undecodable {
 			for _, group := range resources.Groups(ray) {
-				add(group.Role, group.Replicas, 0)
+				add(group.IsHead(), group.Replicas, 0)
 			}
 		}
-		add(rayv1.RoleHead, 0, ray.Status.Head.AvailableReplicas)
+		add(true, 0, ray.Status.Head.AvailableReplicas)
 		if worker := ray.Status.Worker; worker != nil {
-			add(rayv1.RoleWorker, 0, worker.AvailableReplicas)
+			add(false, 0, worker.AvailableReplicas)
+		}
+		for _, group := range ray.Status.WorkerGroups {
+			add(false, 0, group.AvailableReplicas)
 		}
 		totals[key] = total
 	}

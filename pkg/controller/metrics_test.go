@@ -28,9 +28,9 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// TestCollector has a Ray with missing workers, and a Ray without a status.
+// TestCollector has a Ray with missing workers, in two groups, and a Ray without a status.
 func TestCollector(t *testing.T) {
-	f := newHealthyFixture(t)
+	f := newGroupsFixture(t, "gpu")
 	f.setAvailableWorkers(1)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) })
@@ -51,13 +51,13 @@ ray_operator_rays{health="Unknown",namespace="default"} 1
 # HELP ray_operator_desired_replicas [ALPHA] Number of desired replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.
 # TYPE ray_operator_desired_replicas gauge
 ray_operator_desired_replicas{health="False",namespace="default",role="head"} 1
-ray_operator_desired_replicas{health="False",namespace="default",role="worker"} 5
+ray_operator_desired_replicas{health="False",namespace="default",role="worker"} 7
 ray_operator_desired_replicas{health="Unknown",namespace="default",role="head"} 1
 ray_operator_desired_replicas{health="Unknown",namespace="default",role="worker"} 0
 # HELP ray_operator_available_replicas [ALPHA] Number of available replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.
 # TYPE ray_operator_available_replicas gauge
 ray_operator_available_replicas{health="False",namespace="default",role="head"} 1
-ray_operator_available_replicas{health="False",namespace="default",role="worker"} 1
+ray_operator_available_replicas{health="False",namespace="default",role="worker"} 3
 ray_operator_available_replicas{health="Unknown",namespace="default",role="head"} 0
 ray_operator_available_replicas{health="Unknown",namespace="default",role="worker"} 0
 `

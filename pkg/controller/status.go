@@ -18,14 +18,12 @@ package controller
 
 import (
 	"fmt"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
-	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // observation is what a sync observed of a Ray and its children.
@@ -161,7 +159,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	}
 	if observed.rayErr != nil {
 		// The counts remain as they were last observed. Nobody would keep the mirrored conditions true.
-		status.Head, status.Worker = current.Head, current.Worker
+		copyCounts(&status, current)
 	}
 
 	health := newHealth(observed, wasHealthy(ray))
@@ -174,19 +172,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		if group.desired == nil && group.err == nil {
 			continue
 		}
-		switch group.role {
-		case rayv1.RoleHead:
-			status.Head.ReplicaCounts = newReplicaCounts(group, &current.Head.ReplicaCounts)
-		case rayv1.RoleWorker:
-			var counts rayv1.ReplicaCounts
-			if current.Worker != nil {
-				counts = current.Worker.ReplicaCounts
-			}
-			status.Worker = &rayv1.WorkerStatus{
-				ReplicaCounts: newReplicaCounts(group, &counts),
-				Selector:      resources.Selector(ray, group.role),
-			}
-		}
+		addCounts(&status, ray, group)
 		if group.desired != nil {
 			status.Conditions = appendMirrored(status.Conditions, ray, group)
 		}
@@ -195,25 +181,6 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		setTimes(&status.Conditions[i], findCondition(current.Conditions, status.Conditions[i].Type), now)
 	}
 	return status
-}
-
-// newReplicaCounts returns the counts that the Deployment of a group reports, all 0 if there is none.
-// If the Deployment could not be read, the counts remain as they were last observed.
-func newReplicaCounts(group *groupObservation, current *rayv1.ReplicaCounts) rayv1.ReplicaCounts {
-	deployment := group.deployment
-	if deployment == nil && group.err != nil && asProblem(group.err).reason == reasonFailedGet {
-		return *current
-	}
-	if deployment == nil {
-		return rayv1.ReplicaCounts{}
-	}
-	return rayv1.ReplicaCounts{
-		Replicas:            deployment.Status.Replicas,
-		UpdatedReplicas:     deployment.Status.UpdatedReplicas,
-		ReadyReplicas:       deployment.Status.ReadyReplicas,
-		AvailableReplicas:   deployment.Status.AvailableReplicas,
-		UnavailableReplicas: deployment.Status.UnavailableReplicas,
-	}
 }
 
 // appendMirrored appends the conditions of a group's Deployment. One that the Deployment does not have
@@ -236,108 +203,6 @@ func appendMirrored(conditions []rayv1.RayCondition, ray *rayv1.Ray, group *grou
 		conditions = append(conditions, condition)
 	}
 	return conditions
-}
-
-// wasHealthy returns whether the status says that a Ray is healthy in its current generation.
-func wasHealthy(ray *rayv1.Ray) bool {
-	health := findCondition(ray.Status.Conditions, rayv1.RayHealth)
-	return ray.Status.ObservedGeneration == ray.Generation && health != nil && health.Status == corev1.ConditionTrue
-}
-
-// newHealth returns the condition Health. Its message is one line with all that is missing. Its reason
-// is that of the first problem, else ReplicaFailure, else that of the first group that is incomplete.
-//
-// A healthy Ray stays healthy while the Deployment controller has yet to observe a new generation of a
-// Deployment: no Pod has changed. Otherwise, each annotation that a client sets on a Deployment, which
-// is a new generation, would change Health twice.
-func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
-	if observed.deleting != "" {
-		return rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reasonDeleting, Message: normalize(observed.deleting)}
-	}
-	var reason string
-	var messages []string
-	if problems := observed.problems(); len(problems) > 0 {
-		reason = asProblem(problems[0]).reason
-	}
-	for _, err := range []error{observed.rayErr, observed.serviceErr} {
-		if err != nil {
-			messages = append(messages, asProblem(err).message)
-		}
-	}
-	anyObserved := false
-	for i := range observed.groups {
-		group := &observed.groups[i]
-		groupReason, message := incomplete(group, wasHealthy)
-		anyObserved = anyObserved || group.desired != nil && groupReason != reasonUnobserved
-		if groupReason == "" {
-			continue
-		}
-		messages = append(messages, fmt.Sprintf("%s: %s", group.name, message))
-		if reason == "" || reason == reasonUnobserved || reason == reasonProgressing && isPodProblem(groupReason) {
-			reason = groupReason
-		}
-	}
-	if anyObserved && reason == reasonUnobserved {
-		reason = reasonProgressing
-	}
-
-	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reason, Message: strings.Join(messages, "; ")}
-	switch reason {
-	case "":
-		health.Status, health.Reason = corev1.ConditionTrue, reasonHealthy
-	case reasonUnobserved:
-		health.Status = corev1.ConditionUnknown
-	}
-	return health
-}
-
-// incomplete returns the reason and the message why a group is not healthy, or nothing if it is.
-func incomplete(group *groupObservation, wasHealthy bool) (reason, message string) {
-	switch {
-	case group.err != nil:
-		problem := asProblem(group.err)
-		return problem.reason, problem.message
-	case group.desired == nil:
-		return "", ""
-	case group.waiting != "":
-		return reasonProgressing, group.waiting
-	case group.deployment == nil:
-		return reasonProgressing, "the Deployment does not exist"
-	}
-	deployment := group.deployment
-	progress := group.progress()
-	failure := findDeploymentCondition(deployment, appsv1.DeploymentReplicaFailure)
-	switch {
-	case deployment.Status.ObservedGeneration == 0:
-		return reasonUnobserved, "the Deployment has not been observed yet"
-	case deployment.Status.ObservedGeneration < deployment.Generation && !wasHealthy:
-		return reasonProgressing, "the Deployment's newest generation has not been observed yet"
-	case progress == "":
-		return "", ""
-	case failure != nil && failure.Status == corev1.ConditionTrue:
-		return reasonReplicaFailure, progress + ": " + normalize(failure.Message)
-	case deployment.Spec.Paused:
-		return reasonProgressing, progress + ": the Deployment is paused"
-	case group.cause != "":
-		return reasonPodFailure, progress + ": " + normalize(group.cause)
-	default:
-		return reasonProgressing, progress
-	}
-}
-
-// incompleteReplicas returns how the Pods of a Deployment differ from the desired ones, or "". Its
-// conditions are those of kubectl rollout status.
-func incompleteReplicas(status *appsv1.DeploymentStatus, desired int32) string {
-	switch {
-	case status.AvailableReplicas < desired:
-		return fmt.Sprintf("%d of %d available", status.AvailableReplicas, desired)
-	case status.UpdatedReplicas < desired:
-		return fmt.Sprintf("%d of %d updated", status.UpdatedReplicas, desired)
-	case status.Replicas > desired:
-		return fmt.Sprintf("%d old replicas are pending termination", status.Replicas-desired)
-	default:
-		return ""
-	}
 }
 
 // setTimes sets the times of a condition. They change only with the condition.

@@ -315,6 +315,8 @@ func TestNewStatus(t *testing.T) {
 			ReplicaCounts: rayv1.ReplicaCounts{Replicas: 5, UpdatedReplicas: 4, ReadyReplicas: 3, AvailableReplicas: 2, UnavailableReplicas: 1},
 			Selector:      "ray.kubeflow.org/name=sample-cluster,ray.kubeflow.org/role=worker",
 		},
+		DesiredWorkerReplicas: new(int32(3)), UpdatedWorkerReplicas: new(int32(4)),
+		ReadyWorkerReplicas: new(int32(3)), AvailableWorkerReplicas: new(int32(2)),
 		Conditions: []rayv1.RayCondition{
 			condition(rayv1.RayHealth, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
 			condition(rayv1.RayReady, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
@@ -341,7 +343,7 @@ func TestNewStatus(t *testing.T) {
 
 	ray.Spec.Worker, observed.groups[1] = nil, groupObservation{name: "worker", role: rayv1.RoleWorker}
 	headOnly := newStatus(ray, observed, later)
-	if len(headOnly.Conditions) != 5 || headOnly.Worker != nil {
+	if len(headOnly.Conditions) != 5 || headOnly.Worker != nil || headOnly.DesiredWorkerReplicas != nil || headOnly.ReadyWorkerReplicas != nil {
 		t.Errorf("the status of a Ray without workers has workers: %v", headOnly)
 	}
 }

@@ -18,15 +18,17 @@ package resources
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
 // Group is a group of Ray nodes that have the same template. Each group has a Deployment.
 type Group struct {
-	// Name identifies the group in its Ray, and in messages.
+	// Name identifies the group in its Ray, in messages, and for Ray's nodes.
 	Name string
-	// Role is the role of the group's nodes.
+	// Role is the role of the group's nodes. Names of children and labels have it.
 	Role rayv1.Role
 	// Replicas is the number of desired nodes.
 	Replicas int32
@@ -36,24 +38,61 @@ type Group struct {
 	Start *rayv1.StartSpec
 }
 
+// IsHead returns whether the group is the head. All other groups are workers.
+func (g *Group) IsHead() bool { return g.Role == rayv1.RoleHead }
+
 // Groups returns the groups that a Ray's spec has, the head first.
 func Groups(ray *rayv1.Ray) []Group {
 	head := &ray.Spec.Head
-	groups := make([]Group, 1, 2)
+	groups := make([]Group, 1, 2+len(ray.Spec.WorkerGroups))
 	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template, head.Start}
 	if worker := ray.Spec.Worker; worker != nil {
-		groups = append(groups, Group{string(rayv1.RoleWorker), rayv1.RoleWorker, replicas(worker.Replicas), &worker.Template, worker.Start})
+		groups = append(groups, newWorkers(string(rayv1.RoleWorker), rayv1.RoleWorker, worker))
+	}
+	for i := range ray.Spec.WorkerGroups {
+		group := &ray.Spec.WorkerGroups[i]
+		groups = append(groups, newWorkers(group.Name, workerGroupRole(group.Name), &group.WorkerSpec))
 	}
 	return groups
 }
 
-// RemovedGroups returns the groups that an earlier spec of the Ray may have had. Only their names
-// and roles are set.
-func RemovedGroups(ray *rayv1.Ray) []Group {
-	if ray.Spec.Worker != nil {
+func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {
+	return Group{name, role, replicas(spec.Replicas), &spec.Template, spec.Start}
+}
+
+// workerGroupRole returns the role of the worker group with a name.
+func workerGroupRole(name string) rayv1.Role { return rayv1.RoleWorker + "-" + rayv1.Role(name) }
+
+// RemovedGroups returns the groups that an earlier spec of the Ray may have had: the workers, and the
+// worker groups that have a Deployment or that the status names. Only their names and roles are set.
+func RemovedGroups(ray *rayv1.Ray, deployments []string) []Group {
+	if ray.Spec.Worker != nil && len(deployments) == 0 && len(ray.Status.WorkerGroups) == 0 {
 		return nil
 	}
-	return []Group{{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker}}
+	known := sets.New[rayv1.Role]()
+	for _, group := range Groups(ray) {
+		known.Insert(group.Role)
+	}
+	var removed []Group
+	add := func(name string, role rayv1.Role) {
+		if !known.Has(role) {
+			known.Insert(role)
+			removed = append(removed, Group{Name: name, Role: role})
+		}
+	}
+	add(string(rayv1.RoleWorker), rayv1.RoleWorker)
+	for _, group := range ray.Status.WorkerGroups {
+		// A status that was stored under another schema may have any name.
+		if len(validation.IsDNS1123Label(group.Name)) == 0 {
+			add(group.Name, workerGroupRole(group.Name))
+		}
+	}
+	for _, deployment := range deployments {
+		if name, isGroup := workerGroupName(ray.Name, deployment); isGroup {
+			add(name, workerGroupRole(name))
+		}
+	}
+	return removed
 }
 
 // replicas returns the value of a field replicas. Its default is in the schema, but a Ray may have

@@ -16,10 +16,14 @@ limitations under the License.
 
 package resources
 
-import rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+import (
+	"strings"
 
-// All names of children are built in this file. The schema limits the length of a Ray's name so that
-// none of them is too long.
+	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+)
+
+// All names of children are built in this file. The schema limits the lengths of the names of a Ray and of
+// a worker group, so that none of them is too long.
 
 // ServiceName returns the name of the Service of a Ray's head.
 func ServiceName(ray *rayv1.Ray) string { return serviceName(ray.Name) }
@@ -36,7 +40,19 @@ func IsServiceName(ray, name string) bool { return name == serviceName(ray) }
 
 // IsDeploymentName returns whether a Deployment of the Ray with a name can have this name, under any spec.
 func IsDeploymentName(ray, name string) bool {
-	return name == deploymentName(ray, rayv1.RoleHead) || name == deploymentName(ray, rayv1.RoleWorker)
+	return name == deploymentName(ray, rayv1.RoleHead) || name == deploymentName(ray, rayv1.RoleWorker) || IsWorkerGroupName(ray, name)
+}
+
+// IsWorkerGroupName returns whether the Deployment of a worker group of the Ray with a name can have this name.
+func IsWorkerGroupName(ray, name string) bool {
+	_, isGroup := workerGroupName(ray, name)
+	return isGroup
+}
+
+// workerGroupName returns the name of the worker group that a Deployment of a Ray is for, and whether it is
+// for one. Other Rays can have Deployments with such names: the owner says which Ray it is.
+func workerGroupName(ray, deployment string) (group string, isGroup bool) {
+	return strings.CutPrefix(deployment, deploymentName(ray, workerGroupRole("")))
 }
 
 // ChildNames returns the names of all children of a Ray, of any kind.

@@ -44,6 +44,7 @@ func TestRendering(t *testing.T) {
 	for _, manifest := range []string{
 		seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
+		"testdata/worker-groups.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
@@ -192,18 +193,71 @@ func TestNames(t *testing.T) {
 		ray := &rayv1.Ray{}
 		ray.Name = name
 		ray.Spec.Worker = &rayv1.WorkerSpec{}
-		want := []string{name + "-head", name + "-head", name + "-worker"}
+		longest := strings.Repeat("g", 20)
+		ray.Spec.WorkerGroups = []rayv1.WorkerGroup{{Name: "gpu"}, {Name: longest}}
+		want := []string{name + "-head", name + "-head", name + "-worker", name + "-worker-gpu", name + "-worker-" + longest}
 		if diff := cmp.Diff(want, ChildNames(ray)); diff != "" {
 			t.Errorf("names of the children (-want +got):\n%s", diff)
 		}
 		if errs := validation.IsDNS1035Label(ServiceName(ray)); len(errs) > 0 {
 			t.Errorf("the Service of %q cannot be named %q: %v", name, ServiceName(ray), errs)
 		}
-		for key, value := range Labels(ray, rayv1.RoleWorker) {
-			if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
-				t.Errorf("label %s of %q: %v", key, name, errs)
+		for _, group := range Groups(ray) {
+			deployment := DeploymentName(ray, group.Role)
+			if errs := validation.IsDNS1123Subdomain(deployment); len(errs) > 0 {
+				t.Errorf("a Deployment of %q cannot be named %q: %v", name, deployment, errs)
+			}
+			if !IsDeploymentName(name, deployment) || IsWorkerGroupName(name, deployment) != (!group.IsHead() && group.Role != rayv1.RoleWorker) {
+				t.Errorf("%q is not recognized as the name of a Deployment of %q", deployment, name)
+			}
+			for key, value := range Labels(ray, group.Role) {
+				if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
+					t.Errorf("label %s of %q: %v", key, name, errs)
+				}
 			}
 		}
+	}
+}
+
+// TestRemovedGroups has groups that the spec no longer has.
+func TestRemovedGroups(t *testing.T) {
+	tests := []struct {
+		name        string
+		worker      bool
+		groups      []string
+		status      []string
+		deployments []string
+		want        string
+	}{
+		{"a Ray without groups", true, nil, nil, nil, ""},
+		{"a Ray without workers", false, nil, nil, nil, "worker"},
+		{"the groups of the spec", true, []string{"a", "b"}, []string{"a", "b"}, []string{"x-worker-a", "x-worker-b"}, ""},
+		{"a group with a Deployment", true, []string{"a"}, nil, []string{"x-worker-a", "x-worker-b"}, "worker-b"},
+		{"a group in the status", true, []string{"a"}, []string{"a", "b"}, nil, "worker-b"},
+		{"a group in both", false, nil, []string{"b"}, []string{"x-worker-b", "x-worker-c"}, "worker worker-b worker-c"},
+		{"names in the status that no group has", true, nil, []string{"", "a/b", "A", ".."}, nil, ""},
+		{"other Deployments of the Ray", true, nil, nil, []string{"x-head", "x-worker", "x-other"}, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+			if test.worker {
+				ray.Spec.Worker = &rayv1.WorkerSpec{}
+			}
+			for _, name := range test.groups {
+				ray.Spec.WorkerGroups = append(ray.Spec.WorkerGroups, rayv1.WorkerGroup{Name: name})
+			}
+			for _, name := range test.status {
+				ray.Status.WorkerGroups = append(ray.Status.WorkerGroups, rayv1.WorkerGroupStatus{Name: name})
+			}
+			var roles []string
+			for _, group := range RemovedGroups(ray, test.deployments) {
+				roles = append(roles, string(group.Role))
+			}
+			if got := strings.Join(roles, " "); got != test.want {
+				t.Errorf("the removed groups are %q, want %q", got, test.want)
+			}
+		})
 	}
 }
 

@@ -133,7 +133,7 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 		{Name: "RAY_NODE_TYPE_NAME", Value: group.Name},
 		{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)},
 	}
-	if group.Role == rayv1.RoleWorker {
+	if !group.IsHead() {
 		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
 		// be ready, before the new head is available.
 		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"})
@@ -207,7 +207,7 @@ var portFlags = map[string]string{
 // user's arguments may move some of them.
 func startPorts(role rayv1.Role, start *rayv1.StartSpec) []corev1.ContainerPort {
 	ports := slices.Clone(wellKnownPorts)
-	if role == rayv1.RoleWorker {
+	if role != rayv1.RoleHead {
 		ports = []corev1.ContainerPort{{Name: "metrics", ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP}}
 	}
 	for i := range ports {

@@ -24,6 +24,7 @@ limitations under the License.
 //     exceed the 262,144 bytes that client-side kubectl apply can store in its annotation.
 //   - Unknown keys in a container's resources are accepted. Existing manifests contain `limit:`
 //     instead of `limits:`; a policy warns about it (manifests/policy).
+//   - The start of a worker group accepts fewer arguments, since there can be many groups.
 //   - metadata.name is declared, so that validation rules can refer to it.
 //   - Quantities and numbers that the Go types cannot hold are rejected. Otherwise the API
 //     server would store them, and typed clients could not decode any list that contains them.
@@ -98,6 +99,10 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 		if !ok {
 			return fmt.Errorf("no schema for spec.%s", group.field)
 		}
+		if schema.Items != nil {
+			schema = *schema.Items.Schema // shares its fields
+			limitArgs(&schema)
+		}
 		if err := finishGroup(&schema, group.described); err != nil {
 			return fmt.Errorf("spec.%s: %w", group.field, err)
 		}
@@ -105,13 +110,15 @@ func finish(ray *apiextensionsv1.JSONSchemaProps) error {
 	return nil
 }
 
-// groups are the fields of a spec with a Pod template, and whether its fields have descriptions.
+// groups are the fields of a spec with a Pod template, or a list of them, and whether the fields of the
+// template have descriptions.
 var groups = []struct {
 	field     string
 	described bool
 }{
 	{"head", false},
 	{"worker", true},
+	{"workerGroups", false},
 }
 
 // finishGroup modifies the schema of a group.
@@ -144,6 +151,19 @@ func finishGroup(group *apiextensionsv1.JSONSchemaProps, described bool) error {
 	podSpec.Properties["ephemeralContainers"] = refusedContainers()
 	group.Properties["template"] = template
 	return nil
+}
+
+// maxGroupArgs is the number of arguments that the start of a worker group accepts. With more, the cost of
+// their validation rules, multiplied by the number of groups, would exceed the limit.
+const maxGroupArgs = 20
+
+// limitArgs limits the number of arguments of the start of a worker group.
+func limitArgs(group *apiextensionsv1.JSONSchemaProps) {
+	args, ok := group.Properties["start"].Properties["args"]
+	if ok {
+		args.MaxItems = new(int64(maxGroupArgs))
+		group.Properties["start"].Properties["args"] = args
+	}
 }
 
 // refusedContainers returns the schema of ephemeral containers, which accepts none.

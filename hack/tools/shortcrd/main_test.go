@@ -46,6 +46,7 @@ func newCRD() *apiextensionsv1.CustomResourceDefinition {
 		"start": object(map[string]apiextensionsv1.JSONSchemaProps{
 			"resources": values(apiextensionsv1.JSONSchemaProps{XIntOrString: true, Pattern: "x"}),
 			"labels":    values(apiextensionsv1.JSONSchemaProps{Type: "string"}),
+			"args":      list(apiextensionsv1.JSONSchemaProps{Type: "string"}),
 		}),
 		"template": object(map[string]apiextensionsv1.JSONSchemaProps{
 			"metadata": object(map[string]apiextensionsv1.JSONSchemaProps{"labels": {Type: "object"}}),
@@ -57,7 +58,9 @@ func newCRD() *apiextensionsv1.CustomResourceDefinition {
 	})
 	ray := object(map[string]apiextensionsv1.JSONSchemaProps{
 		"metadata": {Type: "object"},
-		"spec":     object(map[string]apiextensionsv1.JSONSchemaProps{"head": group, "worker": *group.DeepCopy()}),
+		"spec": object(map[string]apiextensionsv1.JSONSchemaProps{
+			"head": group, "worker": *group.DeepCopy(), "workerGroups": list(*group.DeepCopy()),
+		}),
 	})
 	return &apiextensionsv1.CustomResourceDefinition{Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 		Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
@@ -92,14 +95,20 @@ func TestRun(t *testing.T) {
 	if ray.Properties["metadata"].Properties["name"].Type != "string" {
 		t.Error("metadata.name is not declared")
 	}
-	for _, group := range []string{"head", "worker"} {
+	for _, group := range []string{"head", "worker", "workerGroups"} {
 		schema := ray.Properties["spec"].Properties[group]
+		if schema.Items != nil {
+			schema = *schema.Items.Schema
+		}
 		if schema.Description != long {
 			t.Errorf("%s: description outside of the Pod template is %q, want it unchanged", group, schema.Description)
 		}
 		start := schema.Properties["start"].Properties
 		if got := start["resources"].AdditionalProperties.Schema; !got.XIntOrString || got.Minimum == nil || *got.Minimum != 0 {
 			t.Errorf("%s: the schema of a resource of start is %v, want an integer or string of at least 0", group, got)
+		}
+		if got := start["args"].MaxItems; (got != nil) != (group == "workerGroups") {
+			t.Errorf("%s: the number of arguments of start is limited to %v", group, got)
 		}
 		if got := start["labels"].AdditionalProperties.Schema.MaxLength; got == nil || *got != 63 {
 			t.Errorf("%s: the length of a label of start is limited to %v, want 63", group, got)

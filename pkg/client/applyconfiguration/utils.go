@@ -48,6 +48,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.ReplicaCountsApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("StartSpec"):
 		return &rayv1.StartSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("WorkerGroup"):
+		return &rayv1.WorkerGroupApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("WorkerGroupStatus"):
+		return &rayv1.WorkerGroupStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerSpec"):
 		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):

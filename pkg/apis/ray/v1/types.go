@@ -34,12 +34,12 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:subresource:scale:specpath=.spec.worker.replicas,statuspath=.status.worker.replicas,selectorpath=.status.worker.selector
 // +kubebuilder:printcolumn:name="Head",type=integer,JSONPath=".status.head.readyReplicas",description="Number of ready head nodes."
-// +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=".status.worker.readyReplicas",description="Number of ready workers."
-// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=".spec.worker.replicas",description="Number of desired workers."
+// +kubebuilder:printcolumn:name="Workers",type=integer,JSONPath=".status.readyWorkerReplicas",description="Number of ready workers."
+// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=".status.desiredWorkerReplicas",description="Number of desired workers."
 // +kubebuilder:printcolumn:name="Health",type=string,JSONPath=".status.conditions[?(@.type=='Health')].status",description="True if all desired nodes are up to date and available."
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
-// +kubebuilder:printcolumn:name="Updated",type=integer,JSONPath=".status.worker.updatedReplicas",priority=1,description="Number of workers with the current template."
-// +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=".status.worker.availableReplicas",priority=1,description="Number of available workers."
+// +kubebuilder:printcolumn:name="Updated",type=integer,JSONPath=".status.updatedWorkerReplicas",priority=1,description="Number of workers with the current template."
+// +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=".status.availableWorkerReplicas",priority=1,description="Number of available workers."
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=".status.conditions[?(@.type=='Health')].reason",priority=1,description="Reason of the condition Health."
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=".status.conditions[?(@.type=='Health')].message",priority=1,description="Message of the condition Health."
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",reason=FieldValueInvalid,message="must be a DNS-1035 label, since a Service is named after it: it must consist of lower case letters, digits or '-', start with a letter and end with a letter or digit"
@@ -82,9 +82,16 @@ type RaySpec struct {
 	// +required
 	Head HeadSpec `json:"head"`
 
-	// The workers. If omitted, the cluster consists of the head only.
+	// The workers that the scale subresource scales. Without worker and workerGroups, the cluster consists of the head only.
 	// +optional
 	Worker *WorkerSpec `json:"worker,omitempty"`
+
+	// Further groups of workers, each with a template of its own, such as one for nodes with GPUs.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=50
+	WorkerGroups []WorkerGroup `json:"workerGroups,omitempty"`
 }
 
 // HeadSpec is the desired state of the head node.
@@ -129,6 +136,18 @@ type WorkerSpec struct {
 	Template corev1.PodTemplateSpec `json:"template"`
 }
 
+// WorkerGroup is the desired state of a further group of workers.
+type WorkerGroup struct {
+	// Name of the group, at most 20 characters. Its Deployment is named <ray>-worker-<name>.
+	// +required
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",reason=FieldValueInvalid,message="must be a DNS-1123 label: it must consist of lower case letters, digits or '-', and start and end with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['head', 'worker'])",reason=FieldValueInvalid,message="must not be head or worker, which are the names of the groups spec.head and spec.worker: choose another name"
+	Name string `json:"name"`
+
+	WorkerSpec `json:",inline"`
+}
+
 // StartSpec has settings of the ray start command that the operator generates for a group.
 type StartSpec struct {
 	// Resources that Ray may schedule on each node, such as CPU, GPU, memory, object_store_memory or a name of your own. Values are whole numbers, such as 4 or 2Gi. By default they are those of the first container.
@@ -150,7 +169,7 @@ type StartSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, arg.startsWith('--'))",reason=FieldValueInvalid,message="must be flags that begin with --, with their value in the same item: --flag=value"
-	// +kubebuilder:validation:XValidation:rule="self.all(arg, self.exists_one(other, other.split('=', 2)[0] == arg.split('=', 2)[0]))",reason=FieldValueInvalid,message="must not contain a flag twice: remove one of them"
+	// +kubebuilder:validation:XValidation:rule="[self.map(arg, arg.split('=', 2)[0])].all(flags, flags.all(flag, flags.exists_one(other, other == flag)))",reason=FieldValueInvalid,message="must not contain a flag twice: remove one of them"
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--num-cpus', '--num-gpus', '--memory', '--object-store-memory', '--resources', '--labels', '--labels-file']))",reason=FieldValueForbidden,message="must not set resources or labels: set start.resources or start.labels instead"
 	// +kubebuilder:validation:XValidation:rule="self.all(arg, !(arg.split('=', 2)[0] in ['--head', '--block', '--address', '--port', '--node-ip-address', '--node-name', '--node-manager-port', '--dashboard-agent-listen-port']))",reason=FieldValueForbidden,message="must not contain --head, --block, --address, --port, --node-ip-address, --node-name, --node-manager-port or --dashboard-agent-listen-port, which the operator sets: remove them, or write a command of your own"
 	Args []string `json:"args,omitempty"`
@@ -174,9 +193,31 @@ type RayStatus struct {
 	// +optional
 	Head HeadStatus `json:"head,omitempty,omitzero"`
 
-	// Observed state of the workers. Absent if there are none.
+	// Observed state of the workers in spec.worker. Absent if there are none.
 	// +optional
 	Worker *WorkerStatus `json:"worker,omitempty"`
+
+	// Observed state of the worker groups.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	WorkerGroups []WorkerGroupStatus `json:"workerGroups,omitempty"`
+
+	// Number of desired workers, over worker and all worker groups. Absent if the Ray has no workers, like the other totals.
+	// +optional
+	DesiredWorkerReplicas *int32 `json:"desiredWorkerReplicas,omitempty"`
+
+	// Number of workers with the current template, over worker and all worker groups.
+	// +optional
+	UpdatedWorkerReplicas *int32 `json:"updatedWorkerReplicas,omitempty"`
+
+	// Number of ready workers, over worker and all worker groups.
+	// +optional
+	ReadyWorkerReplicas *int32 `json:"readyWorkerReplicas,omitempty"`
+
+	// Number of available workers, over worker and all worker groups.
+	// +optional
+	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
 
 	// Health, Ready, and the conditions of the Deployments.
 	// +optional
@@ -220,6 +261,15 @@ type WorkerStatus struct {
 	// Label selector of the workers' Pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
+}
+
+// WorkerGroupStatus is the observed state of a worker group.
+type WorkerGroupStatus struct {
+	// Name of the group.
+	// +required
+	Name string `json:"name"`
+
+	ReplicaCounts `json:",inline"`
 }
 
 // RayConditionType is the type of a condition of a Ray.

@@ -36,6 +36,7 @@ type Role string
 const (
 	// RoleHead is the role of the head node.
 	RoleHead Role = "head"
-	// RoleWorker is the role of the workers.
+	// RoleWorker is the role of the workers in spec.worker. The role of a worker group is this one, "-" and
+	// the name of the group.
 	RoleWorker Role = "worker"
 )

@@ -25,8 +25,10 @@ package v1
 type RaySpecApplyConfiguration struct {
 	// The head node.
 	Head *HeadSpecApplyConfiguration `json:"head,omitempty"`
-	// The workers. If omitted, the cluster consists of the head only.
+	// The workers that the scale subresource scales. Without worker and workerGroups, the cluster consists of the head only.
 	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
+	// Further groups of workers, each with its own template, such as one for nodes with GPUs.
+	WorkerGroups []WorkerGroupApplyConfiguration `json:"workerGroups,omitempty"`
 }
 
 // RaySpecApplyConfiguration constructs a declarative configuration of the RaySpec type for use with
@@ -48,5 +50,18 @@ func (b *RaySpecApplyConfiguration) WithHead(value *HeadSpecApplyConfiguration) 
 // If called multiple times, the Worker field is set to the value of the last call.
 func (b *RaySpecApplyConfiguration) WithWorker(value *WorkerSpecApplyConfiguration) *RaySpecApplyConfiguration {
 	b.Worker = value
+	return b
+}
+
+// WithWorkerGroups adds the given value to the WorkerGroups field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the WorkerGroups field.
+func (b *RaySpecApplyConfiguration) WithWorkerGroups(values ...*WorkerGroupApplyConfiguration) *RaySpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithWorkerGroups")
+		}
+		b.WorkerGroups = append(b.WorkerGroups, *values[i])
+	}
 	return b
 }

@@ -35,8 +35,18 @@ type RayStatusApplyConfiguration struct {
 	LastReconcileTime *metav1.Time `json:"lastReconcileTime,omitempty"`
 	// Observed state of the head node.
 	Head *HeadStatusApplyConfiguration `json:"head,omitempty"`
-	// Observed state of the workers. Absent if there are none.
+	// Observed state of the workers in spec.worker. Absent if there are none.
 	Worker *WorkerStatusApplyConfiguration `json:"worker,omitempty"`
+	// Observed state of the worker groups.
+	WorkerGroups []WorkerGroupStatusApplyConfiguration `json:"workerGroups,omitempty"`
+	// Number of desired workers, over worker and all worker groups. Absent if the Ray has no workers, like the other totals.
+	DesiredWorkerReplicas *int32 `json:"desiredWorkerReplicas,omitempty"`
+	// Number of workers with the current template, over worker and all worker groups.
+	UpdatedWorkerReplicas *int32 `json:"updatedWorkerReplicas,omitempty"`
+	// Number of ready workers, over worker and all worker groups.
+	ReadyWorkerReplicas *int32 `json:"readyWorkerReplicas,omitempty"`
+	// Number of available workers, over worker and all worker groups.
+	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
 	// Health, Ready, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -84,6 +94,51 @@ func (b *RayStatusApplyConfiguration) WithHead(value *HeadStatusApplyConfigurati
 // If called multiple times, the Worker field is set to the value of the last call.
 func (b *RayStatusApplyConfiguration) WithWorker(value *WorkerStatusApplyConfiguration) *RayStatusApplyConfiguration {
 	b.Worker = value
+	return b
+}
+
+// WithWorkerGroups adds the given value to the WorkerGroups field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the WorkerGroups field.
+func (b *RayStatusApplyConfiguration) WithWorkerGroups(values ...*WorkerGroupStatusApplyConfiguration) *RayStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithWorkerGroups")
+		}
+		b.WorkerGroups = append(b.WorkerGroups, *values[i])
+	}
+	return b
+}
+
+// WithDesiredWorkerReplicas sets the DesiredWorkerReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DesiredWorkerReplicas field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithDesiredWorkerReplicas(value int32) *RayStatusApplyConfiguration {
+	b.DesiredWorkerReplicas = &value
+	return b
+}
+
+// WithUpdatedWorkerReplicas sets the UpdatedWorkerReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UpdatedWorkerReplicas field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithUpdatedWorkerReplicas(value int32) *RayStatusApplyConfiguration {
+	b.UpdatedWorkerReplicas = &value
+	return b
+}
+
+// WithReadyWorkerReplicas sets the ReadyWorkerReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReadyWorkerReplicas field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithReadyWorkerReplicas(value int32) *RayStatusApplyConfiguration {
+	b.ReadyWorkerReplicas = &value
+	return b
+}
+
+// WithAvailableWorkerReplicas sets the AvailableWorkerReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AvailableWorkerReplicas field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithAvailableWorkerReplicas(value int32) *RayStatusApplyConfiguration {
+	b.AvailableWorkerReplicas = &value
 	return b
 }
 
