@@ -54,10 +54,10 @@ var actions = []action{
 	{6, func(e *environment, n, m int) string { return e.editChild(n, m) }},
 	{2, func(e *environment, n, m int) string { return e.rollBackChild(n, m) }},
 	{2, func(e *environment, n, m int) string { return e.createConflicting(n, m) }},
-	{2, func(e *environment, n, _ int) string { return e.deleteConflicting(childIDs[n%3]) }},
+	{2, func(e *environment, n, _ int) string { return e.deleteConflicting(childIDs[n%len(childIDs)]) }},
 	// The cluster.
-	{10, func(e *environment, n, m int) string { return e.rollOut(roles[n%2], m%4, false) }},
-	{5, func(e *environment, n, _ int) string { return e.rollOut(roles[n%2], 0, true) }},
+	{10, func(e *environment, n, m int) string { return e.rollOut(roles[n%len(roles)], m%4, false) }},
+	{5, func(e *environment, n, _ int) string { return e.rollOut(roles[n%len(roles)], 0, true) }},
 	{3, func(e *environment, n, m int) string { return e.failPods(n, m) }},
 	{8, func(e *environment, n, _ int) string { return e.collectGarbage(n) }},
 	// The caches.
@@ -84,6 +84,9 @@ func (e *environment) createRay(m int) string {
 	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName}, Spec: modelSpec()}
 	if m%4 == 0 {
 		ray.Spec.Worker = nil
+	}
+	if m%3 == 0 {
+		ray.Spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu")}
 	}
 	e.create(ray)
 	return "user: create the Ray: UID " + string(e.ray().UID)
@@ -123,6 +126,25 @@ var specEdits = []struct {
 			spec.Worker = modelSpec().Worker
 		}
 	}},
+	{"a worker group, by adding, renaming or removing it", func(spec *rayv1.RaySpec, m int) {
+		switch {
+		case len(spec.WorkerGroups) == 0:
+			spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu")}
+		case m%3 == 0:
+			spec.WorkerGroups = nil
+		case m%3 == 1:
+			renamed := map[string]string{"gpu": "spot", "spot": "gpu"}[spec.WorkerGroups[0].Name]
+			spec.WorkerGroups = []rayv1.WorkerGroup{{Name: renamed, WorkerSpec: spec.WorkerGroups[0].WorkerSpec}}
+		default:
+			spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu"), modelGroup("spot")}
+		}
+	}},
+	{"a worker group", func(spec *rayv1.RaySpec, m int) {
+		for i := range spec.WorkerGroups {
+			spec.WorkerGroups[i].Replicas = new(int32(m % 4))
+			spec.WorkerGroups[i].Template.Spec.Containers[0].Image = fmt.Sprintf("ray:%d", 1+m/4%2)
+		}
+	}},
 	{"the nodeSelector of the head, by adding or removing it", func(spec *rayv1.RaySpec, _ int) {
 		pod := &spec.Head.Template.Spec
 		if pod.NodeSelector != nil {
@@ -158,7 +180,7 @@ func (e *environment) editRay(n, m int) string {
 }
 
 func (e *environment) deleteChild(n, m int) string {
-	id, policy := childIDs[n%3], metav1.DeletePropagationBackground
+	id, policy := childIDs[n%len(childIDs)], metav1.DeletePropagationBackground
 	if m%3 == 0 {
 		policy = metav1.DeletePropagationForeground
 	}
@@ -260,14 +282,15 @@ func (e *environment) collectNext() bool {
 
 // createConflicting creates an object with the name of a child that no Ray controls.
 func (e *environment) createConflicting(n, m int) string {
-	id := childIDs[n%3]
+	id := childIDs[n%len(childIDs)]
 	if e.server.objects[id] != nil {
 		return ""
 	}
 	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName, UID: externalName}, Spec: modelSpec()}
 	var o object = resources.NewService(ray)
+	ray.Spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu"), modelGroup("spot")}
 	if id.resource == deploymentResource {
-		o = resources.NewDeployment(ray, groupOf(ray, roles[n%3-1]))
+		o = resources.NewDeployment(ray, groupOf(ray, roles[n%len(childIDs)-1]))
 	}
 	o.SetOwnerReferences(nil)
 	o.SetAnnotations(nil)
@@ -289,7 +312,7 @@ func (e *environment) deleteConflicting(id objectID) string {
 
 // rollBackChild reverts a child to an earlier version, including the operator's record.
 func (e *environment) rollBackChild(n, m int) string {
-	id := childIDs[n%3]
+	id := childIDs[n%len(childIDs)]
 	current := e.server.objects[id]
 	if current == nil {
 		return ""
@@ -310,7 +333,7 @@ func (e *environment) rollBackChild(n, m int) string {
 }
 
 func (e *environment) editChild(n, m int) string {
-	id := childIDs[n%3]
+	id := childIDs[n%len(childIDs)]
 	if o := e.server.objects[id]; o == nil || o.GetDeletionTimestamp() != nil {
 		return ""
 	}

@@ -195,7 +195,7 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	} else if pending := readLastApplied(last).TemplatePending; !pending && equality.Semantic.DeepEqual(groupOf(was, role).Template, groupOf(is, role).Template) {
 		c.environment.violationf("the Pod template of the %s is replaced, though neither the user nor another client has changed it", role)
 	}
-	if role == rayv1.RoleWorker && is != nil && !c.isDelayed {
+	if role != rayv1.RoleHead && is != nil && !c.isDelayed {
 		c.checkHeadFirst(is)
 	}
 }

@@ -125,7 +125,7 @@ func (r *rollout) setStatus(d *appsv1.Deployment) {
 
 // failPods makes a Pod of a Deployment unavailable, and may let the creation of Pods fail.
 func (e *environment) failPods(n, m int) string {
-	role := roles[n%2]
+	role := roles[n%len(roles)]
 	d := stored[*appsv1.Deployment](e, deploymentIDs[role])
 	if d == nil || e.rollouts[d.UID] == nil {
 		return ""

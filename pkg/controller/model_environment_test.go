@@ -134,9 +134,11 @@ var (
 	serviceID      = objectID{serviceResource, namespace, serviceKey}
 	headID         = objectID{deploymentResource, namespace, deploymentName(rayv1.RoleHead)}
 	workerID       = objectID{deploymentResource, namespace, deploymentName(rayv1.RoleWorker)}
-	childIDs       = []objectID{serviceID, headID, workerID}
-	deploymentIDs  = map[rayv1.Role]objectID{rayv1.RoleHead: headID, rayv1.RoleWorker: workerID}
-	roles          = []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker}
+	gpuID          = objectID{deploymentResource, namespace, deploymentName(roleGPU)}
+	spotID         = objectID{deploymentResource, namespace, deploymentName(roleSpot)}
+	childIDs       = []objectID{serviceID, headID, workerID, gpuID, spotID}
+	deploymentIDs  = map[rayv1.Role]objectID{rayv1.RoleHead: headID, rayv1.RoleWorker: workerID, roleGPU: gpuID, roleSpot: spotID}
+	roles          = []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker, roleGPU, roleSpot}
 	modelResources = []string{rayResource, serviceResource, deploymentResource}
 )
 
@@ -188,6 +190,11 @@ func modelSpec() rayv1.RaySpec {
 		Head:   rayv1.HeadSpec{Replicas: new(int32(1)), Template: template(6379, 8265)},
 		Worker: &rayv1.WorkerSpec{Replicas: new(int32(2)), Template: template()},
 	}
+}
+
+// modelGroup returns a worker group of a Ray.
+func modelGroup(name string) rayv1.WorkerGroup {
+	return rayv1.WorkerGroup{Name: name, WorkerSpec: *modelSpec().Worker}
 }
 
 // externalName is the name of containers, and the value of fields, that another client sets.

@@ -32,7 +32,11 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-const roleGPU rayv1.Role = "worker-gpu"
+// The roles of worker groups that tests add.
+const (
+	roleGPU  rayv1.Role = "worker-gpu"
+	roleSpot rayv1.Role = "worker-spot"
+)
 
 // addGroups adds worker groups of two workers each.
 func addGroups(names ...string) func(*rayv1.Ray) {
