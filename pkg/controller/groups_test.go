@@ -170,15 +170,17 @@ func TestWithoutDryRun(t *testing.T) {
 			wantHealth: "False RolloutIncomplete: " + headUnobserved + "; " + workerUnobserved,
 		},
 		{
-			name: "a new template of the workers, and new replicas of the head",
+			name: "a new template of the workers, and no head, without which the workers are scaled to 0",
 			change: changeRay(func(ray *rayv1.Ray) {
 				ray.Spec.Head.Replicas = new(int32(0))
 				ray.Spec.Worker.Template.Spec.Containers[0].Image = "new"
 			}),
-			wantWrites:   []string{updateHead, updateStatus},
-			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: replicas"},
-			wantChildren: func(c *childSet) { c.Head.Spec.Replicas = new(int32(0)) },
-			wantHealth:   "False RolloutIncomplete: " + headUnobserved + "; " + workerWaits,
+			wantWrites: []string{updateHead, updateWorker, updateStatus},
+			wantEvents: []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: replicas", workerScaled},
+			wantChildren: func(c *childSet) {
+				c.Head.Spec.Replicas, c.Worker.Spec.Replicas = new(int32(0)), new(int32(0))
+			},
+			wantHealth: "False Suspended: suspended, since spec.head.replicas is 0; " + headUnobserved + "; " + workerWaits,
 		},
 		{
 			name: "new templates, and workers that are removed",

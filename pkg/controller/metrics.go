@@ -54,7 +54,7 @@ var (
 	}, []string{"reason"})
 
 	raysDesc = metrics.NewDesc("ray_operator_rays",
-		"Number of Rays, by namespace and status of the condition Health. Reported by the leader only.",
+		"Number of Rays, by namespace and status of the condition Health, or Suspended. Reported by the leader only.",
 		[]string{"namespace", "health"}, nil, metrics.ALPHA, "")
 	desiredDesc = metrics.NewDesc("ray_operator_desired_replicas",
 		"Number of desired replicas, by namespace, role (head, worker) and Health of their Ray. Reported by the leader only.",
@@ -142,15 +142,25 @@ type rayTotal struct {
 
 type replicaTotal struct{ desired, available int64 }
 
-// sumRays sums Rays up by namespace and Health. A Ray without the condition is Unknown.
+// healthOf returns the status of the condition Health, which is Unknown for a Ray without the condition, or
+// Suspended for a Ray that is: it is no problem that such a Ray is not healthy.
+func healthOf(ray *rayv1.Ray) string {
+	condition := findCondition(ray.Status.Conditions, rayv1.RayHealth)
+	switch {
+	case condition == nil:
+		return string(corev1.ConditionUnknown)
+	case condition.Reason == reasonSuspended:
+		return reasonSuspended
+	default:
+		return string(condition.Status)
+	}
+}
+
+// sumRays sums Rays up by namespace and Health.
 func sumRays(rays []*rayv1.Ray) map[rayKey]rayTotal {
 	totals := map[rayKey]rayTotal{}
 	for _, ray := range rays {
-		health := corev1.ConditionUnknown
-		if condition := findCondition(ray.Status.Conditions, rayv1.RayHealth); condition != nil {
-			health = condition.Status
-		}
-		key := rayKey{namespace: ray.Namespace, health: string(health)}
+		key := rayKey{namespace: ray.Namespace, health: healthOf(ray)}
 		total, found := totals[key]
 		if !found {
 			total.replicas = map[rayv1.Role]replicaTotal{rayv1.RoleHead: {}, rayv1.RoleWorker: {}}

@@ -44,7 +44,7 @@ func TestCollector(t *testing.T) {
 	}
 	f.controller.running.Store(true)
 	want := `
-# HELP ray_operator_rays [ALPHA] Number of Rays, by namespace and status of the condition Health. Reported by the leader only.
+# HELP ray_operator_rays [ALPHA] Number of Rays, by namespace and status of the condition Health, or Suspended. Reported by the leader only.
 # TYPE ray_operator_rays gauge
 ray_operator_rays{health="False",namespace="default"} 1
 ray_operator_rays{health="Unknown",namespace="default"} 1

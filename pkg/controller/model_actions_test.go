@@ -112,6 +112,7 @@ var specEdits = []struct {
 		}
 	}},
 	{"head.replicas", func(spec *rayv1.RaySpec, m int) { spec.Head.Replicas = new(int32(m % 2)) }},
+	{"suspend", func(spec *rayv1.RaySpec, m int) { spec.Suspend = []*bool{nil, new(true), new(false)}[m%3] }},
 	{"an image", func(spec *rayv1.RaySpec, m int) { modelContainer(spec, m).Image = fmt.Sprintf("ray:%d", 1+m/2%2) }},
 	{"an environment variable", func(spec *rayv1.RaySpec, m int) {
 		modelContainer(spec, m).Env[0].Value = []string{"hello", "bye"}[m/2%2]

@@ -257,6 +257,30 @@ func (c *checker) checkStatus(before, after *rayv1.Ray) {
 	if health.Status == corev1.ConditionTrue && !stays && !c.isDelayed {
 		c.checkHealthy(after)
 	}
+	if isSuspended(status) && !isSuspended(old) && !c.isDelayed {
+		c.checkSuspended(after)
+	}
+}
+
+// checkSuspended checks that a Ray that turns suspended has no Pods according to what the sync has
+// observed.
+func (c *checker) checkSuspended(after *rayv1.Ray) {
+	ray := c.rayAt(after.UID, after.Status.ObservedGeneration)
+	if ray == nil || !resources.IsSuspended(ray) {
+		c.environment.violationf("Suspended is True for a generation in which the Ray was not suspended")
+		return
+	}
+	for _, group := range resources.Groups(ray) {
+		if d := stored[*appsv1.Deployment](c.environment, deploymentIDs[group.Role]); d == nil || !metav1.IsControlledBy(d, ray) {
+			continue
+		}
+		if !c.observed(deploymentIDs[group.Role], func(o object) bool {
+			d, ok := o.(*appsv1.Deployment)
+			return ok && isComplete(d, 0)
+		}) {
+			c.environment.violationf("Suspended is True, but the %s may have Pods", group.Name)
+		}
+	}
 }
 
 // checkHealthy checks that a Ray that turns healthy is so according to what the sync has observed: its

@@ -28,6 +28,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // checkEnd ends a schedule: without further faults, all clients and controllers finish. Then the state must
@@ -98,6 +99,8 @@ func (e *environment) state() *state {
 	if ray != nil {
 		s.Status = &ray.Status
 		ray.Status.ObservedGeneration, ray.Status.StartTime, ray.Status.LastReconcileTime = 0, nil, nil
+		// A Ray that was suspended before differs from a fresh one.
+		ray.Status.Conditions = slices.DeleteFunc(ray.Status.Conditions, func(c rayv1.RayCondition) bool { return c.Reason == reasonResumed })
 		for i := range ray.Status.Conditions {
 			condition := &ray.Status.Conditions[i]
 			condition.ObservedGeneration, condition.LastUpdateTime, condition.LastTransitionTime = 0, metav1.Time{}, metav1.Time{}
@@ -182,8 +185,12 @@ func (e *environment) checkState() {
 	if ray.Status.ObservedGeneration != ray.Generation {
 		e.violationf("the final observedGeneration is %d, but the Ray has generation %d", ray.Status.ObservedGeneration, ray.Generation)
 	}
-	if health := findCondition(ray.Status.Conditions, rayv1.RayHealth); health == nil || health.Status != corev1.ConditionTrue {
-		e.violationf("the Ray is not healthy in the final state: %v", health)
+	want := rayv1.RayHealth
+	if resources.IsSuspended(ray) {
+		want = rayv1.RaySuspended
+	}
+	if condition := findCondition(ray.Status.Conditions, want); condition == nil || condition.Status != corev1.ConditionTrue {
+		e.violationf("%s is not True in the final state: %v", want, ray.Status.Conditions)
 	}
 }
 

@@ -42,8 +42,18 @@ const (
 	reasonReplicaFailure = "ReplicaFailure"
 	// reasonPodFailure: Pods exist, and something keeps them from becoming available.
 	reasonPodFailure = "PodFailure"
+	// reasonSuspended: the Ray is suspended, or has no head. It is a reason of the condition Suspended, too.
+	reasonSuspended = "Suspended"
 	// reasonDeleting: the Ray is being deleted, and something delays that.
 	reasonDeleting = "Terminating"
+)
+
+// Reasons of the condition Suspended when it is False.
+const (
+	// reasonSuspending: the Ray is suspended, and Pods of it remain.
+	reasonSuspending = "Suspending"
+	// reasonResumed: the Ray was suspended, and no longer is.
+	reasonResumed = "Resumed"
 )
 
 // reasonReplicaSetCreateError is a reason of the condition Progressing of a Deployment, from
@@ -73,7 +83,7 @@ const (
 // isProblem returns whether a reason of Health is that of a problem.
 func isProblem(reason string) bool {
 	switch reason {
-	case reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure, reasonPodFailure, reasonDeleting:
+	case "", reasonHealthy, reasonUnobserved, reasonProgressing, reasonReplicaFailure, reasonPodFailure, reasonSuspended, reasonDeleting:
 		return false
 	default:
 		return true

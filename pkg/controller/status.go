@@ -141,8 +141,8 @@ var mirrored = map[rayv1.Role][]struct {
 	},
 }
 
-// maxConditions is the number of conditions of a Ray with a head and workers.
-const maxConditions = 8
+// maxConditions is the number of conditions of a Ray with a head and workers that was suspended.
+const maxConditions = 9
 
 // newStatus returns the status of a Ray with the children observed at now. It keeps what has not
 // changed, including times, so that it equals the current status if nothing has changed.
@@ -162,11 +162,14 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		copyCounts(&status, current)
 	}
 
-	health := newHealth(observed, wasHealthy(ray))
+	health := newHealth(ray, observed)
 	health.ObservedGeneration = ray.Generation
 	ready := health
 	ready.Type = rayv1.RayReady
 	status.Conditions = append(status.Conditions, health, ready)
+	if suspended := newSuspended(ray, observed); suspended != nil {
+		status.Conditions = append(status.Conditions, *suspended)
+	}
 	for i := range observed.groups {
 		group := &observed.groups[i]
 		if group.desired == nil && group.err == nil {
@@ -176,6 +179,9 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		if group.desired != nil {
 			status.Conditions = appendMirrored(status.Conditions, ray, group)
 		}
+	}
+	if observed.rayErr == nil {
+		setTotals(&status, observed.groups)
 	}
 	for i := range status.Conditions {
 		setTimes(&status.Conditions[i], findCondition(current.Conditions, status.Conditions[i].Type), now)

@@ -34,28 +34,37 @@ func addCounts(status *rayv1.RayStatus, ray *rayv1.Ray, group *groupObservation)
 	switch group.role {
 	case rayv1.RoleHead:
 		status.Head.ReplicaCounts = counts
-		return
 	case rayv1.RoleWorker:
 		status.Worker = &rayv1.WorkerStatus{ReplicaCounts: counts, Selector: resources.Selector(ray, group.role)}
 	default:
 		status.WorkerGroups = append(status.WorkerGroups, rayv1.WorkerGroupStatus{Name: group.name, ReplicaCounts: counts})
 	}
-	var desired int32
-	if group.desired != nil {
-		desired = *group.desired
-	}
-	addTo(&status.DesiredWorkerReplicas, desired)
-	addTo(&status.UpdatedWorkerReplicas, counts.UpdatedReplicas)
-	addTo(&status.ReadyWorkerReplicas, counts.ReadyReplicas)
-	addTo(&status.AvailableWorkerReplicas, counts.AvailableReplicas)
 }
 
-// addTo adds to a total, which is nil before the first group.
-func addTo(total **int32, count int32) {
-	if *total == nil {
-		*total = new(int32)
+// setTotals sets the totals over all groups of workers, if there are any.
+func setTotals(status *rayv1.RayStatus, groups []groupObservation) {
+	if status.Worker == nil && len(status.WorkerGroups) == 0 {
+		return
 	}
-	**total += count
+	var total struct{ desired, updated, ready, available int32 } // one allocation
+	for i := range groups {
+		if group := &groups[i]; group.desired != nil && group.role != rayv1.RoleHead {
+			total.desired += *group.desired
+		}
+	}
+	add := func(counts *rayv1.ReplicaCounts) {
+		total.updated += counts.UpdatedReplicas
+		total.ready += counts.ReadyReplicas
+		total.available += counts.AvailableReplicas
+	}
+	if status.Worker != nil {
+		add(&status.Worker.ReplicaCounts)
+	}
+	for i := range status.WorkerGroups {
+		add(&status.WorkerGroups[i].ReplicaCounts)
+	}
+	status.DesiredWorkerReplicas, status.UpdatedWorkerReplicas = &total.desired, &total.updated
+	status.ReadyWorkerReplicas, status.AvailableWorkerReplicas = &total.ready, &total.available
 }
 
 // newReplicaCounts returns the counts that the Deployment of a group reports, all 0 if there is none.

@@ -33,15 +33,17 @@ func wasHealthy(ray *rayv1.Ray) bool {
 }
 
 // newHealth returns the condition Health. Its message is one line with all that is missing. Its reason
-// is that of the first problem, else ReplicaFailure, else that of the first group that is incomplete.
+// is that of the first problem, else Suspended if the Ray is, else ReplicaFailure, else that of the first
+// group that is incomplete.
 //
 // A healthy Ray stays healthy while the Deployment controller has yet to observe a new generation of a
 // Deployment: no Pod has changed. Otherwise, each annotation that a client sets on a Deployment, which
 // is a new generation, would change Health twice.
-func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
+func newHealth(ray *rayv1.Ray, observed *observation) rayv1.RayCondition {
 	if observed.deleting != "" {
 		return rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reasonDeleting, Message: normalize(observed.deleting)}
 	}
+	healthy := wasHealthy(ray)
 	var reason string
 	var messages []string
 	if problems := observed.problems(); len(problems) > 0 {
@@ -55,7 +57,7 @@ func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 	anyObserved := false
 	for i := range observed.groups {
 		group := &observed.groups[i]
-		groupReason, message := incomplete(group, wasHealthy)
+		groupReason, message := incomplete(group, healthy)
 		anyObserved = anyObserved || group.desired != nil && groupReason != reasonUnobserved
 		if groupReason == "" {
 			continue
@@ -67,6 +69,9 @@ func newHealth(observed *observation, wasHealthy bool) rayv1.RayCondition {
 	}
 	if anyObserved && reason == reasonUnobserved {
 		reason = reasonProgressing
+	}
+	if suspended := suspension(ray); suspended != "" && !isProblem(reason) {
+		reason, messages = reasonSuspended, append([]string{suspended}, messages...)
 	}
 
 	health := rayv1.RayCondition{Type: rayv1.RayHealth, Status: corev1.ConditionFalse, Reason: reason, Message: joinMessages(messages)}

@@ -64,7 +64,7 @@ const (
 //	------------------------------------------------  ----------------------------------------------
 //	there is no status yet                            at once
 //	the generation of the Ray                         at once
-//	Health changes to or from True                    at once
+//	Health or Suspended changes to or from True       at once
 //	a problem that was not reported yet               at once
 //	the reason of Health becomes ReplicaFailure or    minStatusInterval after the last write
 //	PodFailure
@@ -173,7 +173,14 @@ func mustWriteNow(current, next *rayv1.RayStatus, newProblem bool) bool {
 	before, after := findCondition(current.Conditions, rayv1.RayHealth), findCondition(next.Conditions, rayv1.RayHealth)
 	return newProblem || before == nil || current.LastReconcileTime == nil ||
 		current.ObservedGeneration != next.ObservedGeneration ||
-		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue)
+		(before.Status == corev1.ConditionTrue) != (after.Status == corev1.ConditionTrue) ||
+		isSuspended(current) != isSuspended(next)
+}
+
+// isSuspended returns whether a status says that a Ray is suspended and has no Pods.
+func isSuspended(status *rayv1.RayStatus) bool {
+	condition := findCondition(status.Conditions, rayv1.RaySuspended)
+	return condition != nil && condition.Status == corev1.ConditionTrue
 }
 
 // isRateLimited returns whether the rate limit applies to a status that need not be written at once.

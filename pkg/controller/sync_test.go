@@ -17,6 +17,7 @@ limitations under the License.
 package controller
 
 import (
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -87,7 +88,7 @@ func TestSpecChanges(t *testing.T) {
 				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas",
 			},
 			wantChildren: func(c *childSet) { c.Head.Spec.Replicas, c.Worker.Spec.Replicas = new(int32(0)), new(int32(0)) },
-			wantHealth:   bothUnobserved,
+			wantHealth:   "False Suspended: suspended, since spec.head.replicas is 0; " + strings.TrimPrefix(bothUnobserved, "False RolloutIncomplete: "),
 		},
 		{
 			name:         "a new image of the workers does not change the head",

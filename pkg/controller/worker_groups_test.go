@@ -315,7 +315,7 @@ func TestLongMessages(t *testing.T) {
 			err: failed(reasonFailedCreate, "Deployment", "x", errors.New(strings.Repeat("x", 2000))),
 		})
 	}
-	message := newHealth(observed, false).Message
+	message := newHealth(&rayv1.Ray{}, observed).Message
 	if len(message) > maxHealthMessage+100 || !strings.HasSuffix(message, "; and 47 more groups") || !strings.HasPrefix(message, "g0: ") {
 		t.Errorf("the message has %d bytes: %s", len(message), message)
 	}

@@ -30,7 +30,7 @@ type Group struct {
 	Name string
 	// Role is the role of the group's nodes. Names of children and labels have it.
 	Role rayv1.Role
-	// Replicas is the number of desired nodes.
+	// Replicas is the number of desired nodes, 0 while the Ray is suspended.
 	Replicas int32
 	// Template is the user's Pod template. It is part of the Ray and must not be changed.
 	Template *corev1.PodTemplateSpec
@@ -53,7 +53,18 @@ func Groups(ray *rayv1.Ray) []Group {
 		group := &ray.Spec.WorkerGroups[i]
 		groups = append(groups, newWorkers(group.Name, workerGroupRole(group.Name), &group.WorkerSpec))
 	}
+	if IsSuspended(ray) {
+		for i := range groups {
+			groups[i].Replicas = 0
+		}
+	}
 	return groups
+}
+
+// IsSuspended returns whether a Ray is to have no Pods: its user suspends it, or wants no head, without
+// which workers only wait.
+func IsSuspended(ray *rayv1.Ray) bool {
+	return ray.Spec.Suspend != nil && *ray.Spec.Suspend || replicas(ray.Spec.Head.Replicas) == 0
 }
 
 func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {

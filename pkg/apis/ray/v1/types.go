@@ -78,6 +78,10 @@ type RayList struct {
 
 // RaySpec is the desired state of a Ray cluster.
 type RaySpec struct {
+	// Suspends the Ray: all its Deployments have 0 replicas. Its Service, its templates and the replicas in its spec remain, so that it resumes with false as it was. Defaults to false.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
 	// The head node.
 	// +required
 	Head HeadSpec `json:"head"`
@@ -98,7 +102,7 @@ type RaySpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.start) || !has(self.template.spec) || !has(self.template.spec.containers) || size(self.template.spec.containers) == 0 || size(self.template.spec.containers[0].?command.orValue([])) + size(self.template.spec.containers[0].?args.orValue([])) == 0",fieldPath=".start",reason=FieldValueForbidden,message="must be omitted if the first container has command or args: it configures the ray start command that the operator generates; remove start, or command and args"
 type HeadSpec struct {
-	// Number of desired head nodes, 0 or 1. Defaults to 1.
+	// Number of desired head nodes, 0 or 1. Defaults to 1. With 0 the Ray is suspended: workers cannot run without a head.
 	// +optional
 	// +default=1
 	// +kubebuilder:validation:XValidation:rule="self == 0 || self == 1",reason=FieldValueInvalid,message="must be 0 or 1: two heads behind one Service are two clusters; to add nodes, set spec.worker.replicas"
@@ -203,7 +207,7 @@ type RayStatus struct {
 	// +listMapKey=name
 	WorkerGroups []WorkerGroupStatus `json:"workerGroups,omitempty"`
 
-	// Number of desired workers, over worker and all worker groups. Absent if the Ray has no workers, like the other totals.
+	// Number of desired workers, over worker and all worker groups; 0 while the Ray is suspended. Absent if the Ray has no workers, like the other totals.
 	// +optional
 	DesiredWorkerReplicas *int32 `json:"desiredWorkerReplicas,omitempty"`
 
@@ -219,7 +223,7 @@ type RayStatus struct {
 	// +optional
 	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
 
-	// Health, Ready, and the conditions of the Deployments.
+	// Health, Ready, Suspended, and the conditions of the Deployments.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -283,6 +287,10 @@ const (
 	// RayReady always equals RayHealth. It is the name that kstatus (Flux, Helm, Argo CD) and
 	// users of kubectl wait expect.
 	RayReady RayConditionType = "Ready"
+
+	// RaySuspended is True if the Ray is suspended and has no Pods. It is False while they terminate, and after
+	// the Ray has resumed. A Ray that was never suspended does not have it.
+	RaySuspended RayConditionType = "Suspended"
 
 	// RayHeadDeploymentProgressing mirrors the condition Progressing of the head's Deployment.
 	RayHeadDeploymentProgressing RayConditionType = "RayHeadDeploymentProgressing"

@@ -27,7 +27,7 @@ import (
 //
 // HeadSpec is the desired state of the head node.
 type HeadSpecApplyConfiguration struct {
-	// Number of desired head nodes, 0 or 1. Defaults to 1.
+	// Number of desired head nodes, 0 or 1. Defaults to 1. With 0 the Ray is suspended: workers cannot run without a head.
 	Replicas *int32 `json:"replicas,omitempty"`
 	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
 	Start *StartSpecApplyConfiguration `json:"start,omitempty"`

@@ -23,11 +23,13 @@ package v1
 //
 // RaySpec is the desired state of a Ray cluster.
 type RaySpecApplyConfiguration struct {
+	// Suspends the Ray: all its Deployments have 0 replicas. Its Service, its templates and the replicas in its spec remain, so that it resumes with false as it was. Defaults to false.
+	Suspend *bool `json:"suspend,omitempty"`
 	// The head node.
 	Head *HeadSpecApplyConfiguration `json:"head,omitempty"`
 	// The workers that the scale subresource scales. Without worker and workerGroups, the cluster consists of the head only.
 	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
-	// Further groups of workers, each with its own template, such as one for nodes with GPUs.
+	// Further groups of workers, each with a template of its own, such as one for nodes with GPUs.
 	WorkerGroups []WorkerGroupApplyConfiguration `json:"workerGroups,omitempty"`
 }
 
@@ -35,6 +37,14 @@ type RaySpecApplyConfiguration struct {
 // apply.
 func RaySpec() *RaySpecApplyConfiguration {
 	return &RaySpecApplyConfiguration{}
+}
+
+// WithSuspend sets the Suspend field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Suspend field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithSuspend(value bool) *RaySpecApplyConfiguration {
+	b.Suspend = &value
+	return b
 }
 
 // WithHead sets the Head field in the declarative configuration to the given value

@@ -39,7 +39,7 @@ type RayStatusApplyConfiguration struct {
 	Worker *WorkerStatusApplyConfiguration `json:"worker,omitempty"`
 	// Observed state of the worker groups.
 	WorkerGroups []WorkerGroupStatusApplyConfiguration `json:"workerGroups,omitempty"`
-	// Number of desired workers, over worker and all worker groups. Absent if the Ray has no workers, like the other totals.
+	// Number of desired workers, over worker and all worker groups; 0 while the Ray is suspended. Absent if the Ray has no workers, like the other totals.
 	DesiredWorkerReplicas *int32 `json:"desiredWorkerReplicas,omitempty"`
 	// Number of workers with the current template, over worker and all worker groups.
 	UpdatedWorkerReplicas *int32 `json:"updatedWorkerReplicas,omitempty"`
@@ -47,7 +47,7 @@ type RayStatusApplyConfiguration struct {
 	ReadyWorkerReplicas *int32 `json:"readyWorkerReplicas,omitempty"`
 	// Number of available workers, over worker and all worker groups.
 	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
-	// Health, Ready, and the conditions of the Deployments.
+	// Health, Ready, Suspended, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
