@@ -229,8 +229,9 @@ func serverMessage(err error) string {
 }
 
 // podName matches the name of a Pod in a message of the API server. Its suffix is random, and differs
-// each time that the ReplicaSet controller tries to create the Pod.
-var podName = regexp.MustCompile(`((?i:pods?) "[a-z0-9.-]+-)[bcdfghjklmnpqrstvwxz2456789]{5}"`)
+// each time that the ReplicaSet controller tries to create the Pod. Of a long name, it follows the first 58
+// characters.
+var podName = regexp.MustCompile(`((?i:pods?) "(?:[a-z0-9.-]+-|[a-z0-9.-]{58}))[bcdfghjklmnpqrstvwxz2456789]{5}"`)
 
 // maxMessage is the length limit, in bytes, of the message of a problem; it is the limit of an event.
 // The API server quotes invalid values in full, which may be as long as the whole Ray.

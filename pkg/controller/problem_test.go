@@ -64,6 +64,7 @@ func TestNormalize(t *testing.T) {
 	tests := []struct{ name, message, want string }{
 		{"a Pod of a Deployment", `pods "x-worker-7f69d5c8b4-2xk9p" is forbidden: exceeded quota`, `pods "x-worker-7f69d5c8b4-*" is forbidden: exceeded quota`},
 		{"an invalid Pod", `Pod "x-worker-7f69d5c8b4-2xk9p" is invalid: spec`, `Pod "x-worker-7f69d5c8b4-*" is invalid: spec`},
+		{"a Pod with a long name", `pods "` + strings.Repeat("x", 39) + `-worker-group-7f69d2xk9p" is forbidden`, `pods "` + strings.Repeat("x", 39) + `-worker-group-7f69d*" is forbidden`},
 		{"two Pods", `pod "a-bcdfg" and pod "a-hjklm"`, `pod "a-*" and pod "a-*"`},
 		{"a name that is not random", `pods "worker" is forbidden`, `pods "worker" is forbidden`},
 		{"another kind of object", `replicasets "x-bcdfg" is forbidden`, `replicasets "x-bcdfg" is forbidden`},

@@ -67,7 +67,7 @@ func newSuspended(ray *rayv1.Ray, observed *observation) *rayv1.RayCondition {
 // terminate still use the resources of their nodes.
 func (o *groupObservation) mayHavePods() bool {
 	if o.deployment == nil {
-		return o.err != nil && asProblem(o.err).reason == reasonFailedGet
+		return o.err != nil // a request that failed may have created it
 	}
 	spec, status := &o.deployment.Spec, &o.deployment.Status
 	terminating := status.TerminatingReplicas
