@@ -83,10 +83,10 @@ func violation(name oracle.Name, err error) error {
 	return errors.New(oracle.Violation{Oracle: name, Text: err.Error()}.String())
 }
 
-// healthy is the goal that there is one Ray, and that it is healthy.
+// healthy is the goal that there is one Ray, and that it is healthy, or suspended without Pods.
 func healthy(state *history.State) error {
-	if len(state.Rays) != 1 || !oracle.Healthy(&state.Rays[0]) {
-		return errors.New("the Ray is not healthy")
+	if len(state.Rays) != 1 || !oracle.Healthy(&state.Rays[0]) && !oracle.Suspended(&state.Rays[0]) {
+		return errors.New("the Ray is neither healthy nor suspended")
 	}
 	return nil
 }

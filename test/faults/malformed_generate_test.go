@@ -129,12 +129,15 @@ const largeSpec = `{
   "worker": {"replicas": 0, "template": {"spec": {"containers": [
     {"name": "worker", "image": "rayproject/ray:1", "resources": {"requests": {"cpu": "1"}}, "securityContext": {"runAsUser": 1}},
     {"name": "sidecar", "image": "x", "readinessProbe": {"tcpSocket": {"port": 80}}}
-  ], "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}]}}}
+  ], "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}]}}},
+  "workerGroups": [{"name": "gpu", "replicas": 0, "template": {"spec": {"containers": [{"name": "worker", "image": "rayproject/ray:1", "command": ["ray"]}]}}}],
+  "suspend": true
 }`
 
 const validStatus = `{
   "observedGeneration": 1, "startTime": "2026-01-02T03:04:05Z", "lastReconcileTime": "2026-01-02T03:04:05Z",
   "head": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
   "worker": {"replicas": 1, "selector": "a=b"},
+  "workerGroups": [{"name": "gpu", "replicas": 1}], "desiredWorkerReplicas": 2, "readyWorkerReplicas": 1,
   "conditions": [{"type": "Health", "status": "True", "reason": "AllReplicasAvailable", "lastUpdateTime": "2026-01-02T03:04:05Z"}]
 }`

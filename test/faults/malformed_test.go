@@ -152,7 +152,7 @@ func (m *malformedRay) checkReported(ctx context.Context) error {
 		return fmt.Errorf("generation %d is not observed", ray.Metadata.Generation)
 	case health.Status == corev1.ConditionTrue && !accepted:
 		return errors.New("it is healthy, but children are missing")
-	case health.Status != corev1.ConditionTrue && accepted && health.Reason != "RolloutIncomplete" && health.Reason != "PodFailure":
+	case health.Status != corev1.ConditionTrue && accepted && !slices.Contains([]string{"RolloutIncomplete", "PodFailure", "Suspended"}, health.Reason):
 		return fmt.Errorf("Kubernetes accepts all children, but Health is %+v", health)
 	case health.Status == corev1.ConditionUnknown, health.Status == corev1.ConditionFalse && (health.Reason == "" || health.Message == ""):
 		return fmt.Errorf("Health is %+v", health)
@@ -284,6 +284,7 @@ func checkValidRay(ctx context.Context) error {
 	return poll(ctx, func() error { return checkHealthy(ctx, validRay) })
 }
 
+// checkHealthy checks that a Ray without Pods is as desired: it has no head, and so is suspended.
 func checkHealthy(ctx context.Context, name string) error {
 	ray, err := read(ctx, name)
 	if err != nil {
@@ -293,8 +294,8 @@ func checkHealthy(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if health == nil || health.Status != corev1.ConditionTrue || generation != ray.Metadata.Generation {
-		return fmt.Errorf("Health is %+v for generation %d, want True for %d", health, generation, ray.Metadata.Generation)
+	if health == nil || health.Reason != "Suspended" || generation != ray.Metadata.Generation {
+		return fmt.Errorf("Health is %+v for generation %d, want the reason Suspended for %d", health, generation, ray.Metadata.Generation)
 	}
 	return nil
 }

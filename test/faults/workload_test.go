@@ -63,6 +63,10 @@ const (
 	createWorker  = "create deployments/sample-worker"
 	updateWorker  = "update deployments/sample-worker"
 	deleteWorker  = "delete deployments/sample-worker"
+	createGroup   = "create deployments/sample-worker-gpu"
+	updateGroup   = "update deployments/sample-worker-gpu"
+	deleteGroup   = "delete deployments/sample-worker-gpu"
+	createRenamed = "create deployments/sample-worker-spot"
 	updateStatus  = "update rays/status/sample"
 )
 
@@ -80,6 +84,12 @@ var workloads = []workload{
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
 	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
+	{name: "group-added", from: newSpec(), to: newSpec(group("gpu")), writes: []string{createGroup, updateStatus, updateStatus}},
+	{name: "group-removed", from: newSpec(group("gpu")), to: newSpec(), writes: []string{deleteGroup, updateStatus}},
+	{name: "group-renamed", from: newSpec(group("gpu")), to: newSpec(group("spot")), writes: []string{createRenamed, deleteGroup, updateStatus, updateStatus}},
+	{name: "group-image", from: newSpec(group("gpu")), to: newSpec(group("gpu"), image("rayproject/ray:2")), writes: []string{updateHead, updateStatus, updateWorker, updateGroup, updateStatus}},
+	{name: "suspend", from: newSpec(group("gpu")), to: newSpec(group("gpu"), suspend), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
+	{name: "resume", from: newSpec(group("gpu"), suspend), to: newSpec(group("gpu")), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
 	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
 	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
 	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
@@ -149,8 +159,20 @@ func image(name string) func(*rayv1.RaySpec) {
 	return func(spec *rayv1.RaySpec) {
 		spec.Head.Template.Spec.Containers[0].Image = name
 		spec.Worker.Template.Spec.Containers[0].Image = name
+		for i := range spec.WorkerGroups {
+			spec.WorkerGroups[i].Template.Spec.Containers[0].Image = name
+		}
 	}
 }
+
+// group adds a worker group like the worker.
+func group(name string) func(*rayv1.RaySpec) {
+	return func(spec *rayv1.RaySpec) {
+		spec.WorkerGroups = append(spec.WorkerGroups, rayv1.WorkerGroup{Name: name, WorkerSpec: *spec.Worker.DeepCopy()})
+	}
+}
+
+func suspend(spec *rayv1.RaySpec) { spec.Suspend = new(true) }
 
 func port(spec *rayv1.RaySpec) {
 	head := &spec.Head.Template.Spec.Containers[0]

@@ -147,18 +147,19 @@ func checkStatusWrites(h *history.History) []string {
 }
 
 // progress has the reasons of Health that are not a problem.
-var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "RolloutIncomplete", "PodFailure", "Terminating"}
+var progress = []string{"AllReplicasAvailable", "DeploymentsUnobserved", "RolloutIncomplete", "PodFailure", "Suspended", "Terminating"}
 
 // replicaFailure is the only problem with a rate-limited status: it is not the operator's own.
 const replicaFailure = "ReplicaFailure"
 
 // rateLimited reports whether a status has no change that is written at once: a new generation,
-// Health turning True or not True, or a problem of the operator's own.
+// Health or Suspended turning True or not True, or a problem of the operator's own.
 func rateLimited(old, now *rayv1.RayStatus) bool {
 	before, after := health(old), health(now)
 	return before != nil && after != nil &&
 		old.ObservedGeneration == now.ObservedGeneration &&
 		(before.Status == corev1.ConditionTrue) == (after.Status == corev1.ConditionTrue) &&
+		isSuspended(old) == isSuspended(now) &&
 		(slices.Contains(progress, after.Reason) || after.Reason == replicaFailure)
 }
 
@@ -182,9 +183,16 @@ func checkProblemStatuses(h *history.History, want *Expectation) []string {
 	return checkLimit("statuses that report a problem", reported, want.Allowance.ProblemStatuses)
 }
 
-func health(status *rayv1.RayStatus) *rayv1.RayCondition {
+func health(status *rayv1.RayStatus) *rayv1.RayCondition { return find(status, rayv1.RayHealth) }
+
+func isSuspended(status *rayv1.RayStatus) bool {
+	suspended := find(status, rayv1.RaySuspended)
+	return suspended != nil && suspended.Status == corev1.ConditionTrue
+}
+
+func find(status *rayv1.RayStatus, condition rayv1.RayConditionType) *rayv1.RayCondition {
 	for i := range status.Conditions {
-		if status.Conditions[i].Type == rayv1.RayHealth {
+		if status.Conditions[i].Type == condition {
 			return &status.Conditions[i]
 		}
 	}

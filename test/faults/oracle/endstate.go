@@ -105,6 +105,10 @@ func normalize(state *history.State) map[string]any {
 		normalizeMeta(&ray.ObjectMeta)
 		status := &ray.Status
 		status.ObservedGeneration, status.StartTime, status.LastReconcileTime = 0, nil, nil
+		// A Ray that has resumed differs from one that was never suspended.
+		status.Conditions = slices.DeleteFunc(status.Conditions, func(c rayv1.RayCondition) bool {
+			return c.Type == rayv1.RaySuspended && c.Reason == "Resumed"
+		})
 		for i := range status.Conditions {
 			condition := &status.Conditions[i]
 			condition.ObservedGeneration = 0
@@ -166,10 +170,15 @@ func toJSON(object any) any {
 }
 
 // Healthy reports whether Health is True for the newest generation of a Ray.
-func Healthy(ray *rayv1.Ray) bool {
+func Healthy(ray *rayv1.Ray) bool { return isTrue(ray, rayv1.RayHealth) }
+
+// Suspended reports whether Suspended is True for the newest generation of a Ray.
+func Suspended(ray *rayv1.Ray) bool { return isTrue(ray, rayv1.RaySuspended) }
+
+func isTrue(ray *rayv1.Ray, condition rayv1.RayConditionType) bool {
 	return ray.Status.ObservedGeneration == ray.Generation &&
 		slices.ContainsFunc(ray.Status.Conditions, func(c rayv1.RayCondition) bool {
-			return c.Type == rayv1.RayHealth && c.Status == corev1.ConditionTrue
+			return c.Type == condition && c.Status == corev1.ConditionTrue
 		})
 }
 

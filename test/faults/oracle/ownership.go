@@ -18,6 +18,7 @@ package oracle
 
 import (
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -80,7 +81,8 @@ func checkTargets(h *history.History) []string {
 	}
 	hasChild := func(ray types.UID, name string) bool {
 		owner, found := rays[ray]
-		return found && (name == owner+"-"+string(rayv1.RoleHead) || name == owner+"-"+string(rayv1.RoleWorker))
+		worker := owner + "-" + string(rayv1.RoleWorker)
+		return found && (name == owner+"-"+string(rayv1.RoleHead) || name == worker || strings.HasPrefix(name, worker+"-"))
 	}
 	var problems []string
 	for _, write := range childWrites(h) {
