@@ -211,7 +211,10 @@ func TestExplain(t *testing.T) {
 	u := newUser(t)
 	for field, want := range map[string]string{
 		"ray.spec.head.replicas":                          "Number of desired head nodes, 0 or 1",
+		"ray.spec.suspend":                                "Suspends the Ray",
 		"ray.spec.worker.template.spec.containers.image":  "Container image name.",
+		"ray.spec.workerGroups.name":                      "Name of the group, at most 20 characters",
+		"ray.spec.workerGroups.template":                  "See spec.worker.template for descriptions of its fields",
 		"ray.status.lastReconcileTime":                    "Does not change in the steady state",
 		"ray.spec.worker.template.spec.nodeSelector":      "NodeSelector is a selector",
 		"ray.spec.head.template.spec.containers.env.name": "FIELD: name",
