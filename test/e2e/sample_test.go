@@ -98,10 +98,21 @@ func TestPrinterColumns(t *testing.T) {
 		{[]string{"get", "rays"}, `(?m)^NAME +HEAD +WORKERS +DESIRED +HEALTH +AGE\nsample-cluster +1 +3 +3 +True +\S+$`},
 		{[]string{"get", "rays", "-o", "wide"}, `(?m)^NAME .* UPDATED +AVAILABLE +REASON +MESSAGE *\nsample-cluster .* 3 +3 +AllReplicasAvailable *$`},
 		{[]string{"get", "all"}, `ray.ray.kubeflow.org/sample-cluster`},
+		{[]string{"get", "ry"}, `(?m)^sample-cluster `},
 	} {
 		if out := u.kubectl(test.args...).Stdout; !regexp.MustCompile(test.want).MatchString(out) {
 			t.Errorf("kubectl %v prints\n%s\nwant %s", test.args, out, test.want)
 		}
+	}
+}
+
+// TestShortName checks that no resource of Kubernetes has the short name of Rays.
+func TestShortName(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	out := u.kubectl("api-resources", "--no-headers").Stdout
+	if found := regexp.MustCompile(`(?m)^\S+ +(\S+,)?ry(,\S+)? .*$`).FindAllString(out, -1); len(found) != 1 || !strings.HasPrefix(found[0], "rays ") {
+		t.Errorf("the resources with the short name ry are %q", found)
 	}
 }
 

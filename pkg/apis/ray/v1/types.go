@@ -30,7 +30,7 @@ import (
 //
 // +genclient
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
-// +kubebuilder:resource:path=rays,singular=ray,scope=Namespaced,categories=all
+// +kubebuilder:resource:path=rays,singular=ray,scope=Namespaced,shortName=ry,categories=all
 // +kubebuilder:subresource:status
 // +kubebuilder:subresource:scale:specpath=.spec.worker.replicas,statuspath=.status.worker.replicas,selectorpath=.status.worker.selector
 // +kubebuilder:printcolumn:name="Head",type=integer,JSONPath=".status.head.readyReplicas",description="Number of ready head nodes."
