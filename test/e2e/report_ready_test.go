@@ -115,7 +115,7 @@ func TestReadiness(t *testing.T) {
 	}
 	for i, test := range tests {
 		name := fmt.Sprintf("r%d", i)
-		u.waitHealthy(name)
+		u.waitSuspended(name) // it has no head, so there are no Pods
 		got := []readiness{u.readiness(name + "-head"), u.readiness(name + "-worker")}
 		if diff := cmp.Diff([]readiness{test.head, test.worker}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)

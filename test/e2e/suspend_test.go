@@ -39,7 +39,7 @@ func TestSuspend(t *testing.T) {
 	}
 
 	u.kubectl("patch", "ray", "sample-cluster", "--type=merge", "-p", `{"spec":{"suspend":true}}`)
-	u.kubectl("wait", "--for=condition=Suspended", "--timeout=60s", "ray/sample-cluster")
+	u.waitSuspended("sample-cluster")
 	for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker, "worker-gpu"} {
 		if pods := u.pods(role); len(pods) != 0 {
 			t.Errorf("Suspended is True, but there are %d Pods of the %s", len(pods), role)
@@ -84,7 +84,7 @@ func TestSuspendNewRay(t *testing.T) {
 	u.kubectlWith(u.sample("name: sample-cluster", "name: a", "spec:\n  head:", "spec:\n  suspend: true\n  head:"), "apply", "-f", "-")
 	u.kubectlWith(u.sample("name: sample-cluster", "name: b", "replicas: 1", "replicas: 0"), "apply", "-f", "-")
 	for name, message := range map[string]string{"a": "suspended, since spec.suspend is true", "b": "suspended, since spec.head.replicas is 0"} {
-		u.kubectl("wait", "--for=condition=Suspended", "--timeout=60s", "ray/"+name)
+		u.waitSuspended(name)
 		u.waitHealth(name, corev1.ConditionFalse, message)
 		if got := u.deployment(name + "-worker").Spec.Replicas; *got != 0 {
 			t.Errorf("Ray %s has %d workers", name, *got)

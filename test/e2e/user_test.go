@@ -162,6 +162,12 @@ func (u *user) waitHealth(name string, want corev1.ConditionStatus, text string)
 
 func (u *user) waitHealthy(name string) { u.Helper(); u.waitHealth(name, corev1.ConditionTrue, "") }
 
+// waitSuspended waits until a Ray is suspended and has no Pods.
+func (u *user) waitSuspended(name string) {
+	u.Helper()
+	u.kubectl("wait", "--for=condition=Suspended", "--timeout=60s", "ray/"+name)
+}
+
 // condition returns a condition of a Ray. It is Unknown if the Ray does not have it.
 func condition(ray *rayv1.Ray, kind rayv1.RayConditionType) *rayv1.RayCondition {
 	for i := range ray.Status.Conditions {

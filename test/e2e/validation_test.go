@@ -176,7 +176,7 @@ func TestUnusualRays(t *testing.T) {
 	u.kubectlWith(u.sample("name: sample-cluster", "name: "+longest), "apply", "-f", "-")
 	u.waitHealthy(longest)
 	u.kubectlWith(u.sample("name: sample-cluster", "name: scaled-to-zero", "replicas: 1", "replicas: 0", "replicas: 3", "replicas: 0"), "apply", "-f", "-")
-	u.kubectl("wait", "--for=condition=Suspended", "--timeout=60s", "ray/scaled-to-zero") // it has no head
+	u.waitSuspended("scaled-to-zero") // it has no head
 	u.kubectl("apply", "-f", cluster.Path("manifests/samples/head-only.yaml"))
 	u.waitHealthy("head-only")
 	if replicas := u.ray("head-only").Spec.Head.Replicas; replicas == nil || *replicas != 1 {
