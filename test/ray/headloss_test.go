@@ -139,7 +139,7 @@ func (u *user) evict(pod *corev1.Pod) {
 	}
 }
 
-// TestHeadAway scales the head to 0 for some time, and checks that the workers wait for it.
+// TestHeadAway has no node for the head for some time, and checks that the workers wait for it.
 func TestHeadAway(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
@@ -147,11 +147,11 @@ func TestHeadAway(t *testing.T) {
 	o.waitReady()
 	before := restarts(u.pods(rayv1.RoleWorker))
 	o.step("the head goes")
-	u.patch("ray-cluster", `{"spec":{"head":{"replicas":0}}}`)
+	u.patch("ray-cluster", `{"spec":{"head":{"template":{"spec":{"nodeSelector":{"missing":"yes"}}}}}}`)
 	o.eventually("the GCS is gone", startTimeout, func(seen observation) bool { return seen.state.session == "" })
 	time.Sleep(*headAway) // as long as the head is away, and no longer
 	o.step("the head returns")
-	u.patch("ray-cluster", `{"spec":{"head":{"replicas":1}}}`)
+	u.patch("ray-cluster", `{"spec":{"head":{"template":{"spec":{"nodeSelector":null}}}}}`)
 	head := o.eventually("the head is alive", startTimeout, func(seen observation) bool { return len(seen.state.nodes) > 0 })
 	headAlive := time.Now()
 	after := o.waitReady()

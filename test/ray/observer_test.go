@@ -30,6 +30,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 const (
@@ -120,9 +121,7 @@ func (o *observer) update(ctx context.Context, ray *rayv1.Ray) {
 		return
 	}
 	state := o.ask(ctx)
-	// A Ray that is scaled to no head has no GCS.
-	headless := replicas(ray.Spec.Head.Replicas) == 0
-	if want := desiredNodes(ray); len(state.nodes) < want && !headless && ctx.Err() == nil {
+	if want := desiredNodes(ray); len(state.nodes) < want && ctx.Err() == nil {
 		o.t.Errorf("Ready became True while the GCS has %d nodes, want %d", len(state.nodes), want)
 	}
 }
@@ -253,19 +252,11 @@ func (o *observer) waitReady() observation {
 
 // desiredNodes returns the number of nodes that a Ray should have.
 func desiredNodes(ray *rayv1.Ray) int {
-	nodes := replicas(ray.Spec.Head.Replicas)
-	if ray.Spec.Worker != nil {
-		nodes += replicas(ray.Spec.Worker.Replicas)
+	nodes := 0
+	for _, group := range resources.Groups(ray) {
+		nodes += int(group.Replicas)
 	}
 	return nodes
-}
-
-// replicas returns the value of a field, or its default.
-func replicas(field *int32) int {
-	if field == nil {
-		return 1
-	}
-	return int(*field)
 }
 
 // describe describes a state of the GCS in one line.
