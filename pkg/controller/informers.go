@@ -233,10 +233,11 @@ func (c *caches) workerGroupDeployments(ray *rayv1.Ray) []string {
 // object, and idempotent.
 //
 // A client that may create objects in one namespace must not exhaust the memory of the operator: all of
-// an object is kept only if it can be a child, of which a Ray has few. Of these, fields that an update
-// sends must stay, even annotations, since an update without them would delete them; managedFields may go,
-// since the API server keeps them if an update has none. The operator never updates a Ray except for its
-// status, and then the API server ignores all but the status.
+// an object is kept only if it can be a child, of which a Ray has few: the controller deletes those with the
+// name of a worker group that the spec does not have. Of these, fields that an update sends must stay, even
+// annotations, since an update without them would delete them; managedFields may go, since the API server
+// keeps them if an update has none. The operator never updates a Ray except for its status, and then the API
+// server ignores all but the status.
 func strip(obj any) (any, error) {
 	object, err := meta.Accessor(obj)
 	if err != nil {

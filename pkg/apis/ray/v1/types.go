@@ -80,7 +80,7 @@ type RayList struct {
 type RaySpec struct {
 	// Suspends the Ray: all its Deployments have 0 replicas. Its Service, its templates and the replicas in its spec remain, so that it resumes with false as it was. Defaults to false.
 	// +optional
-	Suspend *bool `json:"suspend,omitempty"`
+	Suspend *bool `json:"suspend,omitempty"` //nolint:kubeapilinter // like that of a Job
 
 	// The head node.
 	// +required
