@@ -215,14 +215,14 @@ func raysWithChild(byNamespace map[string]*caches, child cache.ObjectName) []cac
 // workerGroupDeployments returns the names of the Deployments that a Ray controls, and that can be those of
 // worker groups, in a stable order.
 func (c *caches) workerGroupDeployments(ray *rayv1.Ray) []string {
-	keys, err := c.stores[deploymentResource].IndexKeys(rayUIDIndex, string(ray.UID))
+	found, err := c.stores[deploymentResource].ByIndex(rayUIDIndex, string(ray.UID))
 	if err != nil {
 		panic(err) // New has added the index
 	}
-	names := make([]string, 0, len(keys))
-	for _, key := range keys {
-		if name, err := cache.ParseObjectName(key); err == nil && name.Namespace == ray.Namespace {
-			names = append(names, name.Name)
+	names := make([]string, 0, len(found))
+	for _, object := range found {
+		if deployment, ok := object.(*appsv1.Deployment); ok && deployment.Namespace == ray.Namespace {
+			names = append(names, deployment.Name)
 		}
 	}
 	slices.Sort(names)

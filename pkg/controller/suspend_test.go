@@ -25,6 +25,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -193,6 +194,55 @@ func TestSuspendedRays(t *testing.T) {
 		}
 		f.checkSuspended("False Suspending: waiting until there are no Pods of worker")
 	})
+}
+
+// TestQueue has a webhook like that of Kueue: it marks the Pod templates of Deployments that have a label
+// with a queue, so that their Pods wait for the queue. The user sets the label while the Ray is suspended.
+func TestQueue(t *testing.T) {
+	const queue = "kueue.x-k8s.io/queue-name"
+	f := newGroupsFixture(t, "gpu")
+	f.server.admit = func(o object) {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Labels[queue] != "" {
+			metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, queue, d.Labels[queue])
+			metav1.SetMetaDataAnnotation(&d.Spec.Template.ObjectMeta, "kueue.x-k8s.io/pod-suspending-parent", "deployment")
+		}
+	}
+	roles := []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker, roleGPU}
+	check := func(when string) {
+		t.Helper()
+		for _, role := range roles {
+			if d := f.deployment(role); d.Labels[queue] != "gpus" || d.Spec.Template.Labels[queue] != "gpus" || len(d.Spec.Template.Annotations) != 1 {
+				t.Errorf("%s, the Deployment of the %s has the labels %v, and those of its Pods are %v", when, role, d.Labels, d.Spec.Template.Labels)
+			}
+		}
+		f.takeWrites()
+		f.takeEvents()
+		f.checkSteadyState(nil)
+		f.checkRestart(nil)
+	}
+	f.editRay(setSuspend(true))
+	f.converge()
+	f.rollOut()
+	f.converge()
+	for _, role := range roles {
+		f.editDeployment(role, func(d *appsv1.Deployment) {
+			d.Labels[queue] = "gpus"
+			f.server.admit(d)
+		})
+	}
+	f.converge()
+	check("while the Ray is suspended")
+	f.editRay(setSuspend(false))
+	f.makeHealthy()
+	check("after the Ray has resumed")
+	f.editRay(setImages("new"))
+	f.converge()
+	f.rollOut()
+	f.converge()
+	f.rollOut()
+	f.makeHealthy()
+	check("after a rollout")
+	f.checkImages("new", "new")
 }
 
 // TestNewSuspended has observations of suspended Rays.
