@@ -45,7 +45,7 @@ func (g *Group) IsHead() bool { return g.Role == rayv1.RoleHead }
 func Groups(ray *rayv1.Ray) []Group {
 	head := &ray.Spec.Head
 	groups := make([]Group, 1, 2+len(ray.Spec.WorkerGroups))
-	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template, head.Start}
+	groups[0] = Group{Name: string(rayv1.RoleHead), Role: rayv1.RoleHead, Replicas: replicas(head.Replicas), Template: &head.Template, Start: head.Start}
 	if worker := ray.Spec.Worker; worker != nil {
 		groups = append(groups, newWorkers(string(rayv1.RoleWorker), rayv1.RoleWorker, worker))
 	}
@@ -68,7 +68,7 @@ func IsSuspended(ray *rayv1.Ray) bool {
 }
 
 func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {
-	return Group{name, role, replicas(spec.Replicas), &spec.Template, spec.Start}
+	return Group{Name: name, Role: role, Replicas: replicas(spec.Replicas), Template: &spec.Template, Start: spec.Start}
 }
 
 // workerGroupRole returns the role of the worker group with a name.
