@@ -26,13 +26,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 )
 
-// pauseImage is the name of the image that holds the namespaces of a Pod.
-const pauseImage = "localhost/pause:1"
+// Images of the node, which have the programs of these names.
+const (
+	pauseImage = "localhost/pause:1" // holds the namespaces of a Pod
+	dnsImage   = "localhost/coredns:1"
+)
 
 // writeImage writes an image with one static program as /program in the format of docker save.
 func writeImage(w io.Writer, name, program string) error {
@@ -88,18 +90,18 @@ func writeTar(w io.Writer, files ...file) error {
 	return archive.Close()
 }
 
-// loadPauseImage imports the image that the kubelet requires for each Pod.
-func (c cluster) loadPauseImage(ctx context.Context) error {
-	path := filepath.Join(c.nodeDir(), "pause.tar")
-	image, err := os.Create(path)
+// loadProgram imports a new image with one static program.
+func (c cluster) loadProgram(ctx context.Context, name, program string) error {
+	image, err := os.CreateTemp(c.nodeDir(), "image-*.tar")
 	if err != nil {
-		return fmt.Errorf("creating the pause image: %w", err)
+		return fmt.Errorf("creating the image %s: %w", name, err)
 	}
+	defer os.Remove(image.Name())
 	defer image.Close()
-	if err := writeImage(image, pauseImage, filepath.Join(c.bin, "pause")); err != nil {
+	if err := writeImage(image, name, program); err != nil {
 		return err
 	}
-	return c.loadImage(ctx, path)
+	return c.loadImage(ctx, image.Name())
 }
 
 // load imports images into the node.

@@ -39,6 +39,9 @@ func (n network) Services() string { return fmt.Sprintf("10.%d.128.0/18", n) }
 // KubernetesService is the address of the Service kubernetes: always the first of the range.
 func (n network) KubernetesService() string { return fmt.Sprintf("10.%d.128.1", n) }
 
+// DNS is the address of the Service kube-dns.
+func (n network) DNS() string { return fmt.Sprintf("10.%d.128.10", n) }
+
 // Host and Node are the addresses of both ends of the link between the machine and the node.
 func (n network) Host() string { return fmt.Sprintf("10.%d.255.1", n) }
 func (n network) Node() string { return fmt.Sprintf("10.%d.255.2", n) }

@@ -33,6 +33,9 @@ func TestNetworkRanges(t *testing.T) {
 				t.Errorf("network %s does not contain %s", cidr, address)
 			}
 		}
+		if dns := netip.MustParseAddr(n.DNS()); !services.Contains(dns) {
+			t.Errorf("the range %s of Services does not contain the address %s of kube-dns", services, dns)
+		}
 		for _, address := range []netip.Addr{host, node} {
 			if pods.Contains(address) || services.Contains(address) {
 				t.Errorf("address %s of the link is in the range of Pods or Services", address)

@@ -47,7 +47,7 @@ const (
 )
 
 // nodeComponents are the programs of a real node, in the order in which they start.
-var nodeComponents = []string{"containerd", "kubelet", "kube-proxy", "coredns"}
+var nodeComponents = []string{"containerd", "kubelet", "kube-proxy"}
 
 func (c cluster) nodeDir() string { return filepath.Join(c.dir, "node") }
 
@@ -118,6 +118,7 @@ func (c cluster) createNode(ctx context.Context) (*node, error) {
 		CNIPlugins:       packages.cniPlugins(),
 		PKI:              filepath.Join(c.workDir(), "pki"),
 		PauseImage:       pauseImage,
+		DNSImage:         dnsImage,
 		ContainerdSocket: containerdSocket,
 		CPUs:             nodeCPUs,
 	}}, nil
@@ -133,8 +134,7 @@ func (c cluster) startNode(ctx context.Context, n *node, report reporter) error 
 	if err := n.config.writeFiles(); err != nil {
 		return err
 	}
-	policy := filepath.Join(n.config.ConfigDir, "cpu-policy.yaml")
-	if err := c.run(ctx, nil, "kubectl", "apply", "-f", policy); err != nil {
+	if err := c.apply(ctx, n, "cpu-policy.yaml"); err != nil {
 		return err
 	}
 	if err := json.NewEncoder(n.start).Encode(n.config); err != nil {
@@ -148,7 +148,12 @@ func (c cluster) startNode(ctx context.Context, n *node, report reporter) error 
 	if err := c.awaitContainerd(ctx); err != nil {
 		return err
 	}
-	if err := c.loadPauseImage(ctx); err != nil {
+	for name, program := range map[string]string{pauseImage: "pause", dnsImage: "coredns"} {
+		if err := c.loadProgram(ctx, name, filepath.Join(c.bin, program)); err != nil {
+			return err
+		}
+	}
+	if err := c.apply(ctx, n, "coredns.yaml"); err != nil {
 		return err
 	}
 	report("starting the node", "kubelet")
@@ -167,13 +172,17 @@ func (c cluster) startNode(ctx context.Context, n *node, report reporter) error 
 			return err
 		}
 	}
-	address := n.config.Network.Node()
 	report("starting the node", "kube-proxy")
-	if err := awaitOK(ctx, "http://"+net.JoinHostPort(address, "10256")+"/healthz"); err != nil {
+	if err := awaitOK(ctx, "http://"+net.JoinHostPort(n.config.Network.Node(), "10256")+"/healthz"); err != nil {
 		return err
 	}
 	report("starting the node", "CoreDNS")
-	return awaitOK(ctx, "http://"+net.JoinHostPort(address, "8181")+"/ready")
+	return c.run(ctx, nil, "kubectl", "rollout", "status", "deployment/coredns", "--namespace=kube-system", timeout)
+}
+
+// apply applies one of the rendered configuration files of the node.
+func (c cluster) apply(ctx context.Context, n *node, file string) error {
+	return c.run(ctx, nil, "kubectl", "apply", "-f", filepath.Join(n.config.ConfigDir, file))
 }
 
 // apiServerPort returns the port of the API server.

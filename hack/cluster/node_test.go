@@ -42,7 +42,7 @@ func TestNodeConfigFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"server: https://10.210.255.1:6443", `clusterDNS: ["10.210.255.2"]`, "clusterCIDR: 10.210.0.0/17", `"subnet": "10.210.0.0/17"`,
+		"server: https://10.210.255.1:6443", `clusterDNS: ["10.210.128.10"]`, "clusterIP: 10.210.128.10", "clusterCIDR: 10.210.0.0/17", `"subnet": "10.210.0.0/17"`,
 	} {
 		if !strings.Contains(all.String(), want) {
 			t.Errorf("no configuration file contains %q", want)

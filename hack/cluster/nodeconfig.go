@@ -48,6 +48,7 @@ type nodeConfig struct {
 
 	APIServerPort    string
 	PauseImage       string
+	DNSImage         string
 	ContainerdSocket string
 	CPUs             int
 }
@@ -88,9 +89,7 @@ func (n nodeConfig) arguments(component string) []string {
 			"--config", config("kubelet.yaml"), "--kubeconfig", config("kubeconfig"),
 			"--hostname-override", n.Name, "--node-ip", n.Network.Node(),
 		}
-	case "kube-proxy":
-		return []string{"--config", config("kube-proxy.yaml")}
 	default:
-		return []string{"-conf", config("Corefile")}
+		return []string{"--config", config("kube-proxy.yaml")}
 	}
 }

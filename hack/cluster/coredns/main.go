@@ -14,14 +14,13 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command coredns is CoreDNS with the plugins that node/Corefile uses. All plugins would take minutes
-// to compile.
+// Command coredns is CoreDNS with the plugins that node/coredns.yaml uses. All plugins would take
+// minutes to compile.
 package main
 
 import (
 	"github.com/coredns/coredns/coremain"
 
-	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
