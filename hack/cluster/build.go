@@ -51,6 +51,7 @@ var (
 		"k8s.io/kubernetes/cmd/kube-proxy",
 		"k8s.io/kubernetes/cmd/kubelet",
 		modulePath + "/coredns",
+		modulePath + "/kube-router",
 		modulePath + "/pause",
 	}
 )

@@ -18,6 +18,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +30,7 @@ import (
 type debianPackages string
 
 // nodePackageNames are the packages that a real node requires.
-var nodePackageNames = []string{"containerd", "runc", "containernetworking-plugins", "nftables", "iproute2"}
+var nodePackageNames = []string{"containerd", "runc", "containernetworking-plugins", "nftables", "iptables", "ipset", "iproute2"}
 
 // unpackNodePackages downloads and unpacks missing packages to the directory bin.
 func (m module) unpackNodePackages(ctx context.Context, bin string, p progress) error {
@@ -37,11 +40,23 @@ func (m module) unpackNodePackages(ctx context.Context, bin string, p progress) 
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", commandError(ctx, "hack/debian-package.sh", err, string(out))
 		}
-		return "containerd, runc and CNI plugins are unpacked", nil
+		return "containerd, runc and CNI plugins are unpacked", packagesIn(bin).linkIPTables()
 	})
 }
 
 func packagesIn(bin string) debianPackages { return debianPackages(filepath.Join(bin, "debian")) }
+
+// linkIPTables creates links for the programs of iptables, which a package does only when it is
+// installed. They change nftables.
+func (d debianPackages) linkIPTables() error {
+	for _, name := range []string{"iptables", "iptables-restore", "iptables-save"} {
+		err := os.Symlink("xtables-nft-multi", filepath.Join(string(d), "usr", "sbin", name))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("linking %s: %w", name, err)
+		}
+	}
+	return nil
+}
 
 // programDirs are the directories of programs.
 func (d debianPackages) programDirs() []string {
@@ -70,10 +85,15 @@ func (d debianPackages) environ() []string {
 	if err != nil {
 		panic(err) // the pattern is malformed
 	}
+	var extensions []string
+	for _, dir := range libraries {
+		extensions = append(extensions, filepath.Join(dir, "xtables"))
+	}
 	const separator = string(filepath.ListSeparator)
 	return []string{
 		"PATH=" + strings.Join(d.programDirs(), separator) + separator + os.Getenv("PATH"),
 		"LD_LIBRARY_PATH=" + strings.Join(libraries, separator),
+		"XTABLES_LIBDIR=" + strings.Join(extensions, separator), // for iptables
 	}
 }
 

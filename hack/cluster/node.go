@@ -47,7 +47,7 @@ const (
 )
 
 // nodeComponents are the programs of a real node, in the order in which they start.
-var nodeComponents = []string{"containerd", "kubelet", "kube-proxy"}
+var nodeComponents = []string{"containerd", "kubelet", "kube-proxy", "kube-router"}
 
 func (c cluster) nodeDir() string { return filepath.Join(c.dir, "node") }
 

@@ -89,7 +89,12 @@ func (n nodeConfig) arguments(component string) []string {
 			"--config", config("kubelet.yaml"), "--kubeconfig", config("kubeconfig"),
 			"--hostname-override", n.Name, "--node-ip", n.Network.Node(),
 		}
-	default:
+	case "kube-proxy":
 		return []string{"--config", config("kube-proxy.yaml")}
+	default:
+		return []string{
+			"--kubeconfig", config("kubeconfig"), "--hostname-override", n.Name,
+			"--service-cluster-ip-range", n.Network.Services(),
+		}
 	}
 }

@@ -86,10 +86,9 @@ func TestRealNode(t *testing.T) {
 		t.Run("from "+name, func(t *testing.T) { testFromPod(t, a, address) })
 		t.Run("kubectl "+name, func(t *testing.T) { testKubectl(t, a, name) })
 	}
+	t.Run("NetworkPolicies", func(t *testing.T) { testNetworkPolicies(t, a, pods) })
 	t.Run("restart the kubelet", func(t *testing.T) {
-		command := func(args ...string) []string { return append(args, "--name", a.name, "--dir", a.dir) }
-		runCommand(t, append(command("kill"), "kubelet"))
-		runCommand(t, command("start"))
+		restartComponent(t, a, "kubelet")
 		kubectl(t, a, "scale", "deployment/probe", "--replicas=3")
 		kubectl(t, a, "rollout", "status", "deployment/probe", "--timeout=60s")
 	})
@@ -133,7 +132,7 @@ func testFromPod(t *testing.T, c cluster, address string) {
 
 // testKubectl checks the commands that the API server forwards to the kubelet.
 func testKubectl(t *testing.T, c cluster, pod string) {
-	if got := kubectl(t, c, "exec", pod, "--", "/program", "hello"); got != "[hello]\n" {
+	if got := kubectl(t, c, "exec", pod, "--", "/program", "hostname", ""); got != pod {
 		t.Errorf("exec printed %q", got)
 	}
 	if got := kubectl(t, c, "logs", pod); !strings.Contains(got, "listening") {
@@ -142,6 +141,13 @@ func testKubectl(t *testing.T, c cluster, pod string) {
 	if got := get(t, portForward(t, c, pod), "/hostname"); got != pod {
 		t.Errorf("the forwarded port responded with hostname %q, want %q", got, pod)
 	}
+}
+
+// restartComponent kills a component and starts it again.
+func restartComponent(t *testing.T, c cluster, name string) {
+	t.Helper()
+	runCommand(t, []string{"kill", "--name", c.name, "--dir", c.dir, name})
+	runCommand(t, []string{"start", "--name", c.name, "--dir", c.dir})
 }
 
 // testDown stops the cluster, and checks that nothing remains.

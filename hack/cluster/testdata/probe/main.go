@@ -14,7 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command probe runs in Pods of the tests. It responds to HTTP requests with what it sees.
+// Command probe runs in Pods of the tests. It reports what it sees, in responses to HTTP requests to
+// /FUNCTION?ARGUMENT, and when kubectl exec runs it with the function and its argument.
 package main
 
 import (
@@ -27,48 +28,59 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 )
 
+var functions = map[string]func(argument string) (string, error){
+	"hostname":   func(string) (string, error) { return os.Hostname() },
+	"resolve":    resolve,
+	"get":        func(url string) (string, error) { return get(url, nil, "") },
+	"api-server": func(string) (string, error) { return getFromAPIServer() },
+	"metrics":    getMetrics,
+}
+
 func main() {
-	if len(os.Args) > 1 { // run by kubectl exec
-		fmt.Println(os.Args[1:])
+	if len(os.Args) == 3 { // run by kubectl exec
+		text, err := functions[os.Args[1]](os.Args[2])
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Print(text)
 		return
 	}
-	handle("/hostname", func(string) (string, error) { return os.Hostname() })
-	handle("/resolve", func(name string) (string, error) {
-		addresses, err := net.LookupHost(name)
-		if dns := (*net.DNSError)(nil); errors.As(err, &dns) && dns.IsNotFound {
-			return "not found", nil
-		}
-		return fmt.Sprint(addresses), err
-	})
-	handle("/get", func(url string) (string, error) { return get(http.DefaultClient, url, "") })
-	handle("/api-server", func(string) (string, error) { return getFromAPIServer() })
+	for name, f := range functions {
+		http.HandleFunc("/"+name, func(w http.ResponseWriter, r *http.Request) {
+			text, err := f(r.URL.RawQuery)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			io.WriteString(w, text)
+		})
+	}
 	log.Print("listening")
 	log.Fatal(http.ListenAndServe(":8080", nil))
 }
 
-// handle registers a function that is called with the query of the request.
-func handle(path string, f func(query string) (string, error)) {
-	http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		text, err := f(r.URL.RawQuery)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		io.WriteString(w, text)
-	})
+func resolve(name string) (string, error) {
+	addresses, err := net.LookupHost(name)
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) && dns.IsNotFound {
+		return "not found", nil
+	}
+	return fmt.Sprint(addresses), err
 }
+
+// secrets has the token of the Pod, and the certificate of the API server's authority.
+const secrets = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 // getFromAPIServer reads the version of the API server, as clients in Pods do: by the name
 // of the Service, with the token and the certificate of the Pod.
 func getFromAPIServer() (string, error) {
-	const dir = "/var/run/secrets/kubernetes.io/serviceaccount/"
-	ca, err := os.ReadFile(dir + "ca.crt")
+	ca, err := os.ReadFile(secrets + "ca.crt")
 	if err != nil {
 		return "", err
 	}
-	token, err := os.ReadFile(dir + "token")
+	token, err := os.ReadFile(secrets + "token")
 	if err != nil {
 		return "", err
 	}
@@ -76,11 +88,20 @@ func getFromAPIServer() (string, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return "", errors.New("ca.crt has no certificate")
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-	return get(client, "https://kubernetes.default.svc/version", string(token))
+	return get("https://kubernetes.default.svc/version", &tls.Config{RootCAs: roots}, string(token))
 }
 
-func get(client *http.Client, url, token string) (string, error) {
+// getMetrics gets a URL as Prometheus does: with the token of the Pod, and any certificate.
+func getMetrics(url string) (string, error) {
+	token, err := os.ReadFile(secrets + "token")
+	if err != nil {
+		return "", err
+	}
+	return get(url, &tls.Config{InsecureSkipVerify: true}, string(token))
+}
+
+// get gets a URL on a new connection.
+func get(url string, config *tls.Config, token string) (string, error) {
 	request, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
@@ -88,6 +109,7 @@ func get(client *http.Client, url, token string) (string, error) {
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
 		return "", err
