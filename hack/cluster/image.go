@@ -27,6 +27,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,8 @@ const (
 	dnsImage   = "localhost/coredns:1"
 )
 
-// writeImage writes an image with one static program as /program in the format of docker save.
+// writeImage writes an image with one static program as /program in the format of docker save. The
+// program does not run as root, unless the Pod says so.
 func writeImage(w io.Writer, name, program string) error {
 	binary, err := os.ReadFile(program)
 	if err != nil {
@@ -49,7 +51,7 @@ func writeImage(w io.Writer, name, program string) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH,
 		"os":           "linux",
-		"config":       map[string]any{"Entrypoint": []string{"/program"}},
+		"config":       map[string]any{"Entrypoint": []string{"/program"}, "User": "65532:65532"},
 		"rootfs": map[string]any{
 			"type":     "layers",
 			"diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))},
@@ -104,14 +106,17 @@ func (c cluster) loadProgram(ctx context.Context, name, program string) error {
 	return c.loadImage(ctx, image.Name())
 }
 
-// load imports images into the node.
-func (c cluster) load(ctx context.Context, files []string, p progress) error {
+// load imports images into the node. Each is a file, or of the form IMAGE=PROGRAM.
+func (c cluster) load(ctx context.Context, images []string, p progress) error {
 	if !c.hasNode() {
 		return fmt.Errorf("cluster %q has no real node: start it with --node real", c.name)
 	}
-	for _, file := range files {
-		err := p.step("loading "+file, func(reporter) (string, error) {
-			return "loaded " + file, c.loadImage(ctx, file)
+	for _, image := range images {
+		err := p.step("loading "+image, func(reporter) (string, error) {
+			if name, program, ok := strings.Cut(image, "="); ok {
+				return "loaded " + name, c.loadProgram(ctx, name, program)
+			}
+			return "loaded " + image, c.loadImage(ctx, image)
 		})
 		if err != nil {
 			return err

@@ -74,12 +74,17 @@ func TestWriteImage(t *testing.T) {
 		t.Errorf("/program = %q, want %q", got, "binary")
 	}
 	var config struct {
+		Config struct{ User string }
 		RootFS struct {
 			DiffIDs []string `json:"diff_ids"`
 		}
 	}
 	if err := json.Unmarshal(files[manifest[0].Config], &config); err != nil {
 		t.Fatal(err)
+	}
+	// The kubelet verifies runAsNonRoot only for a numeric user.
+	if config.Config.User != "65532:65532" {
+		t.Errorf("user = %q, want one that is numeric and not root", config.Config.User)
 	}
 	// containerd refuses images with another digest.
 	want := fmt.Sprintf("sha256:%x", sha256.Sum256(layer))

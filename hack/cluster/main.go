@@ -205,7 +205,7 @@ func runLoad(ctx context.Context, mod module, flags *flag.FlagSet, args []string
 		return flag.ErrHelp // flags has printed the error and the usage
 	}
 	if flags.NArg() == 0 {
-		return errors.New("no images given: name files in the format of docker save")
+		return errors.New("no images given: name files in the format of docker save, or IMAGE=PROGRAM")
 	}
 	c, err := findCluster(mod, *name, *dir)
 	if err != nil {

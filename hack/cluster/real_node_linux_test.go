@@ -182,26 +182,16 @@ func startRealNode(t *testing.T, name string) cluster {
 	return c
 }
 
-// loadProbe builds an image with testdata/probe and loads it.
+// loadProbe builds testdata/probe and loads an image with it.
 func loadProbe(t *testing.T, c cluster) {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "probe")
+	program := filepath.Join(t.TempDir(), "probe")
 	build := command(t.Context(), "go", "build", "-trimpath", "-o", program, "./testdata/probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	archive := filepath.Join(dir, "probe.tar")
-	file, err := os.Create(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if err := writeImage(file, "localhost/probe:1", program); err != nil {
-		t.Fatal(err)
-	}
-	runCommand(t, []string{"load", "--name", c.name, "--dir", c.dir, archive})
+	runCommand(t, []string{"load", "--name", c.name, "--dir", c.dir, "localhost/probe:1=" + program})
 }
 
 func kubectl(t *testing.T, c cluster, args ...string) string {
