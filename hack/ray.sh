@@ -47,6 +47,10 @@ for version in "${versions[@]}"; do images+=("${root}/bin/ray-image/ray-${versio
 trap down EXIT
 go run -C hack/cluster . up --node real --name "${name}" --dir "${dir}"
 go run -C hack/cluster . load --name "${name}" --dir "${dir}" "${images[@]}"
+# The tests of NetworkPolicies run these programs in Pods.
+CGO_ENABLED=0 go build -C hack/cluster -trimpath -o "${root}/bin/probe" ./testdata/probe
+go run -C hack/cluster . load --name "${name}" --dir "${dir}" \
+  "localhost/probe:1=${root}/bin/probe" "localhost/ray-operator:1=${root}/bin/ray-operator"
 # Starting Ray takes much CPU, and Ray gives up a node that does not start within 30 seconds: on two
 # cores, more than two clusters at a time are too many.
 go test -trimpath ./test/ray -count 1 -timeout 30m -parallel 2 "$@" \

@@ -31,7 +31,8 @@ import (
 )
 
 // TestNetworkPolicySample checks that the sample NetworkPolicy, which isolates a Ray, selects the
-// Pods of that Ray and no others. It is not enforced here, since there is no Pod network.
+// Pods of that Ray and no others. It is not enforced here, since there is no Pod network; test/ray
+// does that.
 func TestNetworkPolicySample(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
