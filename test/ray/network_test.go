@@ -101,7 +101,7 @@ func TestNetworkPolicy(t *testing.T) {
 	u.eventuallyConnects("without policies, all connections are possible again", neighbor, all)
 }
 
-// eventuallyConnects waits until exactly the wanted connections are possible.
+// eventuallyConnects waits until these connections are possible, and no others.
 func (u *user) eventuallyConnects(what string, neighbor *user, want func(connection) bool) {
 	u.Helper()
 	harness.Eventually(u, what, func() error {
