@@ -260,7 +260,8 @@ func TestNewSuspended(t *testing.T) {
 		{
 			"a Ray that cannot be decoded, and was suspended",
 			func(ray *rayv1.Ray) { ray.Status.Conditions = was },
-			observation{rayErr: unreadable("x")}, "True Suspended",
+			observation{rayErr: unreadable("x")},
+			"True Suspended",
 		},
 		{"no Pods", setSuspend(true), observation{groups: []groupObservation{availableGroup(rayv1.RoleHead, 0, withoutReplicas)}}, "True Suspended"},
 		{"a Deployment that does not exist", setSuspend(true), observation{groups: []groupObservation{{name: "worker", waiting: waitingCreate}}}, "True Suspended"},
