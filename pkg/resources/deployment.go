@@ -90,7 +90,9 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		addStart(ray, group, &template)
 	}
 	if len(template.Spec.Containers) > 0 {
-		setDiagnostics(&template.Spec.Containers[0], group.Role)
+		container := &template.Spec.Containers[0]
+		setDiagnostics(container, group.Role)
+		container.Env = prependMissing(authenticationEnvironment(group.Authentication), container.Env)
 	}
 	env := newEnvironment(ray)
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
@@ -111,6 +113,23 @@ func newEnvironment(ray *rayv1.Ray) []corev1.EnvVar {
 	}
 }
 
+// authenticationEnvironment returns Ray's variables for its authentication. The kubelet reads the token.
+func authenticationEnvironment(authentication *rayv1.AuthenticationSpec) []corev1.EnvVar {
+	if authentication == nil {
+		return nil
+	}
+	return []corev1.EnvVar{
+		{Name: "RAY_AUTH_MODE", Value: "token"},
+		{Name: "RAY_AUTH_TOKEN", ValueFrom: fromSecret(&authentication.TokenSecretKeyRef)},
+	}
+}
+
+func fromSecret(reference *rayv1.SecretKeyReference) *corev1.EnvVarSource {
+	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: reference.Name}, Key: reference.Key,
+	}}
+}
+
 // prependMissing returns the user's variables, preceded by those defaults that the user does not
 // define. Defaults come first because $(NAME) expands only variables that are defined earlier.
 func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
@@ -125,11 +144,13 @@ func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
 type groupInputs struct {
 	Template *corev1.PodTemplateSpec `json:"template"`
 	Start    *rayv1.StartSpec        `json:"start,omitempty"`
+
+	Authentication *rayv1.AuthenticationSpec `json:"authentication,omitempty"`
 }
 
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
 func InputsHash(group Group) string {
-	return Hash(groupInputs{Template: group.Template, Start: group.Start})
+	return Hash(groupInputs{Template: group.Template, Start: group.Start, Authentication: group.Authentication})
 }
 
 // RenderingHash returns the hash of what this version of the operator renders from the inputs of a group.

@@ -34,15 +34,20 @@ type Group struct {
 	Template *corev1.PodTemplateSpec
 	// Start configures the generated start, or is nil. It is part of the Ray and must not be changed.
 	Start *rayv1.StartSpec
+	// Authentication is that of the Ray, or nil.
+	Authentication *rayv1.AuthenticationSpec
 }
 
 // Groups returns the groups that a Ray's spec has, the head first.
 func Groups(ray *rayv1.Ray) []Group {
 	head := &ray.Spec.Head
 	groups := make([]Group, 1, 2)
-	groups[0] = Group{string(rayv1.RoleHead), rayv1.RoleHead, replicas(head.Replicas), &head.Template, head.Start}
+	groups[0] = Group{Name: string(rayv1.RoleHead), Role: rayv1.RoleHead, Replicas: replicas(head.Replicas), Template: &head.Template, Start: head.Start}
 	if worker := ray.Spec.Worker; worker != nil {
-		groups = append(groups, Group{string(rayv1.RoleWorker), rayv1.RoleWorker, replicas(worker.Replicas), &worker.Template, worker.Start})
+		groups = append(groups, Group{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker, Replicas: replicas(worker.Replicas), Template: &worker.Template, Start: worker.Start})
+	}
+	for i := range groups {
+		groups[i].Authentication = ray.Spec.Authentication
 	}
 	return groups
 }

@@ -44,6 +44,7 @@ func TestRendering(t *testing.T) {
 	for _, manifest := range []string{
 		seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
+		"testdata/authentication.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
@@ -127,6 +128,13 @@ func TestHashes(t *testing.T) {
 				ray.Spec.Worker.Start = &rayv1.StartSpec{Labels: map[string]string{"zone": "a"}}
 			},
 			wantWorker: true,
+		},
+		{
+			name: "a token changes both groups",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
+			},
+			wantHead: true, wantWorker: true,
 		},
 		{
 			name: "a port of the head changes the head",

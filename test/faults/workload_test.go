@@ -78,6 +78,7 @@ var workloads = []workload{
 	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
+	{name: "authentication", from: newSpec(), to: newSpec(authentication), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
 	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
@@ -162,6 +163,10 @@ func labelsAndEnv(spec *rayv1.RaySpec) {
 		template.Labels = map[string]string{"team": "a"}
 		template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "GREETING", Value: "hello"}}
 	}
+}
+
+func authentication(spec *rayv1.RaySpec) {
+	spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

@@ -32,6 +32,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=ray.kubeflow.org, Version=v1
+	case v1.SchemeGroupVersion.WithKind("AuthenticationSpec"):
+		return &rayv1.AuthenticationSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadSpec"):
 		return &rayv1.HeadSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadStatus"):
@@ -46,6 +48,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.RayStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ReplicaCounts"):
 		return &rayv1.ReplicaCountsApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("SecretKeyReference"):
+		return &rayv1.SecretKeyReferenceApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("StartSpec"):
 		return &rayv1.StartSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerSpec"):

@@ -85,6 +85,32 @@ type RaySpec struct {
 	// The workers. If omitted, the cluster consists of the head only.
 	// +optional
 	Worker *WorkerSpec `json:"worker,omitempty"`
+
+	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
+	// +optional
+	Authentication *AuthenticationSpec `json:"authentication,omitempty"`
+}
+
+// AuthenticationSpec enables Ray's token authentication.
+type AuthenticationSpec struct {
+	// Key of the Secret with the token that all nodes and clients must have. The Secret must exist in the namespace of the Ray; the operator does not read it. Requires Ray 2.52 or newer: older versions ignore it.
+	// +required
+	TokenSecretKeyRef SecretKeyReference `json:"tokenSecretKeyRef"`
+}
+
+// SecretKeyReference selects a key of a Secret in the namespace of the Ray.
+type SecretKeyReference struct {
+	// Name of the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",reason=FieldValueInvalid,message="must consist of lower case letters, digits, '-' or '.', and start and end with a letter or digit"
+	Name string `json:"name"`
+
+	// Key in the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",reason=FieldValueInvalid,message="must consist of letters, digits, '-', '_' or '.'"
+	Key string `json:"key"`
 }
 
 // HeadSpec is the desired state of the head node.

@@ -27,6 +27,8 @@ type RaySpecApplyConfiguration struct {
 	Head *HeadSpecApplyConfiguration `json:"head,omitempty"`
 	// The workers. If omitted, the cluster consists of the head only.
 	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
+	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
+	Authentication *AuthenticationSpecApplyConfiguration `json:"authentication,omitempty"`
 }
 
 // RaySpecApplyConfiguration constructs a declarative configuration of the RaySpec type for use with
@@ -48,5 +50,13 @@ func (b *RaySpecApplyConfiguration) WithHead(value *HeadSpecApplyConfiguration) 
 // If called multiple times, the Worker field is set to the value of the last call.
 func (b *RaySpecApplyConfiguration) WithWorker(value *WorkerSpecApplyConfiguration) *RaySpecApplyConfiguration {
 	b.Worker = value
+	return b
+}
+
+// WithAuthentication sets the Authentication field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Authentication field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithAuthentication(value *AuthenticationSpecApplyConfiguration) *RaySpecApplyConfiguration {
+	b.Authentication = value
 	return b
 }
