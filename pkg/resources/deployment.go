@@ -93,6 +93,7 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		container := &template.Spec.Containers[0]
 		setDiagnostics(container, group.Role)
 		container.Env = prependMissing(authenticationEnvironment(group.Authentication), container.Env)
+		addGCSStorage(ray, group, &template.Spec)
 	}
 	env := newEnvironment(ray)
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
@@ -146,11 +147,12 @@ type groupInputs struct {
 	Start    *rayv1.StartSpec        `json:"start,omitempty"`
 
 	Authentication *rayv1.AuthenticationSpec `json:"authentication,omitempty"`
+	GCS            *rayv1.GCSSpec            `json:"gcs,omitempty"`
 }
 
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
 func InputsHash(group Group) string {
-	return Hash(groupInputs{Template: group.Template, Start: group.Start, Authentication: group.Authentication})
+	return Hash(groupInputs{Template: group.Template, Start: group.Start, Authentication: group.Authentication, GCS: group.GCS})
 }
 
 // RenderingHash returns the hash of what this version of the operator renders from the inputs of a group.

@@ -36,6 +36,8 @@ type Group struct {
 	Start *rayv1.StartSpec
 	// Authentication is that of the Ray, or nil.
 	Authentication *rayv1.AuthenticationSpec
+	// GCS is that of the Ray, or nil.
+	GCS *rayv1.GCSSpec
 }
 
 // Groups returns the groups that a Ray's spec has, the head first.
@@ -47,7 +49,7 @@ func Groups(ray *rayv1.Ray) []Group {
 		groups = append(groups, Group{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker, Replicas: replicas(worker.Replicas), Template: &worker.Template, Start: worker.Start})
 	}
 	for i := range groups {
-		groups[i].Authentication = ray.Spec.Authentication
+		groups[i].Authentication, groups[i].GCS = ray.Spec.Authentication, ray.Spec.GCS
 	}
 	return groups
 }

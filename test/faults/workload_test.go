@@ -72,6 +72,7 @@ var headFirst = []string{updateHead, updateStatus, updateWorker, updateStatus}
 
 var workloads = []workload{
 	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "create-with-redis", to: newSpec(redis), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
 	{name: "scale-up", from: newSpec(), to: newSpec(workers(4)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-down", from: newSpec(), to: newSpec(workers(1)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-to-zero", from: newSpec(), to: newSpec(workers(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
@@ -167,6 +168,12 @@ func labelsAndEnv(spec *rayv1.RaySpec) {
 
 func authentication(spec *rayv1.RaySpec) {
 	spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
+}
+
+func redis(spec *rayv1.RaySpec) {
+	spec.GCS = &rayv1.GCSSpec{Redis: &rayv1.RedisSpec{
+		Address: "redis:6379", PasswordSecretKeyRef: &rayv1.SecretKeyReference{Name: "redis", Key: "password"},
+	}}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

@@ -34,6 +34,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=ray.kubeflow.org, Version=v1
 	case v1.SchemeGroupVersion.WithKind("AuthenticationSpec"):
 		return &rayv1.AuthenticationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("GCSSpec"):
+		return &rayv1.GCSSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadSpec"):
 		return &rayv1.HeadSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadStatus"):
@@ -46,12 +48,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.RaySpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("RayStatus"):
 		return &rayv1.RayStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("RedisSpec"):
+		return &rayv1.RedisSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ReplicaCounts"):
 		return &rayv1.ReplicaCountsApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &rayv1.SecretKeyReferenceApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("StartSpec"):
 		return &rayv1.StartSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("VolumeClaimReference"):
+		return &rayv1.VolumeClaimReferenceApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerSpec"):
 		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):

@@ -77,6 +77,8 @@ type RayList struct {
 }
 
 // RaySpec is the desired state of a Ray cluster.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.gcs) == has(oldSelf.gcs) && (!has(self.gcs) || self.gcs == oldSelf.gcs)",fieldPath=".gcs",reason=FieldValueForbidden,message="must not be added, changed or removed, since another storage is another cluster; create another Ray"
 type RaySpec struct {
 	// The head node.
 	// +required
@@ -89,6 +91,51 @@ type RaySpec struct {
 	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
 	// +optional
 	Authentication *AuthenticationSpec `json:"authentication,omitempty"`
+
+	// Where the GCS stores the state of the cluster, so that the cluster survives the loss of its head. If omitted, the GCS keeps it in memory. Cannot be changed.
+	// +optional
+	GCS *GCSSpec `json:"gcs,omitempty"`
+}
+
+// GCSSpec says where the GCS stores the state of the cluster.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.volumeClaim) != has(self.redis)",reason=FieldValueInvalid,message="must have either volumeClaim or redis"
+type GCSSpec struct {
+	// A PersistentVolumeClaim for a database in the head. Requires Ray 2.57 or newer.
+	// +optional
+	VolumeClaim *VolumeClaimReference `json:"volumeClaim,omitempty"`
+
+	// A Redis server.
+	// +optional
+	Redis *RedisSpec `json:"redis,omitempty"`
+}
+
+// VolumeClaimReference selects a PersistentVolumeClaim in the namespace of the Ray.
+type VolumeClaimReference struct {
+	// Name of the claim. It must exist and be writable for the user of the container. The operator never creates, changes or deletes it.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",reason=FieldValueInvalid,message="must consist of lower case letters, digits, '-' or '.', and start and end with a letter or digit"
+	Name string `json:"name"`
+}
+
+// RedisSpec is a Redis server.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.passwordSecretKeyRef) || !has(self.usernameSecretKeyRef)",fieldPath=".passwordSecretKeyRef",reason=FieldValueRequired,message="must be set with usernameSecretKeyRef"
+type RedisSpec struct {
+	// Address of the server: HOST:PORT, redis://HOST:PORT, or rediss://HOST:PORT for TLS.
+	// +required
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(rediss?://)?([-._a-zA-Z0-9]+|[[][:0-9a-fA-F]+[]]):[0-9]{1,5}$')",reason=FieldValueInvalid,message="must be HOST:PORT, redis://HOST:PORT or rediss://HOST:PORT; set a password in passwordSecretKeyRef"
+	Address string `json:"address"`
+
+	// Key of the Secret with the name of the user. Requires Ray 2.41 or newer.
+	// +optional
+	UsernameSecretKeyRef *SecretKeyReference `json:"usernameSecretKeyRef,omitempty"`
+
+	// Key of the Secret with the password. The operator does not read it.
+	// +optional
+	PasswordSecretKeyRef *SecretKeyReference `json:"passwordSecretKeyRef,omitempty"`
 }
 
 // AuthenticationSpec enables Ray's token authentication.

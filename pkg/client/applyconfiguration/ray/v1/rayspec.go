@@ -29,6 +29,8 @@ type RaySpecApplyConfiguration struct {
 	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
 	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
 	Authentication *AuthenticationSpecApplyConfiguration `json:"authentication,omitempty"`
+	// Where the GCS stores the state of the cluster, so that the cluster survives the loss of its head. If omitted, the GCS keeps it in memory. Cannot be changed.
+	GCS *GCSSpecApplyConfiguration `json:"gcs,omitempty"`
 }
 
 // RaySpecApplyConfiguration constructs a declarative configuration of the RaySpec type for use with
@@ -58,5 +60,13 @@ func (b *RaySpecApplyConfiguration) WithWorker(value *WorkerSpecApplyConfigurati
 // If called multiple times, the Authentication field is set to the value of the last call.
 func (b *RaySpecApplyConfiguration) WithAuthentication(value *AuthenticationSpecApplyConfiguration) *RaySpecApplyConfiguration {
 	b.Authentication = value
+	return b
+}
+
+// WithGCS sets the GCS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GCS field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithGCS(value *GCSSpecApplyConfiguration) *RaySpecApplyConfiguration {
+	b.GCS = value
 	return b
 }
