@@ -26,7 +26,7 @@ import (
 )
 
 // This file makes the state of a cluster outlive its head: the GCS stores it outside of the head's Pod. It
-// applies to groups with a command of the user's, too. docs/ray.md explains each setting to users.
+// applies to groups with a command, too. docs/ray.md explains each setting to users.
 
 const (
 	gcsVolume = "ray-gcs"

@@ -69,8 +69,8 @@ func TestRandomTemplates(t *testing.T) {
 	}
 }
 
-// TestRandomTemplatesWithoutCommand renders random Pod templates without commands, half of them with a storage for the GCS. What the user set must
-// remain, next to the generated start.
+// TestRandomTemplatesWithoutCommand renders random Pod templates without commands, half of them with a storage
+// for the GCS. What the user set must remain, next to what is generated.
 func TestRandomTemplatesWithoutCommand(t *testing.T) {
 	filler := newFiller(*randomSeed)
 	for i := range 500 {

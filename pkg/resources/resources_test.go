@@ -45,6 +45,7 @@ func TestRendering(t *testing.T) {
 		seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
 		"testdata/authentication.yaml", "testdata/gcs-volume-claim.yaml", "testdata/gcs-redis.yaml", "testdata/gcs-commands.yaml",
+		"testdata/head-service.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)

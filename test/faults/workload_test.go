@@ -78,6 +78,7 @@ var workloads = []workload{
 	{name: "scale-to-zero", from: newSpec(), to: newSpec(workers(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
+	{name: "head-service", from: newSpec(), to: newSpec(headService), writes: []string{updateService, updateStatus}},
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
 	{name: "authentication", from: newSpec(), to: newSpec(authentication), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
@@ -174,6 +175,12 @@ func redis(spec *rayv1.RaySpec) {
 	spec.GCS = &rayv1.GCSSpec{Redis: &rayv1.RedisSpec{
 		Address: "redis:6379", PasswordSecretKeyRef: &rayv1.SecretKeyReference{Name: "redis", Key: "password"},
 	}}
+}
+
+func headService(spec *rayv1.RaySpec) {
+	spec.HeadService = &rayv1.HeadServiceSpec{
+		Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"example.com/a": "b"}, Labels: map[string]string{"team": "a"},
+	}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

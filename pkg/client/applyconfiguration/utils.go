@@ -36,6 +36,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.AuthenticationSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("GCSSpec"):
 		return &rayv1.GCSSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("HeadServiceSpec"):
+		return &rayv1.HeadServiceSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadSpec"):
 		return &rayv1.HeadSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadStatus"):

@@ -95,6 +95,30 @@ type RaySpec struct {
 	// Where the GCS stores the state of the cluster, so that the cluster survives the loss of its head. If omitted, the GCS keeps it in memory. Cannot be changed.
 	// +optional
 	GCS *GCSSpec `json:"gcs,omitempty"`
+
+	// Settings of the head's Service. By default it is reachable from within the cluster only.
+	// +optional
+	HeadService *HeadServiceSpec `json:"headService,omitempty"`
+}
+
+// HeadServiceSpec has settings of the head's Service.
+type HeadServiceSpec struct {
+	// Type of the Service. NodePort and LoadBalancer expose all ports of the head outside of the cluster: set spec.authentication, too. Defaults to ClusterIP.
+	// +optional
+	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
+	Type corev1.ServiceType `json:"type,omitempty"`
+
+	// Annotations of the Service, such as those that configure a load balancer.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('ray.kubeflow.org/'))",reason=FieldValueForbidden,message="must not have keys that begin with ray.kubeflow.org/, which is reserved for the operator"
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// Labels of the Service.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('ray.kubeflow.org/'))",reason=FieldValueForbidden,message="must not have keys that begin with ray.kubeflow.org/, which is reserved for the operator"
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // GCSSpec says where the GCS stores the state of the cluster.
