@@ -154,6 +154,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		ObservedGeneration: ray.Generation,
 		StartTime:          current.StartTime,
 		LastReconcileTime:  current.LastReconcileTime,
+		Endpoints:          resources.Endpoints(ray),
 		Conditions:         make([]rayv1.RayCondition, 0, maxConditions),
 	}
 	if status.StartTime == nil {
@@ -161,7 +162,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	}
 	if observed.rayErr != nil {
 		// The counts remain as they were last observed. Nobody would keep the mirrored conditions true.
-		status.Head, status.Worker = current.Head, current.Worker
+		status.Head, status.Worker, status.Endpoints = current.Head, current.Worker, current.Endpoints
 	}
 
 	health := newHealth(observed, wasHealthy(ray))

@@ -315,6 +315,7 @@ func TestNewStatus(t *testing.T) {
 			ReplicaCounts: rayv1.ReplicaCounts{Replicas: 5, UpdatedReplicas: 4, ReadyReplicas: 3, AvailableReplicas: 2, UnavailableReplicas: 1},
 			Selector:      "ray.kubeflow.org/name=sample-cluster,ray.kubeflow.org/role=worker",
 		},
+		Endpoints: rayv1.Endpoints{GCS: "sample-cluster-head.default.svc:6379"},
 		Conditions: []rayv1.RayCondition{
 			condition(rayv1.RayHealth, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
 			condition(rayv1.RayReady, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
@@ -362,5 +363,19 @@ func TestObservedGeneration(t *testing.T) {
 		if got := findCondition(status.Conditions, conditionType).ObservedGeneration; got != want {
 			t.Errorf("observedGeneration of %s is %d, want %d", conditionType, got, want)
 		}
+	}
+}
+
+// TestStatusEndpoints checks the endpoints in the status, which remain while the spec cannot be decoded.
+func TestStatusEndpoints(t *testing.T) {
+	ray := readSample(t)
+	want := rayv1.Endpoints{GCS: "sample-cluster-head.default.svc:6379"}
+	ray.Status = newStatus(ray, &observation{}, earlier)
+	if ray.Status.Endpoints != want {
+		t.Errorf("the endpoints are %v, want %v", ray.Status.Endpoints, want)
+	}
+	ray.Spec = rayv1.RaySpec{}
+	if got := newStatus(ray, &observation{rayErr: unreadable("a")}, later).Endpoints; got != want {
+		t.Errorf("the endpoints of a Ray that cannot be decoded are %v, want %v", got, want)
 	}
 }

@@ -140,6 +140,25 @@ func TestHeadServicePorts(t *testing.T) {
 	}
 }
 
+// TestEndpoints checks the addresses in the status when the ports of the head change.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.kubectlWith(shortSample(t), "apply", "-f", "-")
+	u.waitHealthy("ray-cluster")
+	host := "ray-cluster-head." + u.namespace + ".svc:"
+	want := rayv1.Endpoints{GCS: host + "6379", Dashboard: "http://" + host + "8265", Client: "ray://" + host + "10001", Serve: "http://" + host + "8000"}
+	if got := u.ray("ray-cluster").Status.Endpoints; got != want {
+		t.Errorf("the endpoints are %v, want %v", got, want)
+	}
+	u.patchSpec(`{"head":{"start":{"args":["--dashboard-port=9000"]}}}`)
+	u.waitHealthy("ray-cluster")
+	want.Dashboard = "http://" + host + "9000"
+	if got := u.ray("ray-cluster").Status.Endpoints; got != want {
+		t.Errorf("with another port of the dashboard, the endpoints are %v, want %v", got, want)
+	}
+}
+
 // TestHeadServiceValidation creates Rays with settings of the Service that are not valid.
 func TestHeadServiceValidation(t *testing.T) {
 	t.Parallel()

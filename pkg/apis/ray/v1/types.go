@@ -275,11 +275,34 @@ type RayStatus struct {
 	// +optional
 	Worker *WorkerStatus `json:"worker,omitempty"`
 
+	// Addresses of the head's Service, as clients in the cluster use them. Each is absent if the Service does not have the port.
+	// +optional
+	Endpoints Endpoints `json:"endpoints,omitempty,omitzero"`
+
 	// Health, Ready, and the conditions of the Deployments.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []RayCondition `json:"conditions,omitempty"`
+}
+
+// Endpoints are addresses of the head's Service.
+type Endpoints struct {
+	// Address of the GCS, which nodes and drivers connect to.
+	// +optional
+	GCS string `json:"gcs,omitempty"`
+
+	// URL of the dashboard and the job API.
+	// +optional
+	Dashboard string `json:"dashboard,omitempty"`
+
+	// Address for Ray Client, as ray.init takes it.
+	// +optional
+	Client string `json:"client,omitempty"`
+
+	// URL of Ray Serve.
+	// +optional
+	Serve string `json:"serve,omitempty"`
 }
 
 // ReplicaCounts are the numbers of Pods of a group, as its Deployment reports them.

@@ -37,6 +37,8 @@ type RayStatusApplyConfiguration struct {
 	Head *HeadStatusApplyConfiguration `json:"head,omitempty"`
 	// Observed state of the workers. Absent if there are none.
 	Worker *WorkerStatusApplyConfiguration `json:"worker,omitempty"`
+	// Addresses of the head's Service, as clients in the cluster use them. Each is absent if the Service does not have the port.
+	Endpoints *EndpointsApplyConfiguration `json:"endpoints,omitempty"`
 	// Health, Ready, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -84,6 +86,14 @@ func (b *RayStatusApplyConfiguration) WithHead(value *HeadStatusApplyConfigurati
 // If called multiple times, the Worker field is set to the value of the last call.
 func (b *RayStatusApplyConfiguration) WithWorker(value *WorkerStatusApplyConfiguration) *RayStatusApplyConfiguration {
 	b.Worker = value
+	return b
+}
+
+// WithEndpoints sets the Endpoints field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Endpoints field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithEndpoints(value *EndpointsApplyConfiguration) *RayStatusApplyConfiguration {
+	b.Endpoints = value
 	return b
 }
 
