@@ -154,7 +154,7 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 		RayGeneration: ray.Generation,
 		Generation:    1,
 		Inputs:        resources.InputsHash(group),
-		Rendering:     resources.RenderingHash(rendered),
+		Rendering:     resources.RenderingHash(group, rendered),
 	}
 }
 
@@ -185,6 +185,11 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	if observed.Spec.Replicas == nil || *observed.Spec.Replicas != group.Replicas {
 		next.Spec.Replicas = desired.Spec.Replicas
 		diff = append(diff, partReplicas)
+	}
+	if group.Strategy != nil && !equality.Semantic.DeepEqual(observed.Spec.Strategy, desired.Spec.Strategy) {
+		// Unlike the default, the user's strategy does not depend on the version of the operator.
+		next.Spec.Strategy = desired.Spec.Strategy
+		diff = append(diff, partStrategy)
 	}
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
 	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)

@@ -34,6 +34,8 @@ type Group struct {
 	Template *corev1.PodTemplateSpec
 	// Start configures the generated start, or is nil. It is part of the Ray and must not be changed.
 	Start *rayv1.StartSpec
+	// Strategy is the user's strategy of a group of workers, or nil. It is part of the Ray and must not be changed.
+	Strategy *rayv1.WorkerStrategy
 	// Authentication is that of the Ray, or nil.
 	Authentication *rayv1.AuthenticationSpec
 	// GCS is that of the Ray, or nil.
@@ -46,7 +48,7 @@ func Groups(ray *rayv1.Ray) []Group {
 	groups := make([]Group, 1, 2)
 	groups[0] = Group{Name: string(rayv1.RoleHead), Role: rayv1.RoleHead, Replicas: replicas(head.Replicas), Template: &head.Template, Start: head.Start}
 	if worker := ray.Spec.Worker; worker != nil {
-		groups = append(groups, Group{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker, Replicas: replicas(worker.Replicas), Template: &worker.Template, Start: worker.Start})
+		groups = append(groups, Group{Name: string(rayv1.RoleWorker), Role: rayv1.RoleWorker, Replicas: replicas(worker.Replicas), Template: &worker.Template, Start: worker.Start, Strategy: worker.Strategy})
 	}
 	for i := range groups {
 		groups[i].Authentication, groups[i].GCS = ray.Spec.Authentication, ray.Spec.GCS

@@ -64,9 +64,9 @@ func TestSecretReferenceValidation(t *testing.T) {
 	for _, test := range []struct{ name, reference, want string }{
 		{"no name", "{key: token}", "spec.authentication.tokenSecretKeyRef.name: Required value"},
 		{"no key", "{name: token}", "spec.authentication.tokenSecretKeyRef.key: Required value"},
-		{"an empty name", "{name: '', key: token}", "spec.authentication.tokenSecretKeyRef.name: Invalid value: must consist of lower case letters"},
-		{"capital letters", "{name: Token, key: token}", "spec.authentication.tokenSecretKeyRef.name: Invalid value: must consist of lower case letters"},
-		{"a space in the key", "{name: token, key: a b}", "spec.authentication.tokenSecretKeyRef.key: Invalid value: must consist of letters, digits"},
+		{"an empty name", "{name: '', key: token}", `spec.authentication.tokenSecretKeyRef.name: Invalid value: "": must consist of lower case letters`},
+		{"capital letters", "{name: Token, key: token}", `spec.authentication.tokenSecretKeyRef.name: Invalid value: "Token": must consist of lower case letters`},
+		{"a space in the key", "{name: token, key: a b}", `spec.authentication.tokenSecretKeyRef.key: Invalid value: "a b": must consist of letters, digits`},
 		{"optional", "{name: token, key: token, optional: true}", `unknown field "spec.authentication.tokenSecretKeyRef.optional"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

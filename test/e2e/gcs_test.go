@@ -39,12 +39,12 @@ func TestGCSValidation(t *testing.T) {
 	u := newUser(t)
 	const claim, redis = "volumeClaim: {name: claim}", "redis: {address: 'redis:6379'}"
 	address := func(address string) string { return "{redis: {address: '" + address + "'}}" }
-	const badAddress = "spec.gcs.redis.address: Invalid value: must be HOST:PORT, redis://HOST:PORT or rediss://HOST:PORT; set a password in passwordSecretKeyRef"
+	const badAddress = "must be HOST:PORT, redis://HOST:PORT or rediss://HOST:PORT; set a password in passwordSecretKeyRef"
 	for _, test := range []struct{ name, gcs, want string }{
 		{"neither", "{}", "spec.gcs: Invalid value: must have either volumeClaim or redis"},
 		{"both", "{" + claim + ", " + redis + "}", "spec.gcs: Invalid value: must have either volumeClaim or redis"},
 		{"no name", "{volumeClaim: {}}", "spec.gcs.volumeClaim.name: Required value"},
-		{"capital letters", "{volumeClaim: {name: Claim}}", "spec.gcs.volumeClaim.name: Invalid value: must consist of lower case letters"},
+		{"capital letters", "{volumeClaim: {name: Claim}}", `spec.gcs.volumeClaim.name: Invalid value: "Claim": must consist of lower case letters`},
 		{"no address", "{redis: {}}", "spec.gcs.redis.address: Required value"},
 		{"no port", address("redis"), badAddress},
 		{"another scheme", address("http://redis:6379"), badAddress},

@@ -25,6 +25,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
@@ -79,6 +80,7 @@ var workloads = []workload{
 	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
 	{name: "head-service", from: newSpec(), to: newSpec(headService), writes: []string{updateService, updateStatus}},
+	{name: "strategy", from: newSpec(), to: newSpec(strategy), writes: []string{updateWorker, updateStatus}},
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
 	{name: "authentication", from: newSpec(), to: newSpec(authentication), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
@@ -181,6 +183,10 @@ func headService(spec *rayv1.RaySpec) {
 	spec.HeadService = &rayv1.HeadServiceSpec{
 		Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"example.com/a": "b"}, Labels: map[string]string{"team": "a"},
 	}
+}
+
+func strategy(spec *rayv1.RaySpec) {
+	spec.Worker.Strategy = &rayv1.WorkerStrategy{MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

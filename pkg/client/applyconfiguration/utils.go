@@ -66,6 +66,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):
 		return &rayv1.WorkerStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("WorkerStrategy"):
+		return &rayv1.WorkerStrategyApplyConfiguration{}
 
 	}
 	return nil

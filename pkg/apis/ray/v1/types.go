@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Ray is a Ray cluster: one head node and any number of worker nodes.
@@ -215,6 +216,10 @@ type WorkerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
 	Replicas *int32 `json:"replicas,omitempty"`
 
+	// How a new template replaces the workers.
+	// +optional
+	Strategy *WorkerStrategy `json:"strategy,omitempty"`
+
 	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
 	// +optional
 	Start *StartSpec `json:"start,omitempty"`
@@ -224,6 +229,25 @@ type WorkerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
 	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
 	Template corev1.PodTemplateSpec `json:"template"`
+}
+
+// WorkerStrategy says how a new template replaces workers, as the rolling update of a Deployment.
+//
+// +kubebuilder:validation:XValidation:rule="!(self.?maxUnavailable.orValue(1) in [dyn(0), dyn('0%')] && self.?maxSurge.orValue(0) in [dyn(0), dyn('0%')])",reason=FieldValueInvalid,message="must not have a maxUnavailable and a maxSurge of 0, since no worker could be replaced; raise one of them (maxSurge defaults to 0)"
+type WorkerStrategy struct {
+	// Number or percentage of workers that may be missing. Percentages are rounded down, but at least one worker is replaced at a time if maxSurge is 0. Defaults to 25%.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(0|[1-9][0-9]?|100)%$')",reason=FieldValueInvalid,message="must be a number that is not negative, or a percentage from 0% to 100%"
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+
+	// Number or percentage of workers that may run in addition. Percentages are rounded up. Defaults to 0.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(0|[1-9][0-9]{0,2})%$')",reason=FieldValueInvalid,message="must be a number that is not negative, or a percentage"
+	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 }
 
 // StartSpec has settings of the ray start command that the operator generates for a group.
