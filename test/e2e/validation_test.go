@@ -209,6 +209,12 @@ func TestExplain(t *testing.T) {
 	for field, want := range map[string]string{
 		"ray.spec.head.replicas":                          "Number of desired head nodes, 0 or 1",
 		"ray.spec.worker.template.spec.containers.image":  "Container image name.",
+		"ray.spec.gcs.volumeClaim.name":                   "The operator never creates, changes or deletes it.",
+		"ray.spec.gcs.redis.address":                      "HOST:PORT",
+		"ray.spec.authentication.tokenSecretKeyRef":       "older versions ignore it",
+		"ray.spec.headService.type":                       "Defaults to ClusterIP.",
+		"ray.spec.worker.strategy.maxSurge":               "Defaults to 0.",
+		"ray.status.endpoints.client":                     "as ray.init takes it",
 		"ray.status.lastReconcileTime":                    "Does not change in the steady state",
 		"ray.spec.worker.template.spec.nodeSelector":      "NodeSelector is a selector",
 		"ray.spec.head.template.spec.containers.env.name": "FIELD: name",

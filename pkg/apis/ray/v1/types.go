@@ -20,7 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Ray is a Ray cluster: one head node and any number of worker nodes.
@@ -102,89 +101,6 @@ type RaySpec struct {
 	HeadService *HeadServiceSpec `json:"headService,omitempty"`
 }
 
-// HeadServiceSpec has settings of the head's Service.
-type HeadServiceSpec struct {
-	// Type of the Service. NodePort and LoadBalancer expose all ports of the head outside of the cluster: set spec.authentication, too. Defaults to ClusterIP.
-	// +optional
-	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
-	Type corev1.ServiceType `json:"type,omitempty"`
-
-	// Annotations of the Service, such as those that configure a load balancer.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('ray.kubeflow.org/'))",reason=FieldValueForbidden,message="must not have keys that begin with ray.kubeflow.org/, which is reserved for the operator"
-	Annotations map[string]string `json:"annotations,omitempty"`
-
-	// Labels of the Service.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(name, !name.startsWith('ray.kubeflow.org/'))",reason=FieldValueForbidden,message="must not have keys that begin with ray.kubeflow.org/, which is reserved for the operator"
-	Labels map[string]string `json:"labels,omitempty"`
-}
-
-// GCSSpec says where the GCS stores the state of the cluster.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.volumeClaim) != has(self.redis)",reason=FieldValueInvalid,message="must have either volumeClaim or redis"
-type GCSSpec struct {
-	// A PersistentVolumeClaim for a database in the head. Requires Ray 2.57 or newer.
-	// +optional
-	VolumeClaim *VolumeClaimReference `json:"volumeClaim,omitempty"`
-
-	// A Redis server.
-	// +optional
-	Redis *RedisSpec `json:"redis,omitempty"`
-}
-
-// VolumeClaimReference selects a PersistentVolumeClaim in the namespace of the Ray.
-type VolumeClaimReference struct {
-	// Name of the claim. It must exist and be writable for the user of the container. The operator never creates, changes or deletes it.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",reason=FieldValueInvalid,message="must consist of lower case letters, digits, '-' or '.', and start and end with a letter or digit"
-	Name string `json:"name"`
-}
-
-// RedisSpec is a Redis server.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.passwordSecretKeyRef) || !has(self.usernameSecretKeyRef)",fieldPath=".passwordSecretKeyRef",reason=FieldValueRequired,message="must be set with usernameSecretKeyRef"
-type RedisSpec struct {
-	// Address of the server: HOST:PORT, redis://HOST:PORT, or rediss://HOST:PORT for TLS.
-	// +required
-	// +kubebuilder:validation:MaxLength=300
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(rediss?://)?([-._a-zA-Z0-9]+|[[][:0-9a-fA-F]+[]]):[0-9]{1,5}$')",reason=FieldValueInvalid,message="must be HOST:PORT, redis://HOST:PORT or rediss://HOST:PORT; set a password in passwordSecretKeyRef"
-	Address string `json:"address"`
-
-	// Key of the Secret with the name of the user. Requires Ray 2.41 or newer.
-	// +optional
-	UsernameSecretKeyRef *SecretKeyReference `json:"usernameSecretKeyRef,omitempty"`
-
-	// Key of the Secret with the password. The operator does not read it.
-	// +optional
-	PasswordSecretKeyRef *SecretKeyReference `json:"passwordSecretKeyRef,omitempty"`
-}
-
-// AuthenticationSpec enables Ray's token authentication.
-type AuthenticationSpec struct {
-	// Key of the Secret with the token that all nodes and clients must have. The Secret must exist in the namespace of the Ray; the operator does not read it. Requires Ray 2.52 or newer: older versions ignore it.
-	// +required
-	TokenSecretKeyRef SecretKeyReference `json:"tokenSecretKeyRef"`
-}
-
-// SecretKeyReference selects a key of a Secret in the namespace of the Ray.
-type SecretKeyReference struct {
-	// Name of the Secret.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",reason=FieldValueInvalid,message="must consist of lower case letters, digits, '-' or '.', and start and end with a letter or digit"
-	Name string `json:"name"`
-
-	// Key in the Secret.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",reason=FieldValueInvalid,message="must consist of letters, digits, '-', '_' or '.'"
-	Key string `json:"key"`
-}
-
 // HeadSpec is the desired state of the head node.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.start) || !has(self.template.spec) || !has(self.template.spec.containers) || size(self.template.spec.containers) == 0 || size(self.template.spec.containers[0].?command.orValue([])) + size(self.template.spec.containers[0].?args.orValue([])) == 0",fieldPath=".start",reason=FieldValueForbidden,message="must be omitted if the first container has command or args: it configures the ray start command that the operator generates; remove start, or command and args"
@@ -229,25 +145,6 @@ type WorkerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="has(self.spec) && has(self.spec.containers) && size(self.spec.containers) > 0",fieldPath=".spec",reason=FieldValueInvalid,message="must have at least one container under containers: the first one runs Ray"
 	// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Always'",fieldPath=".spec",reason=FieldValueInvalid,message="restartPolicy must be Always or omitted: Ray nodes are Pods of a Deployment"
 	Template corev1.PodTemplateSpec `json:"template"`
-}
-
-// WorkerStrategy says how a new template replaces workers, as the rolling update of a Deployment.
-//
-// +kubebuilder:validation:XValidation:rule="!(self.?maxUnavailable.orValue(1) in [dyn(0), dyn('0%')] && self.?maxSurge.orValue(0) in [dyn(0), dyn('0%')])",reason=FieldValueInvalid,message="must not have a maxUnavailable and a maxSurge of 0, since no worker could be replaced; raise one of them (maxSurge defaults to 0)"
-type WorkerStrategy struct {
-	// Number or percentage of workers that may be missing. Percentages are rounded down, but at least one worker is replaced at a time if maxSurge is 0. Defaults to 25%.
-	// +optional
-	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:MaxLength=4
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(0|[1-9][0-9]?|100)%$')",reason=FieldValueInvalid,message="must be a number that is not negative, or a percentage from 0% to 100%"
-	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
-
-	// Number or percentage of workers that may run in addition. Percentages are rounded up. Defaults to 0.
-	// +optional
-	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:MaxLength=4
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 : self.matches('^(0|[1-9][0-9]{0,2})%$')",reason=FieldValueInvalid,message="must be a number that is not negative, or a percentage"
-	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 }
 
 // StartSpec has settings of the ray start command that the operator generates for a group.
@@ -308,25 +205,6 @@ type RayStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []RayCondition `json:"conditions,omitempty"`
-}
-
-// Endpoints are addresses of the head's Service.
-type Endpoints struct {
-	// Address of the GCS, which nodes and drivers connect to.
-	// +optional
-	GCS string `json:"gcs,omitempty"`
-
-	// URL of the dashboard and the job API.
-	// +optional
-	Dashboard string `json:"dashboard,omitempty"`
-
-	// Address for Ray Client, as ray.init takes it.
-	// +optional
-	Client string `json:"client,omitempty"`
-
-	// URL of Ray Serve.
-	// +optional
-	Serve string `json:"serve,omitempty"`
 }
 
 // ReplicaCounts are the numbers of Pods of a group, as its Deployment reports them.
