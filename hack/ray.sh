@@ -44,6 +44,9 @@ mapfile -t versions < <(hack/ray-image.sh --versions)
 images=()
 for version in "${versions[@]}"; do images+=("${root}/bin/ray-image/ray-${version}.tar"); done
 
+# Redis runs in a Pod, from a directory of the machine. The image of Ray has the other libraries that it requires.
+hack/debian-package.sh --into "${root}/bin/redis" redis-server redis-tools libatomic1 libjemalloc2 liblzf1
+
 trap down EXIT
 go run -C hack/cluster . up --node real --name "${name}" --dir "${dir}"
 go run -C hack/cluster . load --name "${name}" --dir "${dir}" "${images[@]}"

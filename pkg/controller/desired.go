@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/podtemplate"
@@ -38,7 +39,9 @@ import (
 // newService returns a Ray's Service, to be created.
 func newService(ray *rayv1.Ray) *corev1.Service {
 	service := resources.NewService(ray)
-	(&lastApplied{RayGeneration: ray.Generation}).writeTo(service)
+	record := &lastApplied{RayGeneration: ray.Generation}
+	record.AnnotationKeys, record.LabelKeys = resources.HeadServiceKeys(ray)
+	record.writeTo(service)
 	return service
 }
 
@@ -49,10 +52,10 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 	if !isControlledBy(observed, ray) {
 		diff = append(diff, partOwner)
 	}
-	if !containsLabels(observed.Labels, desired.Labels) {
+	if !isMetadataCurrent(observed.Labels, desired.Labels, recorded.LabelKeys) {
 		diff = append(diff, partLabels)
 	}
-	if !recorded.isValid(ray) {
+	if !recorded.isValid(ray) || !isMetadataCurrent(observed.Annotations, desired.Annotations, recorded.AnnotationKeys) {
 		diff = append(diff, partAnnotations)
 	}
 	if observed.Spec.Type != desired.Spec.Type {
@@ -71,17 +74,19 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 
 	next := observed.DeepCopy()
 	adopt(next, ray)
-	next.Labels = labels.Merge(observed.Labels, desired.Labels)
-	if observed.Spec.Type != desired.Spec.Type {
+	next.Labels = updatedMetadata(observed.Labels, desired.Labels, recorded.LabelKeys)
+	next.Annotations = updatedMetadata(observed.Annotations, desired.Annotations, recorded.AnnotationKeys)
+	if observed.Spec.Type != desired.Spec.Type && desired.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		// The API server rejects an update in which these are set without type LoadBalancer.
 		next.Spec.LoadBalancerSourceRanges = nil
 		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
 	}
 	next.Spec.Type, next.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
 	if newPorts && !keepPorts {
-		next.Spec.Ports = desired.Spec.Ports
+		next.Spec.Ports = mergePorts(observed.Spec.Ports, desired.Spec.Ports, desired.Spec.Type)
 	}
 	current := *recorded
+	current.AnnotationKeys, current.LabelKeys = resources.HeadServiceKeys(ray)
 	if !newPorts || !keepPorts || !recorded.isValid(ray) { // else the new ports are still to be written
 		current.RayGeneration = ray.Generation
 	}
@@ -92,7 +97,48 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 // equalPort compares the fields of a port that the operator sets. Other clients may set the rest.
 func equalPort(observed, desired corev1.ServicePort) bool {
 	return observed.Name == desired.Name && observed.Protocol == desired.Protocol &&
-		observed.Port == desired.Port && observed.TargetPort == desired.TargetPort
+		observed.Port == desired.Port && observed.TargetPort == desired.TargetPort &&
+		(desired.AppProtocol == nil || ptr.Equal(observed.AppProtocol, desired.AppProtocol))
+}
+
+// mergePorts returns the desired ports of a Service with what other clients, or the API server, set in the
+// observed ones: the node port, and the application protocol unless the user gives one.
+func mergePorts(observed, desired []corev1.ServicePort, serviceType corev1.ServiceType) []corev1.ServicePort {
+	merged := slices.Clone(desired)
+	for i := range merged {
+		port := &merged[i]
+		for _, other := range observed {
+			if other.Port != port.Port || other.Protocol != port.Protocol {
+				continue
+			}
+			if serviceType != corev1.ServiceTypeClusterIP {
+				port.NodePort = other.NodePort
+			}
+			if port.AppProtocol == nil && other.Name == port.Name {
+				port.AppProtocol = other.AppProtocol
+			}
+		}
+	}
+	return merged
+}
+
+// isMetadataCurrent returns whether observed labels or annotations have all desired ones, and none that the user
+// has set earlier, which have the recorded keys, and does not any more.
+func isMetadataCurrent(observed, desired map[string]string, recordedKeys []string) bool {
+	return containsLabels(observed, desired) && !slices.ContainsFunc(recordedKeys, func(key string) bool {
+		_, found := observed[key]
+		_, set := desired[key]
+		return found && !set
+	})
+}
+
+// updatedMetadata returns labels or annotations that are current. Those of other clients remain.
+func updatedMetadata(observed, desired map[string]string, recordedKeys []string) map[string]string {
+	remaining := maps.Clone(observed)
+	for _, key := range recordedKeys {
+		delete(remaining, key)
+	}
+	return labels.Merge(remaining, desired)
 }
 
 // newDeployment returns the Deployment of a group, to be created.
@@ -108,7 +154,7 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 		RayGeneration: ray.Generation,
 		Generation:    1,
 		Inputs:        resources.InputsHash(group),
-		Rendering:     resources.RenderingHash(rendered),
+		Rendering:     resources.RenderingHash(group, rendered),
 	}
 }
 
@@ -139,6 +185,11 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	if observed.Spec.Replicas == nil || *observed.Spec.Replicas != group.Replicas {
 		next.Spec.Replicas = desired.Spec.Replicas
 		diff = append(diff, partReplicas)
+	}
+	if group.Strategy != nil && !equality.Semantic.DeepEqual(observed.Spec.Strategy, desired.Spec.Strategy) {
+		// Unlike the default, the user's strategy does not depend on the version of the operator.
+		next.Spec.Strategy = desired.Spec.Strategy
+		diff = append(diff, partStrategy)
 	}
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
 	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)

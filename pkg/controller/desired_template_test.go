@@ -135,22 +135,28 @@ func withoutOwner(d *appsv1.Deployment) *appsv1.Deployment {
 // renderDifferently makes the workers' Deployment one that another version of the operator rendered from
 // the same Ray.
 func renderDifferently(f *fixture) {
-	rendered := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
+	group := groupOf(f.ray(), rayv1.RoleWorker)
+	rendered := resources.NewDeployment(f.ray(), group)
 	setOldRendering(rendered)
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
 		setOldRendering(d)
-		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = resources.RenderingHash(rendered), d.Generation+1 })
+		editLastApplied(d, func(r *lastApplied) {
+			r.Rendering, r.Generation = resources.RenderingHash(group, rendered), d.Generation+1
+		})
 	})
 	f.rollOut()
 }
 
 // renderOlderStrategy is renderDifferently for a version that renders only another strategy.
 func renderOlderStrategy(f *fixture) {
-	rendered := resources.NewDeployment(f.ray(), groupOf(f.ray(), rayv1.RoleWorker))
+	group := groupOf(f.ray(), rayv1.RoleWorker)
+	rendered := resources.NewDeployment(f.ray(), group)
 	setOldStrategy(rendered)
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) {
 		setOldStrategy(d)
-		editLastApplied(d, func(r *lastApplied) { r.Rendering, r.Generation = resources.RenderingHash(rendered), d.Generation+1 })
+		editLastApplied(d, func(r *lastApplied) {
+			r.Rendering, r.Generation = resources.RenderingHash(group, rendered), d.Generation+1
+		})
 	})
 	f.rollOut()
 }

@@ -131,7 +131,7 @@ type childKind[T childObject] struct {
 	resource string
 	// deepCopy returns a copy.
 	deepCopy func(T) T
-	// managed returns those fields of a child that the operator may set, other than annotations.
+	// managed returns those fields of a child that the operator may set, other than the record.
 	managed func(T) T
 	// part returns the value of a part.
 	part func(child T, part string) any
@@ -145,7 +145,8 @@ var serviceKind = childKind[*corev1.Service]{
 	resource: serviceResource,
 	deepCopy: (*corev1.Service).DeepCopy,
 	managed: func(service *corev1.Service) *corev1.Service {
-		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Labels: service.Labels}, Spec: service.Spec}
+		metadata := metav1.ObjectMeta{Labels: service.Labels, Annotations: withoutRecord(service.Annotations)}
+		return &corev1.Service{ObjectMeta: metadata, Spec: service.Spec}
 	},
 	part: func(service *corev1.Service, part string) any {
 		switch part {
@@ -195,15 +196,23 @@ func hasSameRole(a, b metav1.Object) bool {
 // metadataPart returns the value of a part that all kinds have. Of the labels and annotations, it has
 // only those that the operator sets.
 func metadataPart(child metav1.Object, part string) any {
+	recorded := readLastApplied(child)
 	switch part {
 	case partLabels:
-		own := resources.Labels(&rayv1.Ray{}, "")
-		for key := range own {
+		own := map[string]string{}
+		for key := range resources.Labels(&rayv1.Ray{}, "") {
+			own[key] = child.GetLabels()[key]
+		}
+		for _, key := range recorded.LabelKeys {
 			own[key] = child.GetLabels()[key]
 		}
 		return own
 	case partAnnotations:
-		return child.GetAnnotations()[rayv1.AnnotationLastApplied]
+		own := map[string]string{rayv1.AnnotationLastApplied: child.GetAnnotations()[rayv1.AnnotationLastApplied]}
+		for _, key := range recorded.AnnotationKeys {
+			own[key] = child.GetAnnotations()[key]
+		}
+		return own
 	default:
 		return child.GetOwnerReferences()
 	}

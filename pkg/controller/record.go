@@ -19,6 +19,7 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -48,6 +49,10 @@ type lastApplied struct {
 	Stored string `json:"stored,omitempty"`
 	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
 	TemplatePending bool `json:"templatePending,omitempty"`
+	// AnnotationKeys and LabelKeys are the keys of what the user sets on a Service. Those that the user no
+	// longer sets are removed.
+	AnnotationKeys []string `json:"annotationKeys,omitempty"`
+	LabelKeys      []string `json:"labelKeys,omitempty"`
 	// AdmissionOverride is the last update that admission changed back.
 	AdmissionOverride *admissionOverride `json:"admissionOverride,omitempty"`
 }
@@ -96,6 +101,13 @@ func isOwnChange(recorded *lastApplied, next metav1.Object, diff []string) bool 
 	waited := recorded.TemplatePending && current.Inputs != recorded.Inputs
 	upgraded := recorded.Rendering != "" && current.Rendering != recorded.Rendering && !slices.Contains(diff, partTemplate)
 	return waited || upgraded
+}
+
+// withoutRecord returns annotations without the record.
+func withoutRecord(annotations map[string]string) map[string]string {
+	others := maps.Clone(annotations)
+	delete(others, rayv1.AnnotationLastApplied)
+	return others
 }
 
 // equals returns whether two records are the same.

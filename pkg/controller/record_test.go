@@ -38,6 +38,11 @@ func TestAnnotation(t *testing.T) {
 	}{
 		{"a Service", lastApplied{RayGeneration: 3}, `{"rayGeneration":3}`},
 		{
+			"a Service with settings of the user's",
+			lastApplied{RayGeneration: 3, AnnotationKeys: []string{"example.com/a"}, LabelKeys: []string{"team"}},
+			`{"rayGeneration":3,"annotationKeys":["example.com/a"],"labelKeys":["team"]}`,
+		},
+		{
 			"a Deployment",
 			lastApplied{RayGeneration: 3, Generation: 5, Inputs: "a1", Rendering: "b2"},
 			`{"rayGeneration":3,"generation":5,"inputs":"a1","rendering":"b2"}`,

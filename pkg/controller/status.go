@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // observation is what a sync observed of a Ray and its children.
@@ -152,6 +153,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 		ObservedGeneration: ray.Generation,
 		StartTime:          current.StartTime,
 		LastReconcileTime:  current.LastReconcileTime,
+		Endpoints:          resources.Endpoints(ray),
 		Conditions:         make([]rayv1.RayCondition, 0, maxConditions),
 	}
 	if status.StartTime == nil {
@@ -160,6 +162,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	if observed.rayErr != nil {
 		// The counts remain as they were last observed. Nobody would keep the mirrored conditions true.
 		copyCounts(&status, current)
+		status.Endpoints = current.Endpoints
 	}
 
 	health := newHealth(ray, observed)

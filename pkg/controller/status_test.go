@@ -317,6 +317,7 @@ func TestNewStatus(t *testing.T) {
 		},
 		DesiredWorkerReplicas: new(int32(3)), UpdatedWorkerReplicas: new(int32(4)),
 		ReadyWorkerReplicas: new(int32(3)), AvailableWorkerReplicas: new(int32(2)),
+		Endpoints: rayv1.Endpoints{GCS: "sample-cluster-head.default.svc:6379"},
 		Conditions: []rayv1.RayCondition{
 			condition(rayv1.RayHealth, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
 			condition(rayv1.RayReady, corev1.ConditionFalse, reasonProgressing, "worker: 2 of 3 available"),
@@ -364,5 +365,19 @@ func TestObservedGeneration(t *testing.T) {
 		if got := findCondition(status.Conditions, conditionType).ObservedGeneration; got != want {
 			t.Errorf("observedGeneration of %s is %d, want %d", conditionType, got, want)
 		}
+	}
+}
+
+// TestStatusEndpoints checks the endpoints in the status, which remain while the spec cannot be decoded.
+func TestStatusEndpoints(t *testing.T) {
+	ray := readSample(t)
+	want := rayv1.Endpoints{GCS: "sample-cluster-head.default.svc:6379"}
+	ray.Status = newStatus(ray, &observation{}, earlier)
+	if ray.Status.Endpoints != want {
+		t.Errorf("the endpoints are %v, want %v", ray.Status.Endpoints, want)
+	}
+	ray.Spec = rayv1.RaySpec{}
+	if got := newStatus(ray, &observation{rayErr: unreadable("a")}, later).Endpoints; got != want {
+		t.Errorf("the endpoints of a Ray that cannot be decoded are %v, want %v", got, want)
 	}
 }

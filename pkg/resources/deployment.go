@@ -41,17 +41,32 @@ func NewDeployment(ray *rayv1.Ray, group Group) *appsv1.Deployment {
 			Replicas:        new(group.Replicas),
 			MinReadySeconds: minReadySeconds(group, &template),
 			Selector:        &metav1.LabelSelector{MatchLabels: selectorLabels(ray, group.Role)},
-			Strategy:        newStrategy(group.Role),
+			Strategy:        newStrategy(group),
 			Template:        template,
 		},
 	}
 }
 
-// newStrategy returns the strategy of a role. With a rolling update of the head, two GCS would run
+// newStrategy returns the strategy of a group: the default, except for what the user sets.
+func newStrategy(group Group) appsv1.DeploymentStrategy {
+	strategy := defaultStrategy(group.Role)
+	if group.Strategy == nil {
+		return strategy
+	}
+	if value := group.Strategy.MaxUnavailable; value != nil {
+		strategy.RollingUpdate.MaxUnavailable = new(*value)
+	}
+	if value := group.Strategy.MaxSurge; value != nil {
+		strategy.RollingUpdate.MaxSurge = new(*value)
+	}
+	return strategy
+}
+
+// defaultStrategy returns the strategy of a role. With a rolling update of the head, two GCS would run
 // behind one Service for a while, and split the cluster in two. A rollout of workers starts no
 // additional Pods, since a quota or the GPUs of a cluster may have no room for them; of fewer than four
 // workers, the Deployment controller replaces one at a time.
-func newStrategy(role rayv1.Role) appsv1.DeploymentStrategy {
+func defaultStrategy(role rayv1.Role) appsv1.DeploymentStrategy {
 	if role == rayv1.RoleHead {
 		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 	}
@@ -90,7 +105,10 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		addStart(ray, group, &template)
 	}
 	if len(template.Spec.Containers) > 0 {
-		setDiagnostics(&template.Spec.Containers[0], group.Role)
+		container := &template.Spec.Containers[0]
+		setDiagnostics(container, group.Role)
+		container.Env = prependMissing(authenticationEnvironment(group.Authentication), container.Env)
+		addGCSStorage(ray, group, &template.Spec)
 	}
 	env := newEnvironment(ray)
 	for _, containers := range [][]corev1.Container{template.Spec.InitContainers, template.Spec.Containers} {
@@ -111,6 +129,23 @@ func newEnvironment(ray *rayv1.Ray) []corev1.EnvVar {
 	}
 }
 
+// authenticationEnvironment returns Ray's variables for its authentication. The kubelet reads the token.
+func authenticationEnvironment(authentication *rayv1.AuthenticationSpec) []corev1.EnvVar {
+	if authentication == nil {
+		return nil
+	}
+	return []corev1.EnvVar{
+		{Name: "RAY_AUTH_MODE", Value: "token"},
+		{Name: "RAY_AUTH_TOKEN", ValueFrom: fromSecret(&authentication.TokenSecretKeyRef)},
+	}
+}
+
+func fromSecret(reference *rayv1.SecretKeyReference) *corev1.EnvVarSource {
+	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: reference.Name}, Key: reference.Key,
+	}}
+}
+
 // prependMissing returns the user's variables, preceded by those defaults that the user does not
 // define. Defaults come first because $(NAME) expands only variables that are defined earlier.
 func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
@@ -125,16 +160,24 @@ func prependMissing(defaults, users []corev1.EnvVar) []corev1.EnvVar {
 type groupInputs struct {
 	Template *corev1.PodTemplateSpec `json:"template"`
 	Start    *rayv1.StartSpec        `json:"start,omitempty"`
+
+	Authentication *rayv1.AuthenticationSpec `json:"authentication,omitempty"`
+	GCS            *rayv1.GCSSpec            `json:"gcs,omitempty"`
 }
 
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
 func InputsHash(group Group) string {
-	return Hash(groupInputs{Template: group.Template, Start: group.Start})
+	return Hash(groupInputs{Template: group.Template, Start: group.Start, Authentication: group.Authentication, GCS: group.GCS})
 }
 
-// RenderingHash returns the hash of what this version of the operator renders from the inputs of a group.
-func RenderingHash(deployment *appsv1.Deployment) string {
-	return Hash([]any{&deployment.Spec.Template, deployment.Spec.Strategy, deployment.Spec.MinReadySeconds})
+// RenderingHash returns the hash of what this version of the operator renders from the inputs of a group. The
+// user's strategy is not one of them, since it does not change the Pods.
+func RenderingHash(group Group, deployment *appsv1.Deployment) string {
+	strategy := deployment.Spec.Strategy
+	if group.Strategy != nil {
+		strategy = defaultStrategy(group.Role)
+	}
+	return Hash([]any{&deployment.Spec.Template, strategy, deployment.Spec.MinReadySeconds})
 }
 
 // Hash returns a short hash of the JSON encoding of a value.

@@ -36,6 +36,12 @@ type Group struct {
 	Template *corev1.PodTemplateSpec
 	// Start configures the generated start, or is nil. It is part of the Ray and must not be changed.
 	Start *rayv1.StartSpec
+	// Strategy is the user's strategy of a group of workers, or nil. It is part of the Ray and must not be changed.
+	Strategy *rayv1.WorkerStrategy
+	// Authentication is that of the Ray, or nil.
+	Authentication *rayv1.AuthenticationSpec
+	// GCS is that of the Ray, or nil.
+	GCS *rayv1.GCSSpec
 }
 
 // IsHead returns whether the group is the head. All other groups are workers.
@@ -53,9 +59,12 @@ func Groups(ray *rayv1.Ray) []Group {
 		group := &ray.Spec.WorkerGroups[i]
 		groups = append(groups, newWorkers(group.Name, workerGroupRole(group.Name), &group.WorkerSpec))
 	}
-	if IsSuspended(ray) {
-		for i := range groups {
-			groups[i].Replicas = 0
+	suspended := IsSuspended(ray)
+	for i := range groups {
+		group := &groups[i]
+		group.Authentication, group.GCS = ray.Spec.Authentication, ray.Spec.GCS
+		if suspended {
+			group.Replicas = 0
 		}
 	}
 	return groups
@@ -68,7 +77,7 @@ func IsSuspended(ray *rayv1.Ray) bool {
 }
 
 func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {
-	return Group{Name: name, Role: role, Replicas: replicas(spec.Replicas), Template: &spec.Template, Start: spec.Start}
+	return Group{Name: name, Role: role, Replicas: replicas(spec.Replicas), Template: &spec.Template, Start: spec.Start, Strategy: spec.Strategy}
 }
 
 // workerGroupRole returns the role of the worker group with a name.

@@ -40,7 +40,7 @@ const (
 func minReadySeconds(group Group, template *corev1.PodTemplateSpec) int32 {
 	hasProbe := func(container corev1.Container) bool { return container.ReadinessProbe != nil }
 	switch {
-	case group.Role == rayv1.RoleHead && generatesStart(group.Template):
+	case group.IsHead() && generatesStart(group.Template):
 		return minReadySecondsOfHead
 	case slices.ContainsFunc(template.Spec.Containers, hasProbe):
 		return 0

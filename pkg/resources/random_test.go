@@ -45,10 +45,16 @@ func TestRandomTemplates(t *testing.T) {
 		filler.Fill(&ray.Spec.Head.Template)
 		filler.Fill(&ray.Spec.Worker.Template)
 		setCommands(ray, []string{"ray"})
+		if i%2 == 0 {
+			ray.Spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "key"}}
+		}
 		before := ray.DeepCopy()
 		for _, group := range Groups(ray) {
 			got := NewDeployment(ray, group).Spec.Template
 			want := group.Template.DeepCopy()
+			if i%2 == 0 {
+				addToken(want)
+			}
 			addToTemplate(want, string(group.Role))
 			if !reflect.DeepEqual(*want, got) { // much faster than cmp.Diff
 				t.Errorf("the %s template of Ray %d is rendered wrongly (-want +got):\n%s", group.Role, i, cmp.Diff(*want, got))
@@ -63,8 +69,8 @@ func TestRandomTemplates(t *testing.T) {
 	}
 }
 
-// TestRandomTemplatesWithoutCommand renders random Pod templates without commands. What the user set must
-// remain, next to the generated start.
+// TestRandomTemplatesWithoutCommand renders random Pod templates without commands, half of them with a storage
+// for the GCS. What the user set must remain, next to what is generated.
 func TestRandomTemplatesWithoutCommand(t *testing.T) {
 	filler := newFiller(*randomSeed)
 	for i := range 500 {
@@ -72,6 +78,9 @@ func TestRandomTemplatesWithoutCommand(t *testing.T) {
 		filler.Fill(&ray.Spec.Head.Template)
 		filler.Fill(&ray.Spec.Worker.Template)
 		setCommands(ray, nil)
+		if i%2 == 0 {
+			ray.Spec.GCS = &rayv1.GCSSpec{VolumeClaim: &rayv1.VolumeClaimReference{Name: "claim"}}
+		}
 		before := ray.DeepCopy()
 		for _, group := range Groups(ray) {
 			got := NewDeployment(ray, group).Spec.Template
@@ -128,6 +137,19 @@ func addToTemplate(template *corev1.PodTemplateSpec, role string) {
 			}
 		}
 	}
+}
+
+// addToken adds the token to the first container of a template. Random templates do not define it.
+func addToken(template *corev1.PodTemplateSpec) {
+	if len(template.Spec.Containers) == 0 {
+		return
+	}
+	secret := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "token"}, Key: "key"}
+	container := &template.Spec.Containers[0]
+	container.Env = append([]corev1.EnvVar{
+		{Name: "RAY_AUTH_MODE", Value: "token"},
+		{Name: "RAY_AUTH_TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: secret}},
+	}, container.Env...)
 }
 
 // addToContainer adds the variables that the operator must add to a container: before those of the user,

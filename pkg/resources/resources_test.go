@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
@@ -45,6 +46,8 @@ func TestRendering(t *testing.T) {
 		seedManifest, "testdata/head-only.yaml", "testdata/ports.yaml", "testdata/own-template.yaml",
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
 		"testdata/worker-groups.yaml",
+		"testdata/authentication.yaml", "testdata/gcs-volume-claim.yaml", "testdata/gcs-redis.yaml", "testdata/gcs-commands.yaml",
+		"testdata/head-service.yaml", "testdata/strategy.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
@@ -130,6 +133,19 @@ func TestHashes(t *testing.T) {
 			wantWorker: true,
 		},
 		{
+			name: "the strategy changes neither group",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Strategy = &rayv1.WorkerStrategy{MaxSurge: new(intstr.FromInt32(1))}
+			},
+		},
+		{
+			name: "a token changes both groups",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
+			},
+			wantHead: true, wantWorker: true,
+		},
+		{
 			name: "a port of the head changes the head",
 			change: func(ray *rayv1.Ray) {
 				head := &ray.Spec.Head.Template.Spec.Containers[0]
@@ -150,6 +166,9 @@ func TestHashes(t *testing.T) {
 					t.Errorf("%s: the hash of the inputs changed: %t, want %t", group.Name, got, want[group.Name])
 				}
 				rendered, again := NewDeployment(before, group), NewDeployment(after, groups[i])
+				if got := RenderingHash(group, rendered) != RenderingHash(groups[i], again); got != want[group.Name] {
+					t.Errorf("%s: the hash of what is recorded as the rendering changed: %t, want %t", group.Name, got, want[group.Name])
+				}
 				if got := Hash(rendered.Spec.Template) != Hash(again.Spec.Template); got != want[group.Name] {
 					t.Errorf("%s: the hash of the rendering changed: %t, want %t", group.Name, got, want[group.Name])
 				}

@@ -52,7 +52,7 @@ var wellKnownPorts = []corev1.ContainerPort{
 // NewService returns the desired Service of a Ray's head. Workers and users connect to the head by
 // its name.
 func NewService(ray *rayv1.Ray) *corev1.Service {
-	return &corev1.Service{
+	service := &corev1.Service{
 		ObjectMeta: newObjectMeta(ray, rayv1.RoleHead, ServiceName(ray)),
 		Spec: corev1.ServiceSpec{
 			Type:     corev1.ServiceTypeClusterIP,
@@ -60,6 +60,8 @@ func NewService(ray *rayv1.Ray) *corev1.Service {
 			Ports:    newServicePorts(headPorts(ray)),
 		},
 	}
+	setHeadService(service, ray.Spec.HeadService)
+	return service
 }
 
 // headPorts returns the ports of the head's first container. A generated start listens on more, and

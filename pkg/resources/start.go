@@ -73,7 +73,7 @@ func addStart(ray *rayv1.Ray, group Group, template *corev1.PodTemplateSpec) {
 		addSharedMemory(spec)
 	}
 	drain := setGracePeriod(spec, group.Role)
-	if group.Role == rayv1.RoleHead {
+	if group.IsHead() {
 		addPreStop(spec)
 	}
 	container.Env = prependMissing(startEnvironment(group, drain), container.Env)
@@ -87,8 +87,9 @@ func addStart(ray *rayv1.Ray, group Group, template *corev1.PodTemplateSpec) {
 // the generated one.
 func startArgs(ray *rayv1.Ray, group Group) []string {
 	args := []string{"start", "--block", "--node-ip-address=$(MY_POD_IP)", "--node-name=$(RAY_CLOUD_INSTANCE_ID)"}
-	if group.Role == rayv1.RoleHead {
+	if group.IsHead() {
 		args = append(args, "--head", "--port="+strconv.Itoa(gcsPort), "--dashboard-host=0.0.0.0")
+		args = append(args, gcsArgs(group.GCS)...)
 	} else {
 		args = append(args, "--address="+ServiceName(ray)+":"+strconv.Itoa(gcsPort))
 	}
@@ -133,9 +134,9 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 		{Name: "RAY_NODE_TYPE_NAME", Value: group.Name},
 		{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)},
 	}
-	if !group.IsHead() {
+	if !group.IsHead() && group.GCS == nil {
 		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
-		// be ready, before the new head is available.
+		// be ready, before the new head is available. With a storage, the new head continues the same cluster.
 		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"})
 	}
 	if group.Start != nil && len(group.Start.Labels) > 0 {
@@ -177,18 +178,21 @@ func addPreStop(spec *corev1.PodSpec) {
 // addSharedMemory mounts memory for Ray's object store, unless the user mounts something there: container
 // runtimes provide 64 MiB, and Ray would use a disk instead. The kubelet limits it to the memory limit of the Pod.
 func addSharedMemory(spec *corev1.PodSpec) {
+	source := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}
+	mountVolume(spec, sharedMemoryPath, corev1.Volume{Name: sharedMemoryVolume, VolumeSource: source})
+}
+
+// mountVolume mounts a volume into the first container of a Pod, unless the user mounts something at the path. A
+// volume of the user's with the same name is mounted instead.
+func mountVolume(spec *corev1.PodSpec, mountPath string, volume corev1.Volume) {
 	container := &spec.Containers[0]
-	if slices.ContainsFunc(container.VolumeMounts, func(mount corev1.VolumeMount) bool { return path.Clean(mount.MountPath) == sharedMemoryPath }) {
+	if slices.ContainsFunc(container.VolumeMounts, func(mount corev1.VolumeMount) bool { return path.Clean(mount.MountPath) == mountPath }) {
 		return
 	}
-	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: sharedMemoryVolume, MountPath: sharedMemoryPath})
-	if slices.ContainsFunc(spec.Volumes, func(volume corev1.Volume) bool { return volume.Name == sharedMemoryVolume }) {
-		return
+	container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: volume.Name, MountPath: mountPath})
+	if !slices.ContainsFunc(spec.Volumes, func(other corev1.Volume) bool { return other.Name == volume.Name }) {
+		spec.Volumes = append(spec.Volumes, volume)
 	}
-	spec.Volumes = append(spec.Volumes, corev1.Volume{
-		Name:         sharedMemoryVolume,
-		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}},
-	})
 }
 
 // isSharedMemory returns whether a directory is in the shared memory.

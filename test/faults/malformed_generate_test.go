@@ -118,6 +118,9 @@ func tree(text string) any {
 }
 
 const largeSpec = `{
+  "authentication": {"tokenSecretKeyRef": {"name": "token", "key": "token"}},
+  "gcs": {"redis": {"address": "redis:6379", "passwordSecretKeyRef": {"name": "redis", "key": "password"}}},
+  "headService": {"type": "NodePort", "annotations": {"example.com/a": "b"}, "labels": {"team": "a"}},
   "head": {"replicas": 0, "template": {
     "metadata": {"labels": {"team": "a"}, "annotations": {"b": "c"}, "creationTimestamp": "2026-01-02T03:04:05Z"},
     "spec": {"containers": [{
@@ -126,7 +129,7 @@ const largeSpec = `{
       "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 1}},
       "livenessProbe": {"httpGet": {"port": "gcs", "path": "/"}, "periodSeconds": 10}
     }], "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}], "terminationGracePeriodSeconds": 0, "nodeSelector": {"a": "b"}}}},
-  "worker": {"replicas": 0, "template": {"spec": {"containers": [
+  "worker": {"replicas": 0, "strategy": {"maxSurge": "10%", "maxUnavailable": 1}, "template": {"spec": {"containers": [
     {"name": "worker", "image": "rayproject/ray:1", "resources": {"requests": {"cpu": "1"}}, "securityContext": {"runAsUser": 1}},
     {"name": "sidecar", "image": "x", "readinessProbe": {"tcpSocket": {"port": 80}}}
   ], "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}]}}},
@@ -139,5 +142,6 @@ const validStatus = `{
   "head": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
   "worker": {"replicas": 1, "selector": "a=b"},
   "workerGroups": [{"name": "gpu", "replicas": 1}], "desiredWorkerReplicas": 2, "readyWorkerReplicas": 1,
+  "endpoints": {"gcs": "sample-head.default.svc:6379"},
   "conditions": [{"type": "Health", "status": "True", "reason": "AllReplicasAvailable", "lastUpdateTime": "2026-01-02T03:04:05Z"}]
 }`

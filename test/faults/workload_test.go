@@ -25,6 +25,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/oracle"
@@ -76,12 +77,16 @@ var headFirst = []string{updateHead, updateStatus, updateWorker, updateStatus}
 
 var workloads = []workload{
 	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "create-with-redis", to: newSpec(redis), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
 	{name: "scale-up", from: newSpec(), to: newSpec(workers(4)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-down", from: newSpec(), to: newSpec(workers(1)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "scale-to-zero", from: newSpec(), to: newSpec(workers(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
+	{name: "head-service", from: newSpec(), to: newSpec(headService), writes: []string{updateService, updateStatus}},
+	{name: "strategy", from: newSpec(), to: newSpec(strategy), writes: []string{updateWorker, updateStatus}},
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
+	{name: "authentication", from: newSpec(), to: newSpec(authentication), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
 	{name: "worker-added", from: newSpec(noWorker), to: newSpec(), writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "group-added", from: newSpec(), to: newSpec(group("gpu")), writes: []string{createGroup, updateStatus, updateStatus}},
@@ -184,6 +189,26 @@ func labelsAndEnv(spec *rayv1.RaySpec) {
 		template.Labels = map[string]string{"team": "a"}
 		template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "GREETING", Value: "hello"}}
 	}
+}
+
+func authentication(spec *rayv1.RaySpec) {
+	spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
+}
+
+func redis(spec *rayv1.RaySpec) {
+	spec.GCS = &rayv1.GCSSpec{Redis: &rayv1.RedisSpec{
+		Address: "redis:6379", PasswordSecretKeyRef: &rayv1.SecretKeyReference{Name: "redis", Key: "password"},
+	}}
+}
+
+func headService(spec *rayv1.RaySpec) {
+	spec.HeadService = &rayv1.HeadServiceSpec{
+		Type: corev1.ServiceTypeNodePort, Annotations: map[string]string{"example.com/a": "b"}, Labels: map[string]string{"team": "a"},
+	}
+}
+
+func strategy(spec *rayv1.RaySpec) {
+	spec.Worker.Strategy = &rayv1.WorkerStrategy{MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

@@ -86,9 +86,9 @@ func newGCSClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{Protocols: &protocols, DisableKeepAlives: true}}
 }
 
-// readGCS asks a GCS for the nodes that are alive. A gRPC request is an HTTP request with a frame of five
-// bytes around the message, which is empty here.
-func readGCS(ctx context.Context, address string) (*rayState, error) {
+// readGCS asks a GCS for the nodes that are alive, with a token unless it is empty. A gRPC request is an HTTP request
+// with a frame of five bytes around the message, which is empty here.
+func readGCS(ctx context.Context, address, token string) (*rayState, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+gcsMethod, bytes.NewReader(make([]byte, 5)))
@@ -97,6 +97,9 @@ func readGCS(ctx context.Context, address string) (*rayState, error) {
 	}
 	request.Header.Set("Content-Type", "application/grpc")
 	request.Header.Set("TE", "trailers")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	response, err := gcsClient.Do(request)
 	if err != nil {
 		return nil, err

@@ -41,9 +41,9 @@ const (
 
 // observer compares a Ray's condition Ready with Ray's own view of its nodes, all the time.
 type observer struct {
-	t               testing.TB
-	namespace, name string
-	start           time.Time
+	t                      testing.TB
+	namespace, name, token string
+	start                  time.Time
 
 	mutex sync.Mutex
 	// lines are what has changed, for the log of the test.
@@ -63,10 +63,10 @@ type observer struct {
 	untrue time.Duration
 }
 
-// observe starts to observe a Ray, which need not exist yet, until the test ends.
-func observe(t testing.TB, namespace, name string) *observer {
+// observe starts to observe a Ray, which need not exist yet, until the test ends. The token may be empty.
+func observe(t testing.TB, namespace, name, token string) *observer {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	o := &observer{t: t, namespace: namespace, name: name, start: time.Now(), state: &rayState{}}
+	o := &observer{t: t, namespace: namespace, name: name, token: token, start: time.Now(), state: &rayState{}}
 	var running sync.WaitGroup
 	running.Go(func() { o.watch(ctx) })
 	running.Go(func() { o.poll(ctx) })
@@ -183,7 +183,7 @@ func (o *observer) ask(ctx context.Context) *rayState {
 	if err != nil {
 		return &rayState{}
 	}
-	state, err := readGCS(ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(gcsPort)))
+	state, err := readGCS(ctx, net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(gcsPort)), o.token)
 	if err != nil {
 		return &rayState{}
 	}

@@ -44,6 +44,8 @@ const (
 type user struct {
 	*testing.T
 	namespace string
+	// token is what Ray requires, or empty.
+	token string
 }
 
 // newUser returns a user with a new namespace, which is deleted when the test ends.
@@ -116,7 +118,7 @@ func image(version string) string { return "rayproject/ray:" + version }
 // apply applies a manifest of a Ray, and observes it.
 func (u *user) apply(name, manifest string) *observer {
 	u.Helper()
-	o := observe(u, u.namespace, name)
+	o := observe(u, u.namespace, name, u.token)
 	u.change(manifest)
 	return o
 }

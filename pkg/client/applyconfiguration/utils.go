@@ -32,6 +32,14 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=ray.kubeflow.org, Version=v1
+	case v1.SchemeGroupVersion.WithKind("AuthenticationSpec"):
+		return &rayv1.AuthenticationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("Endpoints"):
+		return &rayv1.EndpointsApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("GCSSpec"):
+		return &rayv1.GCSSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("HeadServiceSpec"):
+		return &rayv1.HeadServiceSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadSpec"):
 		return &rayv1.HeadSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("HeadStatus"):
@@ -44,10 +52,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.RaySpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("RayStatus"):
 		return &rayv1.RayStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("RedisSpec"):
+		return &rayv1.RedisSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ReplicaCounts"):
 		return &rayv1.ReplicaCountsApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("SecretKeyReference"):
+		return &rayv1.SecretKeyReferenceApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("StartSpec"):
 		return &rayv1.StartSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("VolumeClaimReference"):
+		return &rayv1.VolumeClaimReferenceApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerGroup"):
 		return &rayv1.WorkerGroupApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerGroupStatus"):
@@ -56,6 +70,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &rayv1.WorkerSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("WorkerStatus"):
 		return &rayv1.WorkerStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("WorkerStrategy"):
+		return &rayv1.WorkerStrategyApplyConfiguration{}
 
 	}
 	return nil

@@ -77,6 +77,8 @@ type RayList struct {
 }
 
 // RaySpec is the desired state of a Ray cluster.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.gcs) == has(oldSelf.gcs) && (!has(self.gcs) || self.gcs == oldSelf.gcs)",fieldPath=".gcs",reason=FieldValueForbidden,message="must not be added, changed or removed, since another storage is another cluster; create another Ray"
 type RaySpec struct {
 	// Suspends the Ray: all its Deployments have 0 replicas. Its Service, its templates and the replicas in its spec remain, so that it resumes with false as it was. Defaults to false.
 	// +optional
@@ -96,6 +98,18 @@ type RaySpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=50
 	WorkerGroups []WorkerGroup `json:"workerGroups,omitempty"`
+
+	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
+	// +optional
+	Authentication *AuthenticationSpec `json:"authentication,omitempty"`
+
+	// Where the GCS stores the state of the cluster, so that the cluster survives the loss of its head. If omitted, the GCS keeps it in memory. Cannot be changed.
+	// +optional
+	GCS *GCSSpec `json:"gcs,omitempty"`
+
+	// Settings of the head's Service. By default it is reachable from within the cluster only.
+	// +optional
+	HeadService *HeadServiceSpec `json:"headService,omitempty"`
 }
 
 // HeadSpec is the desired state of the head node.
@@ -128,6 +142,10 @@ type WorkerSpec struct {
 	// +default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
 	Replicas *int32 `json:"replicas,omitempty"`
+
+	// How a new template replaces the workers.
+	// +optional
+	Strategy *WorkerStrategy `json:"strategy,omitempty"`
 
 	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
 	// +optional
@@ -222,6 +240,10 @@ type RayStatus struct {
 	// Number of available workers, over worker and all worker groups.
 	// +optional
 	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
+
+	// Addresses of the head's Service, as clients in the cluster use them. Each is absent if the Service does not have the port.
+	// +optional
+	Endpoints Endpoints `json:"endpoints,omitempty,omitzero"`
 
 	// Health, Ready, Suspended, and the conditions of the Deployments.
 	// +optional

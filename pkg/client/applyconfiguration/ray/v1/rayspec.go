@@ -31,6 +31,12 @@ type RaySpecApplyConfiguration struct {
 	Worker *WorkerSpecApplyConfiguration `json:"worker,omitempty"`
 	// Further groups of workers, each with a template of its own, such as one for nodes with GPUs.
 	WorkerGroups []WorkerGroupApplyConfiguration `json:"workerGroups,omitempty"`
+	// Authentication of clients and nodes. If omitted, anyone who can reach a port of the cluster can run code in it.
+	Authentication *AuthenticationSpecApplyConfiguration `json:"authentication,omitempty"`
+	// Where the GCS stores the state of the cluster, so that the cluster survives the loss of its head. If omitted, the GCS keeps it in memory. Cannot be changed.
+	GCS *GCSSpecApplyConfiguration `json:"gcs,omitempty"`
+	// Settings of the head's Service. By default it is reachable from within the cluster only.
+	HeadService *HeadServiceSpecApplyConfiguration `json:"headService,omitempty"`
 }
 
 // RaySpecApplyConfiguration constructs a declarative configuration of the RaySpec type for use with
@@ -73,5 +79,29 @@ func (b *RaySpecApplyConfiguration) WithWorkerGroups(values ...*WorkerGroupApply
 		}
 		b.WorkerGroups = append(b.WorkerGroups, *values[i])
 	}
+	return b
+}
+
+// WithAuthentication sets the Authentication field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Authentication field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithAuthentication(value *AuthenticationSpecApplyConfiguration) *RaySpecApplyConfiguration {
+	b.Authentication = value
+	return b
+}
+
+// WithGCS sets the GCS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GCS field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithGCS(value *GCSSpecApplyConfiguration) *RaySpecApplyConfiguration {
+	b.GCS = value
+	return b
+}
+
+// WithHeadService sets the HeadService field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the HeadService field is set to the value of the last call.
+func (b *RaySpecApplyConfiguration) WithHeadService(value *HeadServiceSpecApplyConfiguration) *RaySpecApplyConfiguration {
+	b.HeadService = value
 	return b
 }

@@ -47,6 +47,8 @@ type RayStatusApplyConfiguration struct {
 	ReadyWorkerReplicas *int32 `json:"readyWorkerReplicas,omitempty"`
 	// Number of available workers, over worker and all worker groups.
 	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
+	// Addresses of the head's Service, as clients in the cluster use them. Each is absent if the Service does not have the port.
+	Endpoints *EndpointsApplyConfiguration `json:"endpoints,omitempty"`
 	// Health, Ready, Suspended, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -139,6 +141,14 @@ func (b *RayStatusApplyConfiguration) WithReadyWorkerReplicas(value int32) *RayS
 // If called multiple times, the AvailableWorkerReplicas field is set to the value of the last call.
 func (b *RayStatusApplyConfiguration) WithAvailableWorkerReplicas(value int32) *RayStatusApplyConfiguration {
 	b.AvailableWorkerReplicas = &value
+	return b
+}
+
+// WithEndpoints sets the Endpoints field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Endpoints field is set to the value of the last call.
+func (b *RayStatusApplyConfiguration) WithEndpoints(value *EndpointsApplyConfiguration) *RayStatusApplyConfiguration {
+	b.Endpoints = value
 	return b
 }
 

@@ -29,6 +29,8 @@ import (
 type WorkerSpecApplyConfiguration struct {
 	// Number of desired workers. Defaults to 1.
 	Replicas *int32 `json:"replicas,omitempty"`
+	// How a new template replaces the workers.
+	Strategy *WorkerStrategyApplyConfiguration `json:"strategy,omitempty"`
 	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
 	Start *StartSpecApplyConfiguration `json:"start,omitempty"`
 	// Template of the workers' Pods. Labels under ray.kubeflow.org and the variables RAY_HEAD_SERVICE, RAY_NODE_IP and MY_POD_IP are added. If the first container has neither command nor args, the operator generates ray start.
@@ -46,6 +48,14 @@ func WorkerSpec() *WorkerSpecApplyConfiguration {
 // If called multiple times, the Replicas field is set to the value of the last call.
 func (b *WorkerSpecApplyConfiguration) WithReplicas(value int32) *WorkerSpecApplyConfiguration {
 	b.Replicas = &value
+	return b
+}
+
+// WithStrategy sets the Strategy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Strategy field is set to the value of the last call.
+func (b *WorkerSpecApplyConfiguration) WithStrategy(value *WorkerStrategyApplyConfiguration) *WorkerSpecApplyConfiguration {
+	b.Strategy = value
 	return b
 }
 
