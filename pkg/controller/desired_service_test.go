@@ -34,7 +34,7 @@ func updated(parts string) []string {
 // exposed has settings of the Service, and some that clients and the API server add to such a Service.
 func exposed(ray *rayv1.Ray) {
 	ray.Spec.HeadService = &rayv1.HeadServiceSpec{
-		Type:        corev1.ServiceTypeNodePort,
+		Type:        new(corev1.ServiceTypeNodePort),
 		Annotations: map[string]string{"example.com/a": "1"},
 		Labels:      map[string]string{"team": "a"},
 	}

@@ -32,8 +32,8 @@ func setHeadService(service *corev1.Service, settings *rayv1.HeadServiceSpec) {
 	if settings == nil {
 		return
 	}
-	if settings.Type != "" {
-		service.Spec.Type = settings.Type
+	if settings.Type != nil {
+		service.Spec.Type = *settings.Type
 	}
 	service.Annotations = maps.Clone(settings.Annotations)
 	maps.Copy(service.Labels, settings.Labels)

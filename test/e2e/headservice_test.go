@@ -17,6 +17,7 @@ limitations under the License.
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -198,7 +199,7 @@ func TestHeadServicePolicy(t *testing.T) {
 	u.eventually("the policy is enforced", func() error {
 		err := create("deployer", &exposed.Spec)
 		if err == nil {
-			return fmt.Errorf("the request was allowed")
+			return errors.New("the request was allowed")
 		}
 		return wantText(err.Error(), denial)
 	})

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -181,7 +182,7 @@ func checkHeadReplacement(u *user, o *observer) {
 			u.Errorf("%s: the session changes from %s to %s", loss.name, session, after.state.session)
 		}
 		count++
-		u.checkOutput(o.name, useActor, fmt.Sprint(count))
+		u.checkOutput(o.name, useActor, strconv.Itoa(count))
 	}
 	var seconds float64
 	if _, err := fmt.Sscan(u.python(o.name, endTask), &seconds); err != nil || seconds < 10 {

@@ -89,7 +89,7 @@ type HeadServiceSpec struct {
 	// Type of the Service. NodePort and LoadBalancer expose all ports of the head outside of the cluster: set spec.authentication, too. Defaults to ClusterIP.
 	// +optional
 	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
-	Type corev1.ServiceType `json:"type,omitempty"`
+	Type *corev1.ServiceType `json:"type,omitempty"`
 
 	// Annotations of the Service, such as those that configure a load balancer.
 	// +optional
