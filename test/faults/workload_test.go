@@ -84,7 +84,7 @@ var workloads = []workload{
 	{name: "image", from: newSpec(), to: newSpec(image("rayproject/ray:2")), writes: headFirst},
 	{name: "ports", from: newSpec(), to: newSpec(port), writes: []string{updateHead, updateService, updateStatus, updateStatus}},
 	{name: "head-service", from: newSpec(), to: newSpec(headService), writes: []string{updateService, updateStatus}},
-	{name: "strategy", from: newSpec(), to: newSpec(strategy), writes: []string{updateWorker, updateStatus}},
+	{name: "strategy", from: newSpec(), to: newSpec(strategy), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "labels-and-env", from: newSpec(), to: newSpec(labelsAndEnv), writes: headFirst},
 	{name: "authentication", from: newSpec(), to: newSpec(authentication), writes: headFirst},
 	{name: "worker-removed", from: newSpec(), to: newSpec(noWorker), writes: []string{deleteWorker, updateStatus}},
