@@ -47,7 +47,7 @@ func TestRendering(t *testing.T) {
 		"testdata/start.yaml", "testdata/start-options.yaml", "testdata/start-own-fields.yaml", "testdata/start-accelerators.yaml",
 		"testdata/worker-groups.yaml",
 		"testdata/authentication.yaml", "testdata/gcs-volume-claim.yaml", "testdata/gcs-redis.yaml", "testdata/gcs-commands.yaml",
-		"testdata/head-service.yaml", "testdata/strategy.yaml",
+		"testdata/head-service.yaml", "testdata/strategy.yaml", "testdata/worker-group-settings.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
