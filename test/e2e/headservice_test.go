@@ -26,6 +26,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -190,10 +191,12 @@ func TestHeadServicePolicy(t *testing.T) {
 		return err
 	}
 	change := func(as string, headService *rayv1.HeadServiceSpec) error {
-		ray := exposed.DeepCopy()
-		ray.Spec.HeadService, ray.Spec.Head.Template.Spec.Containers[0].Image = headService, "another"
-		_, err := impersonate(t, as).RayV1().Rays(u.namespace).Update(t.Context(), ray, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
-		return err
+		return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the operator writes the status
+			ray := u.ray("ray-cluster")
+			ray.Spec.HeadService, ray.Spec.Head.Template.Spec.Containers[0].Image = headService, "another"
+			_, err := impersonate(t, as).RayV1().Rays(u.namespace).Update(t.Context(), ray, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		})
 	}
 	const denial = `cannot create resource "services"`
 	u.eventually("the policy is enforced", func() error {

@@ -82,6 +82,7 @@ var bound = map[string]struct {
 	"deployments":        {"Role", permission{"apps", "deployments", "create"}},
 	"deployments-update": {"Role", permission{"apps", "deployments", "update"}},
 	"deployments-scale":  {"Role", permission{"apps", "deployments/scale", "update"}},
+	"services":           {"Role", permission{"", "services", "create"}},
 	"rays-scale":         {"Role", permission{rayv1.SchemeGroupVersion.Group, "rays/scale", "update"}},
 }
 
