@@ -127,7 +127,7 @@ func observe(ray *rayv1.Ray, message string) *observation {
 		deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: message}}
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas), deployment: deployment})
 	}
-	for _, group := range resources.RemovedGroups(ray, nil) {
+	for _, group := range resources.RemovedGroups(ray, nil, nil) {
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role})
 	}
 	return observed

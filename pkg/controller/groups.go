@@ -84,10 +84,10 @@ func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*apps
 }
 
 // removedGroups returns the groups that the spec of a Ray no longer has, and that may have a Deployment. The
-// cache does not have a Deployment that has lost its label, so those groups that the status names are
-// looked up, too.
-func removedGroups(ray *rayv1.Ray, caches *caches) []resources.Group {
-	return resources.RemovedGroups(ray, caches.workerGroupDeployments(ray))
+// cache does not have a Deployment that has lost its label, so those groups that the status names, or that
+// the spec has had since the operator started, are looked up, too.
+func removedGroups(ray *rayv1.Ray, caches *caches, memory *memory) []resources.Group {
+	return resources.RemovedGroups(ray, memory.sawGroups(ray), caches.workerGroupDeployments(ray))
 }
 
 // desiredGroup returns what the Deployment of a group is to be.

@@ -44,6 +44,8 @@ type rayMemory struct {
 	// deleted has the names of children that the spec of this generation does not have, and that do
 	// not exist.
 	deleted sets.Set[string]
+	// groups has the names of the worker groups that the spec has had.
+	groups sets.Set[string]
 	// conflicts is the number of syncs in a row that ended with a conflict.
 	conflicts int
 	// head is the hash of the head's inputs that workers wait for, and awaited is since when.
@@ -130,6 +132,24 @@ func (m *memory) isDeleted(ray *rayv1.Ray, name string) bool {
 	defer m.mu.Unlock()
 	known := m.of(ray)
 	return ray.Generation == 1 || known.generation == ray.Generation && known.deleted.Has(name)
+}
+
+// sawGroups records the worker groups of a Ray, and returns the names of all that it has had, in a stable
+// order.
+func (m *memory) sawGroups(ray *rayv1.Ray) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(ray)
+	if known.groups == nil && len(ray.Spec.WorkerGroups) == 0 {
+		return nil
+	}
+	if known.groups == nil {
+		known.groups = sets.New[string]()
+	}
+	for i := range ray.Spec.WorkerGroups {
+		known.groups.Insert(ray.Spec.WorkerGroups[i].Name)
+	}
+	return sets.List(known.groups)
 }
 
 // sawConflict records whether a sync ended with a conflict.

@@ -135,7 +135,7 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	}
 	var service *corev1.Service
 	service, observed.serviceErr = services.ensure(ctx, desired)
-	observed.groups = syncGroups(ctx, ray, deployments, removedGroups(ray, caches))
+	observed.groups = syncGroups(ctx, ray, deployments, removedGroups(ray, caches, r.memory))
 	if observed.serviceErr == nil {
 		head := &observed.groups[0]
 		keepPorts = head.isRejected() || head.waiting != ""
@@ -166,7 +166,7 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 	for _, group := range resources.Groups(ray) {
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
 	}
-	for _, group := range removedGroups(ray, caches) {
+	for _, group := range removedGroups(ray, caches, r.memory) {
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role})
 	}
 	for i := range observed.groups {

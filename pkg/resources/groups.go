@@ -84,9 +84,10 @@ func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {
 func workerGroupRole(name string) rayv1.Role { return rayv1.RoleWorker + "-" + rayv1.Role(name) }
 
 // RemovedGroups returns the groups that an earlier spec of the Ray may have had: the workers, and the
-// worker groups that have a Deployment or that the status names. Only their names and roles are set.
-func RemovedGroups(ray *rayv1.Ray, deployments []string) []Group {
-	if ray.Spec.Worker != nil && len(deployments) == 0 && len(ray.Status.WorkerGroups) == 0 {
+// worker groups with one of these names, that have a Deployment, or that the status names. Only their
+// names and roles are set.
+func RemovedGroups(ray *rayv1.Ray, names, deployments []string) []Group {
+	if ray.Spec.Worker != nil && len(names)+len(deployments)+len(ray.Status.WorkerGroups) == 0 {
 		return nil
 	}
 	known := sets.New[rayv1.Role]()
@@ -102,9 +103,12 @@ func RemovedGroups(ray *rayv1.Ray, deployments []string) []Group {
 	}
 	add(string(rayv1.RoleWorker), rayv1.RoleWorker)
 	for _, group := range ray.Status.WorkerGroups {
-		// A status that was stored under another schema may have any name.
-		if len(validation.IsDNS1123Label(group.Name)) == 0 {
-			add(group.Name, workerGroupRole(group.Name))
+		names = append(names, group.Name)
+	}
+	for _, name := range names {
+		// What was stored under another schema may have any name.
+		if len(validation.IsDNS1123Label(name)) == 0 {
+			add(name, workerGroupRole(name))
 		}
 	}
 	for _, deployment := range deployments {

@@ -245,17 +245,19 @@ func TestRemovedGroups(t *testing.T) {
 		worker      bool
 		groups      []string
 		status      []string
+		seen        []string
 		deployments []string
 		want        string
 	}{
-		{"a Ray without groups", true, nil, nil, nil, ""},
-		{"a Ray without workers", false, nil, nil, nil, "worker"},
-		{"the groups of the spec", true, []string{"a", "b"}, []string{"a", "b"}, []string{"x-worker-a", "x-worker-b"}, ""},
-		{"a group with a Deployment", true, []string{"a"}, nil, []string{"x-worker-a", "x-worker-b"}, "worker-b"},
-		{"a group in the status", true, []string{"a"}, []string{"a", "b"}, nil, "worker-b"},
-		{"a group in both", false, nil, []string{"b"}, []string{"x-worker-b", "x-worker-c"}, "worker worker-b worker-c"},
-		{"names in the status that no group has", true, nil, []string{"", "a/b", "A", ".."}, nil, ""},
-		{"other Deployments of the Ray", true, nil, nil, []string{"x-head", "x-worker", "x-other"}, ""},
+		{"a Ray without groups", true, nil, nil, nil, nil, ""},
+		{"a Ray without workers", false, nil, nil, nil, nil, "worker"},
+		{"the groups of the spec", true, []string{"a", "b"}, []string{"a", "b"}, nil, []string{"x-worker-a", "x-worker-b"}, ""},
+		{"a group with a Deployment", true, []string{"a"}, nil, nil, []string{"x-worker-a", "x-worker-b"}, "worker-b"},
+		{"a group in the status", true, []string{"a"}, []string{"a", "b"}, nil, nil, "worker-b"},
+		{"a group in both", false, nil, []string{"b"}, nil, []string{"x-worker-b", "x-worker-c"}, "worker worker-b worker-c"},
+		{"names in the status that no group has", true, nil, []string{"", "a/b", "A", ".."}, nil, nil, ""},
+		{"other Deployments of the Ray", true, nil, nil, nil, []string{"x-head", "x-worker", "x-other"}, ""},
+		{"a group that the spec has had", true, []string{"a"}, nil, []string{"a", "b"}, nil, "worker-b"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -270,7 +272,7 @@ func TestRemovedGroups(t *testing.T) {
 				ray.Status.WorkerGroups = append(ray.Status.WorkerGroups, rayv1.WorkerGroupStatus{Name: name})
 			}
 			var roles []string
-			for _, group := range RemovedGroups(ray, test.deployments) {
+			for _, group := range RemovedGroups(ray, test.seen, test.deployments) {
 				roles = append(roles, string(group.Role))
 			}
 			if got := strings.Join(roles, " "); got != test.want {
