@@ -106,7 +106,7 @@ func RemovedGroups(ray *rayv1.Ray, names, deployments []string) []Group {
 		names = append(names, group.Name)
 	}
 	for _, name := range names {
-		// What was stored under another schema may have any name.
+		// A Ray that was stored under another schema may have any name there.
 		if len(validation.IsDNS1123Label(name)) == 0 {
 			add(name, workerGroupRole(name))
 		}
