@@ -201,6 +201,9 @@ func redis(spec *rayv1.RaySpec) {
 	spec.GCS = &rayv1.GCSSpec{Redis: &rayv1.RedisSpec{
 		Address: "redis:6379", PasswordSecretKeyRef: &rayv1.SecretKeyReference{Name: "redis", Key: "password"},
 	}}
+	// By default it is the UID of the Ray, so that no two Rays have the same Pods.
+	head := &spec.Head.Template.Spec.Containers[0]
+	head.Env = append(head.Env, corev1.EnvVar{Name: "RAY_external_storage_namespace", Value: "sample"})
 }
 
 func headService(spec *rayv1.RaySpec) {

@@ -102,8 +102,12 @@ func normalize(state *history.State) map[string]any {
 	normal := map[string]any{}
 	for i := range state.Rays {
 		ray := state.Rays[i].DeepCopy()
-		normalizeMeta(&ray.ObjectMeta)
 		status := &ray.Status
+		endpoints := &status.Endpoints
+		for _, endpoint := range []*string{&endpoints.GCS, &endpoints.Dashboard, &endpoints.Client, &endpoints.Serve} {
+			*endpoint = strings.Replace(*endpoint, "."+ray.Namespace+".", ".", 1)
+		}
+		normalizeMeta(&ray.ObjectMeta)
 		status.ObservedGeneration, status.StartTime, status.LastReconcileTime = 0, nil, nil
 		// A Ray that has resumed differs from one that was never suspended.
 		status.Conditions = slices.DeleteFunc(status.Conditions, func(c rayv1.RayCondition) bool {
@@ -121,6 +125,9 @@ func normalize(state *history.State) map[string]any {
 		service := state.Services[i].DeepCopy()
 		normalizeMeta(&service.ObjectMeta)
 		service.Spec.ClusterIP, service.Spec.ClusterIPs = "", nil
+		for i := range service.Spec.Ports {
+			service.Spec.Ports[i].NodePort = 0
+		}
 		normal["Service "+service.Name] = toJSON(service)
 	}
 	for i := range state.Deployments {
