@@ -109,10 +109,10 @@ type Output struct {
 	Err error
 }
 
-// Run runs a command on the cluster.
+// Run runs a command on the cluster. A script finds kubectl in its $PATH.
 func (c *Cluster) Run(ctx context.Context, stdin, name string, args ...string) Output {
 	command := exec.CommandContext(ctx, name, args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	command.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "PATH="+c.Path("bin/cluster")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	command.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
