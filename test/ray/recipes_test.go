@@ -24,7 +24,7 @@ import (
 )
 
 // fence matches a block of a Markdown file, with its language.
-var fence = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
+var fence = regexp.MustCompile("(?s)\n```([a-z]+)\n(.*?\n)```\n")
 
 // TestRecipes runs the commands of docs/recipes.md in the namespace default. A block of text is what the
 // commands before it print.
