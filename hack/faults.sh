@@ -87,7 +87,7 @@ if [[ -z ${only} || ${only} == infrastructure/* ]]; then
     --extra-arg kube-scheduler=leader-elect=false \
     --extra-arg kwok-controller=node-lease-duration-seconds=0
   suite+=(-outage-cluster "${name}")
-  run -test.run TestInfrastructure -test.parallel 16
+  run -test.run TestInfrastructure -test.parallel 32 # all workloads run at the same time
   down
   name=
 fi

@@ -185,7 +185,7 @@ func modelSpec() rayv1.RaySpec {
 		return corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{container}}}
 	}
 	return rayv1.RaySpec{
-		Head:   rayv1.HeadSpec{Replicas: new(int32(1)), Template: template(6379, 8265)},
+		Head:   rayv1.HeadSpec{Replicas: new(int32(1)), Template: template(6379, 8267)},
 		Worker: &rayv1.WorkerSpec{Replicas: new(int32(2)), Template: template()},
 	}
 }

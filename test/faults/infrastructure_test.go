@@ -61,7 +61,7 @@ func TestInfrastructure(t *testing.T) {
 		for j := range workloads {
 			r := &outageCase{name: "infrastructure/" + g.outage.name + "/" + workloads[j].name, workload: &workloads[j]}
 			c := testCase{name: r.name}
-			if c.selected() {
+			if c.selected() && (!g.outage.stopsControllers || !workloads[j].collected) {
 				g.cases = append(g.cases, r)
 			}
 		}

@@ -34,6 +34,8 @@ type outage struct {
 	// run starts the outage, starts the workloads, and returns once all components are available.
 	run       func(context.Context, *outageGroup) error
 	allowance oracle.Allowance
+	// stopsControllers is set if the workloads run while the garbage collector is down.
+	stopsControllers bool
 }
 
 var outages = []outage{
@@ -43,7 +45,7 @@ var outages = []outage{
 	{name: "apiserver-paused", run: pauseAPIServer, allowance: outageAllowance},
 	{name: "etcd-compacted", run: compactEtcd, allowance: outageAllowance},
 	{name: "etcd-full", run: fillEtcd, allowance: outageAllowance},
-	{name: "controllers-down", run: stopControllers, allowance: outageAllowance},
+	{name: "controllers-down", run: stopControllers, allowance: outageAllowance, stopsControllers: true},
 }
 
 // outageAllowance is the allowance for an outage. Each Ray is retried at intervals that double from

@@ -52,6 +52,8 @@ type workload struct {
 	blocked bool
 	// orphans means that children without an owner remain.
 	orphans bool
+	// collected means that the step waits for the garbage collector.
+	collected bool
 }
 
 // The writes of all workloads.
@@ -84,7 +86,7 @@ var workloads = []workload{
 	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
 	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
 	{name: "recreate", from: newSpec(), to: newSpec(), step: recreateRay, blocked: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
-	{name: "adopt", from: newSpec(), to: newSpec(), step: orphanAndRecreate, writes: []string{updateHead, updateWorker, updateService, updateStatus, updateStatus}},
+	{name: "adopt", from: newSpec(), to: newSpec(), step: orphanAndRecreate, collected: true, writes: []string{updateHead, updateWorker, updateService, updateStatus, updateStatus}},
 	{name: "child-deleted", from: newSpec(), to: newSpec(), step: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
 	{name: "child-edited", from: newSpec(), to: newSpec(), step: editDeployment, recoveries: 1, writes: []string{updateWorker}},
 	{name: "service-edited", from: newSpec(), to: newSpec(), step: editService, writes: []string{updateService}},
