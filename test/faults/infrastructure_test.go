@@ -184,7 +184,7 @@ func (g *outageGroup) runCase(t *testing.T, c *outageCase) {
 	ctx, cancel := context.WithTimeout(t.Context(), *stepTimeout)
 	defer cancel()
 	recovered := time.Now()
-	goal := complete((&faultCase{workload: w}).goal(want.Fresh))
+	goal := (&faultCase{workload: w}).goal(want.Fresh)
 	h := c.setup.finish(ctx, t, goal)
 	select {
 	case <-c.setup.operator.crashed:
@@ -201,20 +201,6 @@ func (g *outageGroup) runCase(t *testing.T, c *outageCase) {
 		t.Logf("the goal was reached %.1f s after all components were available again", h.Converged.Sub(recovered).Seconds())
 	}
 	t.Logf("history:\n%s", transcript(h))
-}
-
-// complete is a goal that also requires the Deployment controller to be done. Until it has observed
-// the Deployments, a Ray can appear to have reached the goal.
-func complete(goal goal) goal {
-	return func(state *history.State) error {
-		for i := range state.Deployments {
-			deployment := &state.Deployments[i]
-			if metav1.GetControllerOf(deployment) != nil && !oracle.Complete(deployment) {
-				return fmt.Errorf("Deployment %q is not complete", deployment.Name)
-			}
-		}
-		return goal(state)
-	}
 }
 
 // prepare creates the setup, with the Ray that the workload changes.

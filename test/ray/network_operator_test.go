@@ -40,7 +40,7 @@ const operatorImage = "localhost/ray-operator:1"
 func TestOperatorNetworkPolicies(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	system := &user{T: t, namespace: "ray-system"}
+	system := userOf(t, "ray-system")
 	system.installOperator(u.namespace)
 	u.runProbe("prometheus", "app=prometheus")
 	u.kubectl("create", "clusterrolebinding", u.namespace, "--clusterrole=ray-operator-metrics-reader", "--serviceaccount="+u.namespace+":default")

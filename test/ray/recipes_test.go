@@ -34,12 +34,7 @@ func TestRecipes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &user{T: t, namespace: "default"}
-	t.Cleanup(func() {
-		if t.Failed() {
-			u.logState()
-		}
-	})
+	userOf(t, "default")
 	printed, outputs := "", 0
 	for _, block := range fence.FindAllStringSubmatch(string(document), -1) {
 		switch language, text := block[1], block[2]; language {

@@ -51,7 +51,12 @@ type user struct {
 // newUser returns a user with a new namespace, which is deleted when the test ends.
 func newUser(t *testing.T) *user {
 	t.Helper()
-	u := &user{T: t, namespace: cluster.NewNamespace(t)}
+	return userOf(t, cluster.NewNamespace(t))
+}
+
+// userOf returns a user of a namespace. If the test fails, it logs the state of the namespace.
+func userOf(t *testing.T, namespace string) *user {
+	u := &user{T: t, namespace: namespace}
 	t.Cleanup(func() {
 		if t.Failed() {
 			u.logState()

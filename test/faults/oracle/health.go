@@ -74,7 +74,7 @@ func ReadyEqualsHealth(status *rayv1.RayStatus) bool {
 // incomplete returns the Deployments of a Ray that were not complete, in their newest generation, in any
 // version before a revision.
 func incomplete(h *history.History, ray types.UID, until int64) []string {
-	newest, complete := map[types.UID]*appsv1.Deployment{}, map[types.UID]int64{}
+	newest, completed := map[types.UID]*appsv1.Deployment{}, map[types.UID]int64{}
 	for i := range h.Versions {
 		version := &h.Versions[i]
 		deployment, ok := version.Object.(*appsv1.Deployment)
@@ -89,22 +89,22 @@ func incomplete(h *history.History, ray types.UID, until int64) []string {
 			continue
 		}
 		newest[deployment.UID] = deployment
-		if Complete(deployment) {
-			complete[deployment.UID] = deployment.Generation
+		if complete(deployment) {
+			completed[deployment.UID] = deployment.Generation
 		}
 	}
 	var names []string
 	for uid, deployment := range newest {
-		if complete[uid] != deployment.Generation {
+		if completed[uid] != deployment.Generation {
 			names = append(names, deployment.Name)
 		}
 	}
 	return names
 }
 
-// Complete reports whether the newest generation of a Deployment is observed, and all its replicas
+// complete reports whether the newest generation of a Deployment is observed, and all its replicas
 // are updated and available.
-func Complete(deployment *appsv1.Deployment) bool {
+func complete(deployment *appsv1.Deployment) bool {
 	desired, status := *deployment.Spec.Replicas, &deployment.Status
 	return status.ObservedGeneration == deployment.Generation &&
 		status.Replicas == desired && status.UpdatedReplicas == desired && status.AvailableReplicas == desired
