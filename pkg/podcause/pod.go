@@ -120,10 +120,8 @@ func schedulingCause(pod *corev1.Pod, _ time.Time) cause {
 		return causeOf("waiting for scheduling gates: " + list(gates))
 	case corev1.PodReasonUnschedulable, corev1.PodReasonSchedulerError:
 		message := strings.TrimRight(clean(pod, withoutPreemption(scheduled.Message)), " .:")
-		if message == "" {
-			return cause{one: "unschedulable", many: " Pods unschedulable"}
-		}
-		return cause{one: "unschedulable: ", many: " Pods unschedulable: ", text: message}
+		// Pods with the same template differ only in how many nodes there were at the last attempt.
+		return cause{one: "unschedulable", many: " Pods unschedulable", detail: message, dated: true}
 	default:
 		return cause{}
 	}

@@ -107,6 +107,7 @@ func TestPods(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	unschedulable := newPod(unscheduled("Unschedulable", "0/1 nodes are available: 1 Insufficient cpu."))
+	other := newPod(unscheduled("Unschedulable", "0/2 nodes are available: 2 Insufficient cpu."))
 	gated := newPod(unscheduled("SchedulingGated", ""), spec(func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "a"}} }))
 	crashes := newPod(status(crashLoop(exit(1, "Error", "boom"))))
 	evicted := newPod(phase(corev1.PodFailed, "Evicted", "The node had condition: [DiskPressure]. "))
@@ -125,6 +126,7 @@ func TestGroups(t *testing.T) {
 		{"a Pod that starts", []corev1.Pod{starts}, ""},
 		{"two Pods with one cause", []corev1.Pod{crashes, starts, crashes}, `2 Pods: container "ray" exited with 1: boom`},
 		{"two unschedulable Pods", []corev1.Pod{unschedulable, unschedulable}, "2 Pods unschedulable: 0/1 nodes are available: 1 Insufficient cpu"},
+		{"Pods that the scheduler tried with another number of nodes", []corev1.Pod{other, unschedulable, gated, other}, "3 Pods unschedulable: 0/2 nodes are available: 2 Insufficient cpu; waiting for scheduling gates: a"},
 		{"two Pods that do not terminate", []corev1.Pod{hangs, hangs}, `2 Pods do not terminate on node "n1"`},
 		{"two Pods with scheduling gates", []corev1.Pod{gated, gated}, "2 Pods: waiting for scheduling gates: a"},
 		{"two failed Pods", []corev1.Pod{evicted, evicted}, "2 Pods failed: Evicted: The node had condition: [DiskPressure]"},

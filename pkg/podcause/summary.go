@@ -42,6 +42,8 @@ type cause struct {
 	text string
 	// detail follows the text. Not all statuses that report the same cause contain it.
 	detail string
+	// dated means that the detail depends on when it was reported, such as the number of nodes then.
+	dated bool
 }
 
 // causeOf returns a cause that reads the same for one Pod and for several.
@@ -78,17 +80,26 @@ func Summary(pods []corev1.Pod, now time.Time) string {
 	return strings.Join(parts, "; ")
 }
 
-// mergeDetails counts a cause without a detail as the most frequent cause that has one and is
-// otherwise equal.
+// mergeDetails counts a cause without a detail, or with an older one, as the most frequent cause that has
+// a detail and is otherwise equal.
 func mergeDetails(counts map[cause]int) {
 	for _, c := range mostFrequent(counts) {
-		plain := c
-		plain.detail = ""
-		if c != plain {
-			counts[c] += counts[plain]
-			delete(counts, plain)
+		if c.detail == "" || counts[c] == 0 {
+			continue
+		}
+		for other, count := range counts {
+			if other != c && (other.detail == "" || c.dated) && other.withDetail(c.detail) == c {
+				counts[c] += count
+				delete(counts, other)
+			}
 		}
 	}
+}
+
+// withDetail returns the cause with another detail.
+func (c cause) withDetail(detail string) cause {
+	c.detail = detail
+	return c
 }
 
 // mostFrequent returns the causes, the most frequent first, then by text.
