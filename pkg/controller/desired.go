@@ -61,6 +61,9 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 	if observed.Spec.Type != desired.Spec.Type {
 		diff = append(diff, partType)
 	}
+	if observed.Spec.PublishNotReadyAddresses != desired.Spec.PublishNotReadyAddresses {
+		diff = append(diff, partPublish)
+	}
 	if !maps.Equal(observed.Spec.Selector, desired.Spec.Selector) {
 		diff = append(diff, partSelector)
 	}
@@ -82,6 +85,7 @@ func desiredService(ray *rayv1.Ray, observed *corev1.Service, recorded *lastAppl
 		delete(next.Annotations, corev1.AnnotationLoadBalancerSourceRangesKey)
 	}
 	next.Spec.Type, next.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
+	next.Spec.PublishNotReadyAddresses = desired.Spec.PublishNotReadyAddresses
 	if newPorts && !keepPorts {
 		next.Spec.Ports = mergePorts(observed.Spec.Ports, desired.Spec.Ports, desired.Spec.Type)
 	}

@@ -34,6 +34,7 @@ func TestServiceChangesAreReverted(t *testing.T) {
 	}{
 		{"a changed selector", "selector", func(s *corev1.Service) { s.Spec.Selector[rayv1.LabelRole] = "worker" }},
 		{"an addition to the selector", "selector", func(s *corev1.Service) { s.Spec.Selector["version"] = "2" }},
+		{"a changed routing to Pods that are not ready", "publishNotReadyAddresses", func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }},
 		{"a changed type", "type", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeNodePort }},
 		{"a changed type with fields that are invalid for other types", "type", func(s *corev1.Service) {
 			s.Spec.Type, s.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"10.0.0.0/8"}

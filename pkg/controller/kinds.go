@@ -42,6 +42,7 @@ const (
 	partMinReadySeconds = "minReadySeconds"
 	partOwner           = "ownerReferences" // only an adoption changes it
 	partPorts           = "ports"
+	partPublish         = "publishNotReadyAddresses"
 	partReplicas        = "replicas"
 	partSelector        = "selector"
 	partStrategy        = "strategy"
@@ -152,6 +153,8 @@ var serviceKind = childKind[*corev1.Service]{
 		switch part {
 		case partPorts:
 			return service.Spec.Ports
+		case partPublish:
+			return service.Spec.PublishNotReadyAddresses
 		case partSelector:
 			return service.Spec.Selector
 		case partType:

@@ -35,6 +35,9 @@ func setHeadService(service *corev1.Service, settings *rayv1.HeadServiceSpec) {
 	if settings.Type != nil {
 		service.Spec.Type = *settings.Type
 	}
+	if settings.PublishNotReadyAddresses != nil {
+		service.Spec.PublishNotReadyAddresses = *settings.PublishNotReadyAddresses
+	}
 	service.Annotations = maps.Clone(settings.Annotations)
 	maps.Copy(service.Labels, settings.Labels)
 	for i := range service.Spec.Ports {

@@ -67,9 +67,9 @@ func TestHeadService(t *testing.T) {
 	clusterIP := u.service().Spec.ClusterIP
 	pods := u.podUIDs(rayv1.RoleHead)
 
-	u.patchSpec(`{"headService":{"type":"NodePort","annotations":{"example.com/a":"1"},"labels":{"team":"a"}}}`)
+	u.patchSpec(`{"headService":{"type":"NodePort","publishNotReadyAddresses":true,"annotations":{"example.com/a":"1"},"labels":{"team":"a"}}}`)
 	u.waitService("has node ports, the annotation and the label", func(s *corev1.Service) bool {
-		return s.Spec.Type == corev1.ServiceTypeNodePort && s.Spec.Ports[0].NodePort > 0 && s.Annotations["example.com/a"] == "1" && s.Labels["team"] == "a"
+		return s.Spec.Type == corev1.ServiceTypeNodePort && s.Spec.PublishNotReadyAddresses && s.Spec.Ports[0].NodePort > 0 && s.Annotations["example.com/a"] == "1" && s.Labels["team"] == "a"
 	})
 	nodePorts := map[string]int32{}
 	for _, port := range u.service().Spec.Ports {
@@ -95,7 +95,7 @@ func TestHeadService(t *testing.T) {
 	u.patchSpec(`{"headService":null}`)
 	u.waitService("has the default settings", func(s *corev1.Service) bool {
 		_, found := s.Labels["team"]
-		return s.Spec.Type == corev1.ServiceTypeClusterIP && s.Spec.Ports[0].NodePort == 0 && !found
+		return s.Spec.Type == corev1.ServiceTypeClusterIP && !s.Spec.PublishNotReadyAddresses && s.Spec.Ports[0].NodePort == 0 && !found
 	})
 	if service := u.service(); service.Spec.ClusterIP != clusterIP {
 		t.Errorf("the cluster IP changes from %s to %s", clusterIP, service.Spec.ClusterIP)

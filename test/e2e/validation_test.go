@@ -219,6 +219,7 @@ func TestExplain(t *testing.T) {
 		"ray.spec.gcs.redis.address":                      "HOST:PORT",
 		"ray.spec.authentication.tokenSecretKeyRef":       "older versions ignore it",
 		"ray.spec.headService.type":                       "Defaults to ClusterIP.",
+		"ray.spec.headService.publishNotReadyAddresses":   "a head that is not ready",
 		"ray.spec.worker.strategy.maxSurge":               "Defaults to 0.",
 		"ray.status.endpoints.client":                     "as ray.init takes it",
 		"ray.status.lastReconcileTime":                    "Does not change in the steady state",

@@ -120,7 +120,7 @@ func tree(text string) any {
 // largeSpec has no gcs: it is immutable, so a Ray with an invalid one cannot be corrected.
 const largeSpec = `{
   "authentication": {"tokenSecretKeyRef": {"name": "token", "key": "token"}},
-  "headService": {"type": "NodePort", "annotations": {"example.com/a": "b"}, "labels": {"team": "a"}},
+  "headService": {"type": "NodePort", "publishNotReadyAddresses": true, "annotations": {"example.com/a": "b"}, "labels": {"team": "a"}},
   "head": {"replicas": 0, "template": {
     "metadata": {"labels": {"team": "a"}, "annotations": {"b": "c"}, "creationTimestamp": "2026-01-02T03:04:05Z"},
     "spec": {"containers": [{

@@ -208,7 +208,7 @@ func redis(spec *rayv1.RaySpec) {
 
 func headService(spec *rayv1.RaySpec) {
 	spec.HeadService = &rayv1.HeadServiceSpec{
-		Type: new(corev1.ServiceTypeNodePort), Annotations: map[string]string{"example.com/a": "b"}, Labels: map[string]string{"team": "a"},
+		Type: new(corev1.ServiceTypeNodePort), PublishNotReadyAddresses: new(true), Annotations: map[string]string{"example.com/a": "b"}, Labels: map[string]string{"team": "a"},
 	}
 }
 

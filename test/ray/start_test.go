@@ -63,6 +63,22 @@ func TestCommandsSample(t *testing.T) {
 	checkTasks(u, "ray-cluster-commands", 4)
 }
 
+// TestHeadThatIsNotReady has a head that is not ready before its worker has joined, as with a probe of Ray Serve.
+func TestHeadThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	o := u.apply("ray-cluster", u.sample(shortSample,
+		"spec:\n  head:", "spec:\n  headService: {publishNotReadyAddresses: true}\n  head:",
+		"- name: ray-head", "- name: ray-head\n            readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}",
+		"replicas: 2", "replicas: 1"))
+	o.eventually("the worker joins", startTimeout, func(seen observation) bool { return len(seen.state.nodes) == 2 })
+	if seen := o.observation(); seen.ready == corev1.ConditionTrue {
+		t.Error("Ready is True, but the head is not ready")
+	}
+	u.kubectl("exec", "deployment/ray-cluster-head", "--", "touch", "/tmp/ready")
+	o.waitReady()
+}
+
 // TestSeedSampleWithTodaysRay applies the sample of 2019 with today's Ray, which refuses its flags.
 func TestSeedSampleWithTodaysRay(t *testing.T) {
 	t.Parallel()

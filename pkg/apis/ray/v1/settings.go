@@ -91,6 +91,10 @@ type HeadServiceSpec struct {
 	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
 	Type *corev1.ServiceType `json:"type,omitempty"`
 
+	// Routes clients and workers also to a head that is not ready. Set it to true if the head becomes ready only with workers, such as by a probe of Ray Serve. Defaults to false.
+	// +optional
+	PublishNotReadyAddresses *bool `json:"publishNotReadyAddresses,omitempty"` //nolint:kubeapilinter // like that of a Service
+
 	// Annotations of the Service, such as those that configure a load balancer.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64

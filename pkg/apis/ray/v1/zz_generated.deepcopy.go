@@ -95,6 +95,11 @@ func (in *HeadServiceSpec) DeepCopyInto(out *HeadServiceSpec) {
 		*out = new(corev1.ServiceType)
 		**out = **in
 	}
+	if in.PublishNotReadyAddresses != nil {
+		in, out := &in.PublishNotReadyAddresses, &out.PublishNotReadyAddresses
+		*out = new(bool)
+		**out = **in
+	}
 	if in.Annotations != nil {
 		in, out := &in.Annotations, &out.Annotations
 		*out = make(map[string]string, len(*in))

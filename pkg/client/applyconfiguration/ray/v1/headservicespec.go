@@ -29,6 +29,8 @@ import (
 type HeadServiceSpecApplyConfiguration struct {
 	// Type of the Service. NodePort and LoadBalancer expose all ports of the head outside of the cluster: set spec.authentication, too. Defaults to ClusterIP.
 	Type *corev1.ServiceType `json:"type,omitempty"`
+	// Routes clients and workers also to a head that is not ready. Set it to true if the head becomes ready only with workers, such as by a probe of Ray Serve. Defaults to false.
+	PublishNotReadyAddresses *bool `json:"publishNotReadyAddresses,omitempty"`
 	// Annotations of the Service, such as those that configure a load balancer.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Labels of the Service.
@@ -46,6 +48,14 @@ func HeadServiceSpec() *HeadServiceSpecApplyConfiguration {
 // If called multiple times, the Type field is set to the value of the last call.
 func (b *HeadServiceSpecApplyConfiguration) WithType(value corev1.ServiceType) *HeadServiceSpecApplyConfiguration {
 	b.Type = &value
+	return b
+}
+
+// WithPublishNotReadyAddresses sets the PublishNotReadyAddresses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PublishNotReadyAddresses field is set to the value of the last call.
+func (b *HeadServiceSpecApplyConfiguration) WithPublishNotReadyAddresses(value bool) *HeadServiceSpecApplyConfiguration {
+	b.PublishNotReadyAddresses = &value
 	return b
 }
 
