@@ -117,7 +117,7 @@ func newKwokctlConfig(bin, auditPolicy string) *kwokctlConfig {
 		// must stay in one file.
 		{component: "kube-apiserver", key: "audit-log-maxsize", value: "100000"},
 		// The default range has 254 addresses.
-		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "10.96.0.0/12"},
+		{component: "kube-apiserver", key: "service-cluster-ip-range", value: "127.96.0.0/12"},
 		// An address reserved for documentation; simulated Pods do not connect to it. Without
 		// this flag the API server requires a network interface, and exits if there is none.
 		{component: "kube-apiserver", key: "advertise-address", value: "192.0.2.254"},
