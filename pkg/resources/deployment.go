@@ -108,6 +108,10 @@ func newPodTemplate(ray *rayv1.Ray, group Group) corev1.PodTemplateSpec {
 		container := &template.Spec.Containers[0]
 		setDiagnostics(container, group.Role)
 		container.Env = prependMissing(authenticationEnvironment(group.Authentication), container.Env)
+		if group.Autoscaling != nil {
+			// The autoscaler must know the group of each node, even if the user's command starts it.
+			container.Env = prependMissing(nodeEnvironment(group), container.Env)
+		}
 		addGCSStorage(ray, group, &template.Spec)
 	}
 	env := newEnvironment(ray)
@@ -163,11 +167,17 @@ type groupInputs struct {
 
 	Authentication *rayv1.AuthenticationSpec `json:"authentication,omitempty"`
 	GCS            *rayv1.GCSSpec            `json:"gcs,omitempty"`
+
+	// Autoscaled is set if autoscaling adds to the Pods, whatever its bounds are.
+	Autoscaled bool `json:"autoscaled,omitempty"`
 }
 
 // InputsHash returns the hash of the user's inputs that the Pods of a group are made from.
 func InputsHash(group Group) string {
-	return Hash(groupInputs{Template: group.Template, Start: group.Start, Authentication: group.Authentication, GCS: group.GCS})
+	return Hash(groupInputs{
+		Template: group.Template, Start: group.Start, Authentication: group.Authentication, GCS: group.GCS,
+		Autoscaled: autoscalingAddsToPods(group),
+	})
 }
 
 // RenderingHash returns the hash of what this version of the operator renders from the inputs of a group. The

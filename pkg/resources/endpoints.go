@@ -44,6 +44,15 @@ func Endpoints(ray *rayv1.Ray) rayv1.Endpoints {
 	}
 }
 
+// GCSPort returns the port of the GCS at the Service of a Ray's head, or 0 if the Service does not have it.
+func GCSPort(ray *rayv1.Ray) int32 {
+	port := findPort(headPorts(ray), "gcs")
+	if port == nil {
+		return 0
+	}
+	return port.ContainerPort
+}
+
 // findPort returns the TCP port with a name of Ray's documentation, or else the one with its default number. It
 // returns nil if there is neither.
 func findPort(ports []corev1.ContainerPort, name string) *corev1.ContainerPort {

@@ -30,8 +30,11 @@ type Group struct {
 	Name string
 	// Role is the role of the group's nodes. Names of children and labels have it.
 	Role rayv1.Role
-	// Replicas is the number of desired nodes, 0 while the Ray is suspended.
+	// Replicas is the number of desired nodes, 0 while the Ray is suspended. For an autoscaled group it is the number
+	// at creation, within the bounds.
 	Replicas int32
+	// Autoscaling has the settings of an autoscaled group of workers, or is nil.
+	Autoscaling *Autoscaling
 	// Template is the user's Pod template. It is part of the Ray and must not be changed.
 	Template *corev1.PodTemplateSpec
 	// Start configures the generated start, or is nil. It is part of the Ray and must not be changed.
@@ -42,6 +45,8 @@ type Group struct {
 	Authentication *rayv1.AuthenticationSpec
 	// GCS is that of the Ray, or nil.
 	GCS *rayv1.GCSSpec
+	// ExternalAutoscaler is set on the head of a Ray with an autoscaled group: the operator scales it, not Ray.
+	ExternalAutoscaler bool
 }
 
 // IsHead returns whether the group is the head. All other groups are workers.
@@ -60,6 +65,7 @@ func Groups(ray *rayv1.Ray) []Group {
 		groups = append(groups, newWorkers(group.Name, workerGroupRole(group.Name), &group.WorkerSpec))
 	}
 	suspended := IsSuspended(ray)
+	groups[0].ExternalAutoscaler = IsAutoscaled(ray)
 	for i := range groups {
 		group := &groups[i]
 		group.Authentication, group.GCS = ray.Spec.Authentication, ray.Spec.GCS
@@ -77,7 +83,14 @@ func IsSuspended(ray *rayv1.Ray) bool {
 }
 
 func newWorkers(name string, role rayv1.Role, spec *rayv1.WorkerSpec) Group {
-	return Group{Name: name, Role: role, Replicas: replicas(spec.Replicas), Template: &spec.Template, Start: spec.Start, Strategy: spec.Strategy}
+	group := Group{
+		Name: name, Role: role, Replicas: replicas(spec.Replicas), Autoscaling: newAutoscaling(spec.Autoscaling),
+		Template: &spec.Template, Start: spec.Start, Strategy: spec.Strategy,
+	}
+	if group.Autoscaling != nil {
+		group.Replicas = group.Autoscaling.Clamp(group.Replicas)
+	}
+	return group
 }
 
 // workerGroupRole returns the role of the worker group with a name.

@@ -70,7 +70,7 @@ func TestRandomTemplates(t *testing.T) {
 }
 
 // TestRandomTemplatesWithoutCommand renders random Pod templates without commands, half of them with a storage
-// for the GCS. What the user set must remain, next to what is generated.
+// for the GCS, and a third autoscaled. What the user set must remain, next to what is generated.
 func TestRandomTemplatesWithoutCommand(t *testing.T) {
 	filler := newFiller(*randomSeed)
 	for i := range 500 {
@@ -80,6 +80,9 @@ func TestRandomTemplatesWithoutCommand(t *testing.T) {
 		setCommands(ray, nil)
 		if i%2 == 0 {
 			ray.Spec.GCS = &rayv1.GCSSpec{VolumeClaim: &rayv1.VolumeClaimReference{Name: "claim"}}
+		}
+		if i%3 == 0 {
+			ray.Spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MaxReplicas: 3}
 		}
 		before := ray.DeepCopy()
 		for _, group := range Groups(ray) {

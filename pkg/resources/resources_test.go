@@ -48,6 +48,7 @@ func TestRendering(t *testing.T) {
 		"testdata/worker-groups.yaml",
 		"testdata/authentication.yaml", "testdata/gcs-volume-claim.yaml", "testdata/gcs-redis.yaml", "testdata/gcs-commands.yaml",
 		"testdata/head-service.yaml", "testdata/strategy.yaml", "testdata/worker-group-settings.yaml",
+		"testdata/autoscaling.yaml", "testdata/autoscaling-commands.yaml",
 	} {
 		t.Run(strings.TrimSuffix(filepath.Base(manifest), ".yaml"), func(t *testing.T) {
 			ray := readRay(t, manifest)
@@ -136,6 +137,35 @@ func TestHashes(t *testing.T) {
 			name: "the strategy changes neither group",
 			change: func(ray *rayv1.Ray) {
 				ray.Spec.Worker.Strategy = &rayv1.WorkerStrategy{MaxSurge: new(intstr.FromInt32(1))}
+			},
+		},
+		{
+			name:     "autoscaling changes a generated start of the head",
+			manifest: "testdata/start.yaml",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MaxReplicas: 3}
+			},
+			wantHead: true,
+		},
+		{
+			name: "autoscaling of workers with a command changes the workers, not a head with a command",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MaxReplicas: 3}
+			},
+			wantWorker: true,
+		},
+		{
+			name:     "other settings of autoscaling change neither group",
+			manifest: "testdata/autoscaling.yaml",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MinReplicas: new(int32(2)), MaxReplicas: 8}
+			},
+		},
+		{
+			name:     "autoscaling of a second group does not change the head",
+			manifest: "testdata/autoscaling.yaml",
+			change: func(ray *rayv1.Ray) {
+				ray.Spec.WorkerGroups[0].Autoscaling = &rayv1.AutoscalingSpec{MaxReplicas: 3}
 			},
 		},
 		{

@@ -90,6 +90,9 @@ func startArgs(ray *rayv1.Ray, group Group) []string {
 	if group.IsHead() {
 		args = append(args, "--head", "--port="+strconv.Itoa(gcsPort), "--dashboard-host=0.0.0.0")
 		args = append(args, gcsArgs(group.GCS)...)
+		if group.ExternalAutoscaler {
+			args = append(args, noMonitorFlag)
+		}
 	} else {
 		args = append(args, "--address="+ServiceName(ray)+":"+strconv.Itoa(gcsPort))
 	}
@@ -128,11 +131,9 @@ func flagValue(start *rayv1.StartSpec, flag string) string {
 
 // startEnvironment returns Ray's variables that a node of a group needs.
 func startEnvironment(group Group, drain int64) []corev1.EnvVar {
-	podName := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
-	env := []corev1.EnvVar{
-		{Name: "RAY_CLOUD_INSTANCE_ID", ValueFrom: podName},
-		{Name: "RAY_NODE_TYPE_NAME", Value: group.Name},
-		{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)},
+	env := append(nodeEnvironment(group), corev1.EnvVar{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)})
+	if group.ExternalAutoscaler {
+		env = append(env, corev1.EnvVar{Name: autoscalerEnv, Value: "1"})
 	}
 	if !group.IsHead() && group.GCS == nil {
 		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
@@ -144,6 +145,15 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 		env = append(env, corev1.EnvVar{Name: "RAY_OVERRIDE_LABELS", Value: mustMarshal(group.Start.Labels)})
 	}
 	return env
+}
+
+// nodeEnvironment returns the variables with which a node reports its Pod and its group to the GCS.
+func nodeEnvironment(group Group) []corev1.EnvVar {
+	podName := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
+	return []corev1.EnvVar{
+		{Name: "RAY_CLOUD_INSTANCE_ID", ValueFrom: podName},
+		{Name: "RAY_NODE_TYPE_NAME", Value: group.Name},
+	}
 }
 
 // setGracePeriod sets how long a Pod may take to terminate, unless the user did, and returns for how many

@@ -34,6 +34,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=ray.kubeflow.org, Version=v1
 	case v1.SchemeGroupVersion.WithKind("AuthenticationSpec"):
 		return &rayv1.AuthenticationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("AutoscalingSpec"):
+		return &rayv1.AutoscalingSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("Endpoints"):
 		return &rayv1.EndpointsApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("GCSSpec"):

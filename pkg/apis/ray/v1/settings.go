@@ -127,6 +127,25 @@ type WorkerStrategy struct {
 	MaxSurge *intstr.IntOrString `json:"maxSurge,omitempty"`
 }
 
+// AutoscalingSpec lets the demand of Ray decide how many workers a group has.
+//
+// +kubebuilder:validation:XValidation:rule="self.?minReplicas.orValue(0) <= self.maxReplicas",fieldPath=".maxReplicas",reason=FieldValueInvalid,message="must not be less than minReplicas, which defaults to 0; raise maxReplicas or lower minReplicas"
+type AutoscalingSpec struct {
+	// Minimum number of workers. Defaults to 0.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+
+	// Maximum number of workers.
+	// +required
+	MaxReplicas int32 `json:"maxReplicas"`
+
+	// Number of seconds after which a worker that nothing needs is removed. Defaults to 60.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 1",reason=FieldValueInvalid,message="must be at least 1; to keep idle workers, set minReplicas"
+	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+}
+
 // Endpoints are addresses of the head's Service.
 type Endpoints struct {
 	// Address of the GCS, which nodes and drivers connect to.

@@ -137,11 +137,15 @@ type HeadSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.start) || !has(self.template.spec) || !has(self.template.spec.containers) || size(self.template.spec.containers) == 0 || size(self.template.spec.containers[0].?command.orValue([])) + size(self.template.spec.containers[0].?args.orValue([])) == 0",fieldPath=".start",reason=FieldValueForbidden,message="must be omitted if the first container has command or args: it configures the ray start command that the operator generates; remove start, or command and args"
 type WorkerSpec struct {
-	// Number of desired workers. Defaults to 1.
+	// Number of desired workers. Defaults to 1. With autoscaling, it is the number at creation, and later changes have no effect.
 	// +optional
 	// +default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0",reason=FieldValueInvalid,message="must not be negative"
 	Replicas *int32 `json:"replicas,omitempty"`
+
+	// Lets the demand of Ray decide how many workers there are: its tasks, actors and placement groups.
+	// +optional
+	Autoscaling *AutoscalingSpec `json:"autoscaling,omitempty"`
 
 	// How a new template replaces the workers.
 	// +optional
@@ -245,7 +249,7 @@ type RayStatus struct {
 	// +optional
 	Endpoints Endpoints `json:"endpoints,omitempty,omitzero"`
 
-	// Health, Ready, Suspended, and the conditions of the Deployments.
+	// Health, Ready, Suspended, those of autoscaling, and the conditions of the Deployments.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -284,6 +288,10 @@ type HeadStatus struct {
 type WorkerStatus struct {
 	ReplicaCounts `json:",inline"`
 
+	// Number of desired workers. Only with autoscaling; otherwise it is spec.worker.replicas.
+	// +optional
+	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
+
 	// Label selector of the workers' Pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
@@ -296,6 +304,10 @@ type WorkerGroupStatus struct {
 	Name string `json:"name"`
 
 	ReplicaCounts `json:",inline"`
+
+	// Number of desired workers. Only with autoscaling; otherwise it is replicas in the spec.
+	// +optional
+	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
 }
 
 // RayConditionType is the type of a condition of a Ray.
@@ -313,6 +325,15 @@ const (
 	// RaySuspended is True if the Ray is suspended and has no Pods. It is False while they terminate, and after
 	// the Ray has resumed. A Ray that was never suspended does not have it.
 	RaySuspended RayConditionType = "Suspended"
+
+	// RayScalingActive is True if the demand of Ray decides how many workers the autoscaled groups have. If it is
+	// False, they keep the number that they have. Like the other two conditions about autoscaling, it is absent
+	// from a Ray without autoscaled groups.
+	RayScalingActive RayConditionType = "ScalingActive"
+	// RayScalingLimited is True if the demand needs more workers than maxReplicas of a group allows.
+	RayScalingLimited RayConditionType = "ScalingLimited"
+	// RayInfeasibleDemand is True if there is demand that no worker of any group can ever satisfy.
+	RayInfeasibleDemand RayConditionType = "InfeasibleDemand"
 
 	// RayHeadDeploymentProgressing mirrors the condition Progressing of the head's Deployment.
 	RayHeadDeploymentProgressing RayConditionType = "RayHeadDeploymentProgressing"

@@ -49,7 +49,7 @@ type RayStatusApplyConfiguration struct {
 	AvailableWorkerReplicas *int32 `json:"availableWorkerReplicas,omitempty"`
 	// Addresses of the head's Service, as clients in the cluster use them. Each is absent if the Service does not have the port.
 	Endpoints *EndpointsApplyConfiguration `json:"endpoints,omitempty"`
-	// Health, Ready, Suspended, and the conditions of the Deployments.
+	// Health, Ready, Suspended, those of autoscaling, and the conditions of the Deployments.
 	Conditions []RayConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

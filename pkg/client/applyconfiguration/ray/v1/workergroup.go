@@ -54,6 +54,14 @@ func (b *WorkerGroupApplyConfiguration) WithReplicas(value int32) *WorkerGroupAp
 	return b
 }
 
+// WithAutoscaling sets the Autoscaling field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Autoscaling field is set to the value of the last call.
+func (b *WorkerGroupApplyConfiguration) WithAutoscaling(value *AutoscalingSpecApplyConfiguration) *WorkerGroupApplyConfiguration {
+	b.WorkerSpecApplyConfiguration.Autoscaling = value
+	return b
+}
+
 // WithStrategy sets the Strategy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Strategy field is set to the value of the last call.

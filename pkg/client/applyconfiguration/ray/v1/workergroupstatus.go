@@ -26,6 +26,8 @@ type WorkerGroupStatusApplyConfiguration struct {
 	// Name of the group.
 	Name                            *string `json:"name,omitempty"`
 	ReplicaCountsApplyConfiguration `json:""`
+	// Number of desired workers. Only with autoscaling; otherwise it is replicas in the spec.
+	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
 }
 
 // WorkerGroupStatusApplyConfiguration constructs a declarative configuration of the WorkerGroupStatus type for use with
@@ -79,5 +81,13 @@ func (b *WorkerGroupStatusApplyConfiguration) WithAvailableReplicas(value int32)
 // If called multiple times, the UnavailableReplicas field is set to the value of the last call.
 func (b *WorkerGroupStatusApplyConfiguration) WithUnavailableReplicas(value int32) *WorkerGroupStatusApplyConfiguration {
 	b.ReplicaCountsApplyConfiguration.UnavailableReplicas = &value
+	return b
+}
+
+// WithDesiredReplicas sets the DesiredReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DesiredReplicas field is set to the value of the last call.
+func (b *WorkerGroupStatusApplyConfiguration) WithDesiredReplicas(value int32) *WorkerGroupStatusApplyConfiguration {
+	b.DesiredReplicas = &value
 	return b
 }

@@ -27,8 +27,10 @@ import (
 //
 // WorkerSpec is the desired state of the workers.
 type WorkerSpecApplyConfiguration struct {
-	// Number of desired workers. Defaults to 1.
+	// Number of desired workers. Defaults to 1. With autoscaling, it is the number at creation, and later changes have no effect.
 	Replicas *int32 `json:"replicas,omitempty"`
+	// Lets the demand of Ray decide how many workers there are: its tasks, actors and placement groups.
+	Autoscaling *AutoscalingSpecApplyConfiguration `json:"autoscaling,omitempty"`
 	// How a new template replaces the workers.
 	Strategy *WorkerStrategyApplyConfiguration `json:"strategy,omitempty"`
 	// Settings of the ray start command that the operator generates if the first container has neither command nor args.
@@ -48,6 +50,14 @@ func WorkerSpec() *WorkerSpecApplyConfiguration {
 // If called multiple times, the Replicas field is set to the value of the last call.
 func (b *WorkerSpecApplyConfiguration) WithReplicas(value int32) *WorkerSpecApplyConfiguration {
 	b.Replicas = &value
+	return b
+}
+
+// WithAutoscaling sets the Autoscaling field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Autoscaling field is set to the value of the last call.
+func (b *WorkerSpecApplyConfiguration) WithAutoscaling(value *AutoscalingSpecApplyConfiguration) *WorkerSpecApplyConfiguration {
+	b.Autoscaling = value
 	return b
 }
 

@@ -24,6 +24,8 @@ package v1
 // WorkerStatus is the observed state of the workers.
 type WorkerStatusApplyConfiguration struct {
 	ReplicaCountsApplyConfiguration `json:""`
+	// Number of desired workers. Only with autoscaling; otherwise it is spec.worker.replicas.
+	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
 	// Label selector of the workers' Pods, for the scale subresource.
 	Selector *string `json:"selector,omitempty"`
 }
@@ -71,6 +73,14 @@ func (b *WorkerStatusApplyConfiguration) WithAvailableReplicas(value int32) *Wor
 // If called multiple times, the UnavailableReplicas field is set to the value of the last call.
 func (b *WorkerStatusApplyConfiguration) WithUnavailableReplicas(value int32) *WorkerStatusApplyConfiguration {
 	b.ReplicaCountsApplyConfiguration.UnavailableReplicas = &value
+	return b
+}
+
+// WithDesiredReplicas sets the DesiredReplicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DesiredReplicas field is set to the value of the last call.
+func (b *WorkerStatusApplyConfiguration) WithDesiredReplicas(value int32) *WorkerStatusApplyConfiguration {
+	b.DesiredReplicas = &value
 	return b
 }
 
