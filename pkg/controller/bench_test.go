@@ -116,7 +116,7 @@ func BenchmarkStatus(b *testing.B) {
 // TestSteadyStateAllocations limits the allocations of a sync with nothing to do: each time that the
 // informers relist, all Rays are synced.
 func TestSteadyStateAllocations(t *testing.T) {
-	const limit = 95
+	const limit = 97 // it makes 93, and 96 with the race detector, under which a sync.Pool drops what it is given
 	f := newHealthyFixture(t)
 	ctx := f.context()
 	allocations := testing.AllocsPerRun(100, func() {

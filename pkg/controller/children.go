@@ -134,7 +134,11 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 		c.memory.sawRevert(c.ray, childKey{c.resource, desired.name}, c.clock.Now())
 	}
 	effective := slices.DeleteFunc(slices.Clone(diff), func(part string) bool { return c.isPartEqual(observed, stored, part) })
-	c.reportUpdate(ctx, desired.name, effective, adopting, revert)
+	if desired.scaled != nil && !adopting && !revert && slices.Equal(effective, []string{partReplicas}) {
+		c.reportScaled(ctx, desired.name, desired.scaled(observed, stored))
+	} else {
+		c.reportUpdate(ctx, desired.name, effective, adopting, revert)
+	}
 	return c.accept(ctx, stored, desired)
 }
 
@@ -371,6 +375,12 @@ func (c *children[T]) reportUpdate(ctx context.Context, name string, parts []str
 	}
 	klog.FromContext(ctx).V(2).Info("Updated", "kind", c.kind, "name", name, "parts", parts)
 	c.event(reasonSuccessfullyUpdate, message, name, strings.Join(parts, ", "))
+}
+
+// reportScaled records the event that an autoscaled group was scaled.
+func (c *children[T]) reportScaled(ctx context.Context, name, message string) {
+	klog.FromContext(ctx).V(2).Info(message, "kind", c.kind, "name", name)
+	c.recorder.Event(c.ray, corev1.EventTypeNormal, reasonScaled, message)
 }
 
 // event records an event about a child.

@@ -73,8 +73,9 @@ type Controller struct {
 	running atomic.Bool
 }
 
-// New returns a controller that reads from informers and writes with the two clients.
-func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informers *Informers, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
+// New returns a controller that reads from informers and writes with the two clients. The recommender may be nil: then
+// autoscaled groups keep their replicas.
+func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informers *Informers, recommender Recommender, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
 	caches := informers.caches()
 	store := consistency.New(func(namespace, resource string) consistency.Reader {
 		return cachesFor(caches, namespace).stores[resource]
@@ -86,6 +87,7 @@ func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informe
 				clock: clock,
 			},
 			caches:       caches,
+			recommender:  recommender,
 			causes:       newCauseFinder(kubeClient, clock),
 			statusWriter: newStatusWriter(rayClient, store, recorder, clock),
 		},
@@ -235,9 +237,9 @@ func (c *Controller) requeue(logger klog.Logger, key cache.ObjectName, after tim
 	}
 }
 
-// enqueue adds a Ray to the queue. A standby replica adds none: it syncs all Rays when it becomes the
+// Enqueue adds a Ray to the queue. A standby replica adds none: it syncs all Rays when it becomes the
 // leader.
-func (c *Controller) enqueue(ray cache.ObjectName) {
+func (c *Controller) Enqueue(ray cache.ObjectName) {
 	if c.running.Load() {
 		c.queue.Add(ray)
 	}
@@ -250,14 +252,14 @@ func rayHandler(c *Controller) cache.TypedResourceEventHandlerFuncs[*rayv1.Ray] 
 			if c.running.Load() {
 				c.reconciler.memory.sawCreation(ray)
 			}
-			c.enqueue(cache.MetaObjectToName(ray))
+			c.Enqueue(cache.MetaObjectToName(ray))
 		},
 		UpdateFunc: func(before, after *rayv1.Ray) {
 			if !c.reconciler.statusWriter.isOwnUpdate(before, after) {
-				c.enqueue(cache.MetaObjectToName(after))
+				c.Enqueue(cache.MetaObjectToName(after))
 			}
 		},
-		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.enqueue(ray.GetObjectName()) },
+		DeleteFunc: func(ray cache.DeletedObject[*rayv1.Ray]) { c.Enqueue(ray.GetObjectName()) },
 	}
 }
 
@@ -268,11 +270,11 @@ func childHandler[T childObject](c *Controller) cache.TypedResourceEventHandlerF
 		var none T
 		if child != none {
 			if owner := metav1.GetControllerOfNoCopy(child); owner != nil && isRay(owner) {
-				c.enqueue(cache.NewObjectName(name.Namespace, owner.Name))
+				c.Enqueue(cache.NewObjectName(name.Namespace, owner.Name))
 			}
 		}
 		for _, ray := range raysWithChild(c.reconciler.caches, name) {
-			c.enqueue(ray)
+			c.Enqueue(ray)
 		}
 	}
 	return cache.TypedResourceEventHandlerFuncs[T]{

@@ -159,6 +159,7 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 		Generation:    1,
 		Inputs:        resources.InputsHash(group),
 		Rendering:     resources.RenderingHash(group, rendered),
+		Replicas:      newTarget(ray, group),
 	}
 }
 
@@ -169,8 +170,9 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	changed := recorded.Generation != observed.Generation
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
 	if controlled && !changed && isCurrent {
-		// Only labels can differ, since they do not change the generation. Nothing is rendered.
-		return desiredLabels(observed, resources.Labels(ray, group.Role))
+		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
+		next, diff := desiredLabels(observed, resources.Labels(ray, group.Role))
+		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
 	}
 
 	desired := resources.NewDeployment(ray, group)
@@ -197,7 +199,8 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	}
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
 	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)
-	if (recorded.Generation == 0 || !recorded.isValid(ray)) && !slices.Contains(diff, partAnnotations) {
+	newRecord := recorded.Generation == 0 || !recorded.isValid(ray) || len(diff) == 0 && !ptr.Equal(recorded.Replicas, current.Replicas)
+	if newRecord && !slices.Contains(diff, partAnnotations) {
 		diff = append(diff, partAnnotations)
 	}
 	if len(diff) == 0 {
@@ -255,6 +258,24 @@ func desiredLabels(observed *appsv1.Deployment, desired map[string]string) (*app
 	next := observed.DeepCopy()
 	next.Labels = labels.Merge(observed.Labels, desired)
 	return next, []string{partLabels}
+}
+
+// desiredScale adds the target of an autoscaled group to a Deployment as desired, of which nothing else than these
+// parts differs. Values that admission has set remain, and are not sent again.
+func desiredScale(next *appsv1.Deployment, diff []string, recorded *lastApplied, replicas int32, target *int32) (*appsv1.Deployment, []string) {
+	if ptr.Equal(recorded.Replicas, target) {
+		return next, diff
+	}
+	part := partAnnotations
+	if replicasOf(next) != replicas {
+		part = partReplicas
+	}
+	scaled := next.DeepCopy()
+	scaled.Spec.Replicas = &replicas
+	current := *recorded
+	current.Generation, current.Replicas = next.Generation+1, target
+	current.writeTo(scaled)
+	return scaled, append(diff, part)
 }
 
 // adopt makes a Ray the controller of a child, if it is not.

@@ -21,6 +21,7 @@ limitations under the License.
 //	metrics.go        metrics
 //	sync.go           the sync of a Ray, phase by phase
 //	groups.go         the order in which the groups are updated
+//	scale.go          how many nodes an autoscaled group is to have
 //	causes.go         lists Pods to find out why they are not available
 //	status_writer.go  decides when a status is written and a problem is reported; no other file does
 //	status.go         what a status says, pure

@@ -40,6 +40,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -52,6 +53,8 @@ type fixture struct {
 	server *fakeServer
 	clock  *fakeClock
 	events *record.FakeRecorder
+	// recommender has the recommendation of each Ray.
+	recommender fakeRecommender
 
 	kubeClient kubernetes.Interface
 	rayClient  versioned.Interface
@@ -79,6 +82,8 @@ func newFixture(t testing.TB) *fixture {
 		// As on a real machine, this is not a whole second and not UTC.
 		clock:  &fakeClock{now: time.Date(2026, time.March, 4, 5, 6, 7, 890, time.FixedZone("elsewhere", 3600))},
 		events: record.NewFakeRecorder(1000),
+
+		recommender: fakeRecommender{},
 	}
 	f.kubeClient, f.rayClient = f.server.clients(t)
 	f.put(readSample(t))
@@ -103,7 +108,7 @@ func (f *fixture) restart() {
 		f.queue.ShutDown()
 	}
 	informers := NewInformers(f.kubeClient, f.rayClient, []string{metav1.NamespaceAll})
-	controller, err := New(f.kubeClient, f.rayClient, informers, f.events, f.clock)
+	controller, err := New(f.kubeClient, f.rayClient, informers, f.recommender, f.events, f.clock)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -294,6 +299,13 @@ func (f *fixture) health() string {
 	default:
 		return string(condition.Status) + " " + condition.Reason + ": " + condition.Message
 	}
+}
+
+// fakeRecommender recommends what a test has set.
+type fakeRecommender map[cache.ObjectName]*autoscaler.Recommendation
+
+func (r fakeRecommender) Recommend(ray *rayv1.Ray) *autoscaler.Recommendation {
+	return r[cache.MetaObjectToName(ray)]
 }
 
 // fakeClock changes only with step. Its timers, which only the queue uses, are real.

@@ -43,14 +43,14 @@ var errOtherGroup = errors.New("an update of another group was rejected")
 // Nodes of two versions of Ray do not form a cluster. So workers get a new template only after the head
 // has rolled out its own; and if the templates of both are new, either is rejected before any is written:
 // the workers' by a dry run, the head's since it is the first. Replicas do not wait.
-func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], removed []resources.Group) []groupObservation {
-	groups := resources.Groups(ray)
+func syncGroups(ctx context.Context, scaler scaler, deployments *children[*appsv1.Deployment], removed []resources.Group) []groupObservation {
+	ray, groups := scaler.ray, scaledGroups(scaler, deployments)
 	observed := make([]groupObservation, 0, len(groups)+len(removed))
-	for _, group := range groups {
-		observed = append(observed, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
+	for i := range groups {
+		observed = append(observed, newGroupObservation(&groups[i]))
 	}
 
-	head, desired := &observed[0], desiredGroup(ray, groups[0], false)
+	head, desired := &observed[0], desiredGroup(ray, &groups[0], false)
 	desired.beforeUpdate = func(diff []string) error {
 		if slices.Contains(diff, partTemplate) {
 			return checkWorkers(ctx, ray, deployments, groups[1:], observed[1:])
@@ -73,7 +73,7 @@ func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*apps
 		deployments.memory.sawHead(ray)
 	}
 	for i := 1; i < len(groups) && head.waiting == ""; i++ {
-		syncWorkers(ctx, ray, deployments, groups[i], head, &observed[i])
+		syncWorkers(ctx, scaler, deployments, &groups[i], head, &observed[i])
 	}
 	for _, group := range removed {
 		state := groupObservation{name: group.Name, role: group.Role}
@@ -81,6 +81,17 @@ func syncGroups(ctx context.Context, ray *rayv1.Ray, deployments *children[*apps
 		observed = append(observed, state)
 	}
 	return observed
+}
+
+// scaledGroups returns the groups that the spec of a Ray has, with the replicas that they are to have.
+func scaledGroups(scaler scaler, deployments *children[*appsv1.Deployment]) []resources.Group {
+	groups := resources.Groups(scaler.ray)
+	for i := range groups {
+		if group := &groups[i]; group.Autoscaling != nil {
+			scaler.scale(group, deployments.cached(resources.DeploymentName(scaler.ray, group.Role)))
+		}
+	}
+	return groups
 }
 
 // removedGroups returns the groups that the spec of a Ray no longer has, and that may have a Deployment. The
@@ -91,12 +102,12 @@ func removedGroups(ray *rayv1.Ray, caches *caches, memory *memory) []resources.G
 }
 
 // desiredGroup returns what the Deployment of a group is to be.
-func desiredGroup(ray *rayv1.Ray, group resources.Group, holdTemplate bool) desiredChild[*appsv1.Deployment] {
+func desiredGroup(ray *rayv1.Ray, group *resources.Group, holdTemplate bool) desiredChild[*appsv1.Deployment] {
 	return desiredChild[*appsv1.Deployment]{
 		name:   resources.DeploymentName(ray, group.Role),
-		create: func() *appsv1.Deployment { return newDeployment(ray, group) },
+		create: func() *appsv1.Deployment { return newDeployment(ray, *group) },
 		update: func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
-			return desiredDeployment(ray, group, observed, recorded, holdTemplate)
+			return desiredDeployment(ray, *group, observed, recorded, holdTemplate)
 		},
 	}
 }
@@ -106,7 +117,7 @@ func desiredGroup(ray *rayv1.Ray, group resources.Group, holdTemplate bool) desi
 func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], groups []resources.Group, observed []groupObservation) error {
 	var rejected error
 	for i, group := range groups {
-		state, desired := &observed[i], desiredGroup(ray, group, false)
+		state, desired := &observed[i], desiredGroup(ray, &group, false)
 		state.deployment = deployments.cached(desired.name)
 		if state.deployment != nil && replacesTemplate(ray, group, state.deployment) {
 			if state.err = deployments.dryRun(ctx, state.deployment, desired); state.err != nil {
@@ -118,8 +129,8 @@ func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*ap
 }
 
 // syncWorkers brings the Deployment of a group of workers to its desired state, as far as the head allows.
-func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], group resources.Group, head, state *groupObservation) {
-	desired := desiredGroup(ray, group, false)
+func syncWorkers(ctx context.Context, scaler scaler, deployments *children[*appsv1.Deployment], group *resources.Group, head, state *groupObservation) {
+	ray, desired := scaler.ray, desiredGroup(scaler.ray, group, false)
 	if head.isRejected() && deployments.cached(desired.name) == nil {
 		state.waiting = waitingCreate
 		return
@@ -128,9 +139,14 @@ func syncWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*app
 	if state.err != nil {
 		return
 	}
-	hold := !head.isRolledOut() && replacesTemplate(ray, group, state.deployment) && mustWaitForHead(ray, deployments, head)
+	hold := !head.isRolledOut() && replacesTemplate(ray, *group, state.deployment) && mustWaitForHead(ray, deployments, head)
 	if hold {
 		state.waiting, desired = waitingUpdate, desiredGroup(ray, group, true)
+	}
+	scaler.scale(group, state.deployment) // an orphan that is to be adopted is not in the cache
+	*state.desired = group.Replicas
+	if group.Autoscaling != nil {
+		desired.scaled = func(observed, stored *appsv1.Deployment) string { return scaler.message(group, observed, stored) }
 	}
 	state.deployment, state.err = deployments.update(ctx, state.deployment, desired)
 }

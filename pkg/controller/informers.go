@@ -148,6 +148,41 @@ func (i *Informers) HasSynced() bool {
 	return true
 }
 
+// Ray returns a Ray from the cache. It must not be changed, nor must what the other methods return.
+func (i *Informers) Ray(key cache.ObjectName) (*rayv1.Ray, error) {
+	ray, err := i.scope(key.Namespace).rays.Lister().Rays(key.Namespace).Get(key.Name)
+	if err != nil {
+		return nil, fmt.Errorf("getting Ray %q from the cache: %w", key, err)
+	}
+	return ray, nil
+}
+
+// Service returns a Service from the cache.
+func (i *Informers) Service(key cache.ObjectName) (*corev1.Service, error) {
+	service, err := i.scope(key.Namespace).services.Lister().Services(key.Namespace).Get(key.Name)
+	if err != nil {
+		return nil, fmt.Errorf("getting Service %q from the cache: %w", key, err)
+	}
+	return service, nil
+}
+
+// Deployment returns a Deployment from the cache.
+func (i *Informers) Deployment(key cache.ObjectName) (*appsv1.Deployment, error) {
+	deployment, err := i.scope(key.Namespace).deployments.Lister().Deployments(key.Namespace).Get(key.Name)
+	if err != nil {
+		return nil, fmt.Errorf("getting Deployment %q from the cache: %w", key, err)
+	}
+	return deployment, nil
+}
+
+// scope returns the informers that have the objects of a namespace.
+func (i *Informers) scope(namespace string) *scope {
+	if all, found := i.scopes[metav1.NamespaceAll]; found {
+		return all
+	}
+	return i.scopes[namespace]
+}
+
 // caches are the caches of a scope.
 type caches struct {
 	rays        raylisters.RayLister
@@ -243,10 +278,12 @@ func strip(obj any) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stripping an object for the cache: %w", err)
 	}
-	object.SetManagedFields(nil)
 	switch object := obj.(type) {
 	case *rayv1.Ray:
 		object.Annotations = ownAnnotations(object.Annotations)
+		if isOwnedByHPA(object.ManagedFields) {
+			metav1.SetMetaDataAnnotation(&object.ObjectMeta, annotationScaledByHPA, "")
+		}
 	case *corev1.Service:
 		switch {
 		case !canBeChild(object, resources.IsServiceName):
@@ -263,7 +300,27 @@ func strip(obj any) (any, error) {
 			*object = appsv1.Deployment{ObjectMeta: identity(object), Spec: spec, Status: object.Status}
 		}
 	}
+	object.SetManagedFields(nil)
 	return obj, nil
+}
+
+// annotationScaledByHPA marks, in memory, a Ray that a HorizontalPodAutoscaler has scaled. The API server rejects an
+// annotation with such a name, so no client can set it.
+const annotationScaledByHPA = "ray.kubeflow.org/(scaled-by-hpa)"
+
+// isScaledByHPA returns whether a HorizontalPodAutoscaler has set spec.worker.replicas of a Ray.
+func isScaledByHPA(ray *rayv1.Ray) bool {
+	_, marked := ray.Annotations[annotationScaledByHPA]
+	return marked
+}
+
+// isOwnedByHPA returns whether a HorizontalPodAutoscaler owns the field of an object that the scale subresource sets. It
+// does until another client sets another number, even if it is deleted. The API server stores no time with this manager
+// of a custom resource, so an earlier change is not distinguished from a recent one.
+func isOwnedByHPA(managers []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(managers, func(manager metav1.ManagedFieldsEntry) bool {
+		return manager.Subresource == "scale" && manager.Manager == "kube-controller-manager"
+	})
 }
 
 // canBeChild returns whether a Ray controls an object, and can have a child with the object's name. Any

@@ -80,6 +80,9 @@ type desiredChild[T childObject] struct {
 	create func() T
 	// update returns an observed child as desired, and which of its parts differ.
 	update func(observed T, recorded *lastApplied) (desired T, diff []string)
+	// scaled returns the message of the event for an update that changed nothing but the replicas of an autoscaled
+	// group. It is nil for all other children.
+	scaled func(observed, stored T) string
 	// beforeUpdate is called before an update with these differences, and prevents it by an error. It may
 	// be nil.
 	beforeUpdate func(diff []string) error

@@ -177,7 +177,7 @@ func sumRays(rays []*rayv1.Ray) map[rayKey]rayTotal {
 		}
 		if _, undecodable := rayclient.Undecodable(ray); !undecodable {
 			for _, group := range resources.Groups(ray) {
-				add(group.IsHead(), group.Replicas, 0)
+				add(group.IsHead(), lastDesired(&group, &ray.Status), 0)
 			}
 		}
 		add(true, 0, ray.Status.Head.AvailableReplicas)

@@ -19,6 +19,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ import (
 	"k8s.io/component-base/metrics/testutil"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // TestCollector has a Ray with missing workers, in two groups, and a Ray without a status.
@@ -63,6 +65,30 @@ ray_operator_available_replicas{health="Unknown",namespace="default",role="worke
 `
 	if err := testutil.CustomCollectAndCompare(f.controller.Collector(), strings.NewReader(want)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLastDesired has groups of workers, and the number of desired ones that metrics report.
+func TestLastDesired(t *testing.T) {
+	f := newGroupsFixture(t, "gpu", "spot")
+	f.editRay(func(ray *rayv1.Ray) {
+		autoscale(1, 6)(ray)
+		ray.Spec.WorkerGroups[0].Autoscaling = &rayv1.AutoscalingSpec{MaxReplicas: 9}
+	})
+	f.recommend(map[string]int32{"worker": 5, "gpu": 7})
+	f.makeHealthy()
+	for _, status := range []rayv1.RayStatus{f.ray().Status, {}} {
+		ray, got := f.ray(), []int32{}
+		for _, group := range resources.Groups(ray) {
+			got = append(got, lastDesired(&group, &status))
+		}
+		want := []int32{1, 5, 7, 2}
+		if status.Worker == nil {
+			want = []int32{1, 3, 2, 2} // the numbers at creation
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("desired are %v, want %v", got, want)
+		}
 	}
 }
 

@@ -68,6 +68,7 @@ var actions = []action{
 		return "watch: all events delivered"
 	}},
 	{3, func(e *environment, n, _ int) string { return e.relist(modelResources[n%3]) }},
+	{8, func(e *environment, n, m int) string { return e.recommend(n, m) }},
 	// Faults.
 	{8, func(e *environment, n, m int) string { return e.addFault(n, m) }},
 	{2, func(e *environment, _, _ int) string { return e.killOperator() }},
@@ -82,11 +83,14 @@ func (e *environment) createRay(m int) string {
 		return ""
 	}
 	ray := &rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName}, Spec: modelSpec()}
-	if m%4 == 0 {
+	if m%4 == 0 && !e.schedule.isAutoscaled {
 		ray.Spec.Worker = nil
 	}
 	if m%3 == 0 {
 		ray.Spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu")}
+	}
+	if e.schedule.isAutoscaled {
+		autoscaleModel(&ray.Spec, m%24)
 	}
 	e.create(ray)
 	return "user: create the Ray: UID " + string(e.ray().UID)
@@ -101,83 +105,23 @@ func (e *environment) deleteRay(n int) string {
 	return "user: delete the Ray, propagationPolicy " + string(policy)
 }
 
-// specEdits are the changes of users to the spec of a Ray. The last one removes a field.
-var specEdits = []struct {
-	field  string
-	change func(spec *rayv1.RaySpec, m int)
-}{
-	{"worker.replicas", func(spec *rayv1.RaySpec, m int) {
-		if spec.Worker != nil {
-			spec.Worker.Replicas = new(int32(m % 4))
-		}
-	}},
-	{"head.replicas", func(spec *rayv1.RaySpec, m int) { spec.Head.Replicas = new(int32(m % 2)) }},
-	{"suspend", func(spec *rayv1.RaySpec, m int) { spec.Suspend = []*bool{nil, new(true), new(false)}[m%3] }},
-	{"an image", func(spec *rayv1.RaySpec, m int) { modelContainer(spec, m).Image = fmt.Sprintf("ray:%d", 1+m/2%2) }},
-	{"an environment variable", func(spec *rayv1.RaySpec, m int) {
-		modelContainer(spec, m).Env[0].Value = []string{"hello", "bye"}[m/2%2]
-	}},
-	{"a port of the head", func(spec *rayv1.RaySpec, m int) {
-		// A generated start lists 8265 anyway, so without a record, the port that it replaces looks like one
-		// that another client has inserted (docs/design.md, known limits).
-		spec.Head.Template.Spec.Containers[0].Ports[1].ContainerPort = int32(8266 + m%2)
-	}},
-	{"worker, by adding or removing it", func(spec *rayv1.RaySpec, _ int) {
-		if spec.Worker != nil {
-			spec.Worker = nil
-		} else {
-			spec.Worker = modelSpec().Worker
-		}
-	}},
-	{"a worker group, by adding, renaming or removing it", func(spec *rayv1.RaySpec, m int) {
-		switch {
-		case len(spec.WorkerGroups) == 0:
-			spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu")}
-		case m%3 == 0:
-			spec.WorkerGroups = nil
-		case m%3 == 1:
-			renamed := map[string]string{"gpu": "spot", "spot": "gpu"}[spec.WorkerGroups[0].Name]
-			spec.WorkerGroups = []rayv1.WorkerGroup{{Name: renamed, WorkerSpec: spec.WorkerGroups[0].WorkerSpec}}
-		default:
-			spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu"), modelGroup("spot")}
-		}
-	}},
-	{"a worker group", func(spec *rayv1.RaySpec, m int) {
-		for i := range spec.WorkerGroups {
-			spec.WorkerGroups[i].Replicas = new(int32(m % 4))
-			spec.WorkerGroups[i].Template.Spec.Containers[0].Image = fmt.Sprintf("ray:%d", 1+m/4%2)
-		}
-	}},
-	{"the nodeSelector of the head, by adding or removing it", func(spec *rayv1.RaySpec, _ int) {
-		pod := &spec.Head.Template.Spec
-		if pod.NodeSelector != nil {
-			pod.NodeSelector = nil
-		} else {
-			pod.NodeSelector = map[string]string{"gpu": "yes"}
-		}
-	}},
-}
-
-func modelContainer(spec *rayv1.RaySpec, m int) *corev1.Container {
-	if m%2 == 1 && spec.Worker != nil {
-		return &spec.Worker.Template.Spec.Containers[0]
-	}
-	return &spec.Head.Template.Spec.Containers[0]
-}
-
 func (e *environment) editRay(n, m int) string {
 	if e.ray() == nil {
 		return ""
 	}
 	count := len(specEdits)
 	if e.schedule.corruptsRecords {
-		count--
+		count -= specRemovals
 	}
 	if n%10 == 9 {
 		update(e, rayID, "", func(ray *rayv1.Ray) { ray.Labels = map[string]string{"note": strconv.Itoa(m)} })
 		return "user: label the Ray"
 	}
 	edit := specEdits[n/10%count]
+	next := e.ray()
+	if edit.change(&next.Spec, m); e.schedule.corruptsRecords && resources.IsAutoscaled(next) != e.schedule.isAutoscaled {
+		return "" // the head has fields of an autoscaled Ray, or not
+	}
 	update(e, rayID, "", func(ray *rayv1.Ray) { edit.change(&ray.Spec, m) })
 	return fmt.Sprintf("user: edit %s: generation %d", edit.field, e.ray().Generation)
 }
@@ -358,71 +302,6 @@ func (e *environment) editChild(n, m int) string {
 		return ""
 	}
 	return fmt.Sprintf("other client: edit %s of %s", edit.name, id)
-}
-
-// recordEdits is the number of childEdits, at the end, that only schedules with corruptsRecords have.
-const recordEdits = 5
-
-// childEdits are the changes of other clients to a child. One of the two specs is nil.
-var childEdits = []struct {
-	name   string
-	change func(o object, deployment *appsv1.DeploymentSpec, service *corev1.ServiceSpec, m int)
-}{
-	{"replicas or selector", func(_ object, d *appsv1.DeploymentSpec, s *corev1.ServiceSpec, m int) {
-		if d != nil {
-			d.Replicas = new(int32(m % 5))
-		} else {
-			s.Selector = map[string]string{"app": externalName}
-		}
-	}},
-	{"image or ports", func(_ object, d *appsv1.DeploymentSpec, s *corev1.ServiceSpec, _ int) {
-		if d != nil {
-			d.Template.Spec.Containers[0].Image = externalName
-		} else {
-			s.Ports = s.Ports[:1]
-		}
-	}},
-	{"strategy or type", func(_ object, d *appsv1.DeploymentSpec, s *corev1.ServiceSpec, _ int) {
-		if d != nil {
-			d.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
-		} else {
-			s.Type = corev1.ServiceTypeNodePort
-		}
-	}},
-	{"containers", func(_ object, d *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) {
-		if d != nil {
-			d.Template.Spec.Containers = withSidecar(d.Template.Spec.Containers)
-		}
-	}},
-	{"all labels", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetLabels(nil) }},
-	{"a label", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) {
-		o.SetLabels(labels.Merge(o.GetLabels(), map[string]string{rayv1.LabelRole: externalName}))
-	}},
-	{"an annotation", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		annotate(o, externalName, strconv.Itoa(m))
-	}},
-	{"ownerReferences", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetOwnerReferences(nil) }},
-	{"the record, with invalid JSON,", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		annotate(o, rayv1.AnnotationLastApplied, []string{"", "{", "7", `{"rayGeneration":"x"}`}[m%4])
-	}},
-	{"all annotations", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, _ int) { o.SetAnnotations(nil) }},
-	{"rayGeneration in the record", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		editLastApplied(o, func(r *lastApplied) { r.RayGeneration = []int64{0, -1, 1000, 1}[m%4] })
-	}},
-	{"generation in the record", func(o object, d *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		if d != nil {
-			editLastApplied(o, func(r *lastApplied) { r.Generation = []int64{0, 1, 1000}[m%3] })
-		}
-	}},
-	{"a hash in the record", func(o object, _ *appsv1.DeploymentSpec, _ *corev1.ServiceSpec, m int) {
-		editLastApplied(o, func(r *lastApplied) {
-			if m%2 == 0 {
-				r.Inputs = ""
-			} else {
-				r.Rendering = ""
-			}
-		})
-	}},
 }
 
 func annotate(o object, key, value string) {

@@ -157,6 +157,7 @@ func (c *checker) checkChild(write *fakeWrite) {
 	c.newest[key] = max(c.newest[key], generation)
 	if deployment, ok := write.after.(*appsv1.Deployment); ok {
 		c.checkTemplate(owner.UID, write.before, deployment)
+		c.checkTarget(owner.UID, write.before, deployment)
 		c.written[deployment.UID] = deployment
 	}
 }
@@ -192,12 +193,17 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	role := rayv1.Role(after.Labels[rayv1.LabelRole])
 	if was == nil || is == nil || !hasGroup(was, role) || !hasGroup(is, role) {
 		c.environment.violationf("a Deployment is written for a generation that the Ray never had")
-	} else if pending := readLastApplied(last).TemplatePending; !pending && equality.Semantic.DeepEqual(groupOf(was, role).Template, groupOf(is, role).Template) {
+	} else if pending := readLastApplied(last).TemplatePending; !pending && equalInputs(groupOf(was, role), groupOf(is, role)) {
 		c.environment.violationf("the Pod template of the %s is replaced, though neither the user nor another client has changed it", role)
 	}
 	if role != rayv1.RoleHead && is != nil && !c.isDelayed {
 		c.checkHeadFirst(is)
 	}
+}
+
+// equalInputs returns whether two versions of a group have the same Pods.
+func equalInputs(a, b resources.Group) bool {
+	return a.ExternalAutoscaler == b.ExternalAutoscaler && equality.Semantic.DeepEqual(a.Template, b.Template)
 }
 
 // checkHeadFirst checks that workers get a new template only after the head has rolled out its own.
@@ -250,6 +256,7 @@ func (c *checker) checkStatus(before, after *rayv1.Ray) {
 	if equality.Semantic.DeepEqual(withNewTime, status) {
 		e.violationf("a status write changes only lastReconcileTime")
 	}
+	c.checkDesired(after)
 	c.checkMessage(health.Message)
 	// In the same generation, a healthy Ray stays so until its Pods change.
 	was := findCondition(old.Conditions, rayv1.RayHealth)
@@ -294,7 +301,7 @@ func (c *checker) checkHealthy(after *rayv1.Ray) {
 	for _, group := range resources.Groups(ray) {
 		if !c.observed(deploymentIDs[group.Role], func(o object) bool {
 			d, ok := o.(*appsv1.Deployment)
-			return ok && metav1.IsControlledBy(d, ray) && isComplete(d, group.Replicas) &&
+			return ok && metav1.IsControlledBy(d, ray) && isComplete(d, lastTarget(d, group)) &&
 				podtemplate.Contains(&d.Spec.Template, &resources.NewDeployment(ray, group).Spec.Template)
 		}) {
 			c.environment.violationf("Health is True, but the %s was not complete", group.Name)
@@ -353,6 +360,9 @@ func (c *checker) checkMessage(message string) {
 // successful matches the message of an event about a successful write.
 var successful = regexp.MustCompile(`^Successfully (create|adopt|update|delete) the (service|deployment) ([a-z0-9-]+)`)
 
+// scaledGroup matches the message of an event that a group was scaled.
+var scaledGroup = regexp.MustCompile(`^Scaled group "([a-z]+)" from [0-9]+ to [0-9]+`)
+
 // checkEvent checks an event of the operator.
 func (c *checker) checkEvent(s *syncRecord, eventType, message string) {
 	if match := successful.FindStringSubmatch(message); match != nil && s != nil {
@@ -366,6 +376,13 @@ func (c *checker) checkEvent(s *syncRecord, eventType, message string) {
 		default:
 			s.events[verb+" "+child]++
 		}
+	}
+	if match := scaledGroup.FindStringSubmatch(message); match != nil && s != nil {
+		role := rayv1.RoleWorker
+		if match[1] != string(role) {
+			role = groupRole(match[1])
+		}
+		s.events["update deployments/"+deploymentName(role)]++
 	}
 	if eventType == corev1.EventTypeWarning {
 		c.checkMessage(message)

@@ -41,6 +41,8 @@ func (e *environment) checkEnd() {
 		e.stopOperator()
 		e.startOperator(nil)
 	}
+	e.operator.deliverAll() // a Ray that was suspended has no recommendation
+	e.recommendLast()
 	e.logf("end: no more faults; all watch events are delivered; the head is rolled out, which workers wait for")
 	e.repeat(45*time.Second, func() {
 		e.operator.deliverAll()
@@ -162,6 +164,7 @@ func (e *environment) freshState() *state {
 func (r *runner) deployFresh(spec *rayv1.RaySpec) {
 	e := newEnvironment(r, schedule{})
 	e.create(&rayv1.Ray{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rayName}, Spec: *spec})
+	e.recommendLast()
 	e.repeat(45*time.Second, e.finish)
 	e.stopOperator()
 	r.fresh[toText(spec)] = e.state()

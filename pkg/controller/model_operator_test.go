@@ -34,6 +34,7 @@ import (
 	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 )
 
 // operator is a process of the operator. Its informers do not run: the environment updates their caches
@@ -51,6 +52,10 @@ type operator struct {
 	current *syncRecord
 	// written has the newest resourceVersions in responses to writes.
 	written map[objectID]int64
+	// recommendation is what the autoscaler recommends, or nil.
+	recommendation *autoscaler.Recommendation
+	// recommendedFor is the generation of the Ray that it is for.
+	recommendedFor int64
 	// statusWrite is the last status write, unless another sync has started since.
 	statusWrite *fakeWrite
 }
@@ -66,6 +71,8 @@ type syncRecord struct {
 	observed []object
 	// isNew is whether the process saw the creation of the Ray.
 	isNew bool
+	// recommendation is what the sync has got from the autoscaler.
+	recommendation *autoscaler.Recommendation
 	// writes and events count successful writes and events about them, by verb, resource and name.
 	writes, events map[string]int
 	// adopted has the children that the sync adopted.
@@ -77,7 +84,7 @@ type syncRecord struct {
 func (e *environment) startOperator(position map[string]int) {
 	informers := NewInformers(e.runner.kube, e.runner.ray, []string{metav1.NamespaceAll})
 	o := &operator{environment: e, position: map[string]int{}, written: map[objectID]int64{}}
-	controller, err := New(e.runner.kube, e.runner.ray, informers, recorder{o}, clock.RealClock{})
+	controller, err := New(e.runner.kube, e.runner.ray, informers, o, recorder{o}, clock.RealClock{})
 	if err != nil {
 		panic(err) // informers that were not started accept all handlers
 	}
@@ -221,6 +228,7 @@ func (o *operator) notify(resource string, old, next any, missed bool) {
 	enqueued := len(o.queue.added)
 	switch resource {
 	case rayResource:
+		o.sawRay(next)
 		notify(rayHandler(o.controller), old, next, missed)
 		o.environment.checker.checkEnqueued(old, next, len(o.queue.added) > enqueued)
 	case serviceResource:

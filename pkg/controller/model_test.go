@@ -39,6 +39,8 @@ import (
 //	model_operator_test.go     a process of the operator, with its caches
 //	model_faults_test.go       faults of requests
 //	model_actions_test.go      the actions
+//	model_edits_test.go        what users and other clients edit
+//	model_autoscaler_test.go   the autoscaler, and checks of targets
 //	model_controllers_test.go  the Deployment controller and the garbage collector
 //	model_checker_test.go      checks of each write
 //	model_end_test.go          checks of the final state
@@ -58,6 +60,9 @@ type schedule struct {
 	// record, what the user has removed from a template looks like what another client has added. Hence the
 	// user removes no fields in these schedules.
 	corruptsRecords bool
+	// isAutoscaled: the Ray is created with autoscaled groups. In schedules with corruptsRecords it always has one, or
+	// never, since autoscaling adds fields to the head.
+	isAutoscaled bool
 	// injectsSidecars: a mutating webhook adds a container to every Pod template.
 	injectsSidecars bool
 	steps           []step
@@ -75,7 +80,7 @@ var pauses = []time.Duration{0, 0, 0, 0, time.Millisecond, 20 * time.Millisecond
 // newSchedule returns the schedule of a seed.
 func newSchedule(seed uint64) schedule {
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := schedule{seed: seed, corruptsRecords: random.IntN(2) == 0, injectsSidecars: random.IntN(4) == 0}
+	s := schedule{seed: seed, corruptsRecords: random.IntN(2) == 0, injectsSidecars: random.IntN(4) == 0, isAutoscaled: random.IntN(3) == 0}
 	total := 0
 	for i := range actions {
 		total += actions[i].weight

@@ -82,7 +82,7 @@ func (c *children[T]) checkLive(ctx context.Context) error {
 	if live.UID != c.ray.UID || live.DeletionTimestamp != nil || live.Generation != c.ray.Generation {
 		// Asking again is useless until the cache shows this version.
 		c.consistency.WroteAt(cache.MetaObjectToName(c.ray), rayResource, live.ResourceVersion)
-		return fmt.Errorf("Ray %q has changed: %w", c.ray.Name, errStale) //nolint:staticcheck // a kind
+		return fmt.Errorf("Ray %q has changed: %w", c.ray.Name, errStale)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -49,6 +50,8 @@ type lastApplied struct {
 	Stored string `json:"stored,omitempty"`
 	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
 	TemplatePending bool `json:"templatePending,omitempty"`
+	// Replicas is the target of an autoscaled group, so that a restart of the operator does not change it.
+	Replicas *int32 `json:"replicas,omitempty"`
 	// AnnotationKeys and LabelKeys are the keys of what the user sets on a Service. Those that the user no
 	// longer sets are removed.
 	AnnotationKeys []string `json:"annotationKeys,omitempty"`
@@ -95,12 +98,14 @@ func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
 }
 
 // isOwnChange returns whether an update changes what the operator itself wrote for the same generation of
-// the Ray: a template that waited for the head, or what another version of the operator rendered.
+// the Ray: a template that waited for the head, the target of an autoscaled group, or what another version of the
+// operator rendered.
 func isOwnChange(recorded *lastApplied, next metav1.Object, diff []string) bool {
 	current := readLastApplied(next)
 	waited := recorded.TemplatePending && current.Inputs != recorded.Inputs
 	upgraded := recorded.Rendering != "" && current.Rendering != recorded.Rendering && !slices.Contains(diff, partTemplate)
-	return waited || upgraded
+	scaled := !ptr.Equal(current.Replicas, recorded.Replicas)
+	return waited || upgraded || scaled
 }
 
 // withoutRecord returns annotations without the record.

@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -37,6 +38,8 @@ type observation struct {
 	serviceErr error
 	// groups has the head first.
 	groups []groupObservation
+	// recommendation is what is recommended for the autoscaled groups, or nil.
+	recommendation *autoscaler.Recommendation
 }
 
 // groupObservation is what a sync observed of one group.
@@ -45,6 +48,8 @@ type groupObservation struct {
 	role rayv1.Role
 	// desired is the number of desired replicas, nil if the spec does not have the group.
 	desired *int32
+	// autoscaled is set if the spec does not say how many replicas are desired.
+	autoscaled bool
 	// deployment is nil if it does not exist.
 	deployment *appsv1.Deployment
 	// err is the problem of the Deployment.
@@ -53,6 +58,11 @@ type groupObservation struct {
 	waiting string
 	// cause says why Pods are not available, if that is known.
 	cause string
+}
+
+// newGroupObservation returns the observation of a group that the spec has, before its Deployment is read.
+func newGroupObservation(group *resources.Group) groupObservation {
+	return groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas), autoscaled: group.Autoscaling != nil}
 }
 
 // isRejected returns whether a Deployment cannot be brought to its desired state.
@@ -142,7 +152,8 @@ var mirrored = map[rayv1.Role][]struct {
 	},
 }
 
-// maxConditions is the number of conditions of a Ray with a head and workers that was suspended.
+// maxConditions is the number of conditions of a Ray with a head and workers that was suspended, and is not
+// autoscaled.
 const maxConditions = 9
 
 // newStatus returns the status of a Ray with the children observed at now. It keeps what has not
@@ -173,6 +184,7 @@ func newStatus(ray *rayv1.Ray, observed *observation, now metav1.Time) rayv1.Ray
 	if suspended := newSuspended(ray, observed); suspended != nil {
 		status.Conditions = append(status.Conditions, *suspended)
 	}
+	status.Conditions = appendScaling(status.Conditions, ray, observed.recommendation)
 	for i := range observed.groups {
 		group := &observed.groups[i]
 		if group.desired == nil && group.err == nil {

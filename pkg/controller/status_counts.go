@@ -17,6 +17,8 @@ limitations under the License.
 package controller
 
 import (
+	"cmp"
+
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
@@ -31,13 +33,17 @@ func copyCounts(to, from *rayv1.RayStatus) {
 // addCounts adds the numbers of Pods of a group to a status.
 func addCounts(status *rayv1.RayStatus, ray *rayv1.Ray, group *groupObservation) {
 	counts := newReplicaCounts(group, &ray.Status)
+	var desired *int32
+	if group.autoscaled {
+		desired = group.desired
+	}
 	switch group.role {
 	case rayv1.RoleHead:
 		status.Head.ReplicaCounts = counts
 	case rayv1.RoleWorker:
-		status.Worker = &rayv1.WorkerStatus{ReplicaCounts: counts, Selector: resources.Selector(ray, group.role)}
+		status.Worker = &rayv1.WorkerStatus{ReplicaCounts: counts, DesiredReplicas: desired, Selector: resources.Selector(ray, group.role)}
 	default:
-		status.WorkerGroups = append(status.WorkerGroups, rayv1.WorkerGroupStatus{Name: group.name, ReplicaCounts: counts})
+		status.WorkerGroups = append(status.WorkerGroups, rayv1.WorkerGroupStatus{Name: group.name, ReplicaCounts: counts, DesiredReplicas: desired})
 	}
 }
 
@@ -84,6 +90,23 @@ func newReplicaCounts(group *groupObservation, current *rayv1.RayStatus) rayv1.R
 		AvailableReplicas:   deployment.Status.AvailableReplicas,
 		UnavailableReplicas: deployment.Status.UnavailableReplicas,
 	}
+}
+
+// lastDesired returns the number of desired nodes of a group: that in the status if the group is autoscaled.
+func lastDesired(group *resources.Group, status *rayv1.RayStatus) int32 {
+	desired := &group.Replicas
+	if group.Autoscaling == nil {
+		return *desired
+	}
+	if group.Role == rayv1.RoleWorker && status.Worker != nil {
+		desired = cmp.Or(status.Worker.DesiredReplicas, desired)
+	}
+	for i := range status.WorkerGroups {
+		if status.WorkerGroups[i].Name == group.Name {
+			desired = cmp.Or(status.WorkerGroups[i].DesiredReplicas, desired)
+		}
+	}
+	return *desired
 }
 
 // lastCounts returns the counts of a group in a status.

@@ -183,10 +183,18 @@ func isSuspended(status *rayv1.RayStatus) bool {
 	return condition != nil && condition.Status == corev1.ConditionTrue
 }
 
-// isRateLimited returns whether the rate limit applies to a status that need not be written at once.
+// isRateLimited returns whether the rate limit applies to a status that need not be written at once. That autoscaling
+// has become active, or not, is written once in a Ray's start, and does not wait for the counts of others.
 func isRateLimited(current, next *rayv1.RayStatus) bool {
 	before, after := findCondition(current.Conditions, rayv1.RayHealth), findCondition(next.Conditions, rayv1.RayHealth)
-	return before.Reason == after.Reason || !isPodProblem(after.Reason) && !isProblem(before.Reason)
+	return (before.Reason == after.Reason || !isPodProblem(after.Reason) && !isProblem(before.Reason)) &&
+		isScalingActive(current) == isScalingActive(next)
+}
+
+// isScalingActive returns whether a status says that the demand of Ray decides how many workers there are.
+func isScalingActive(status *rayv1.RayStatus) bool {
+	condition := findCondition(status.Conditions, rayv1.RayScalingActive)
+	return condition != nil && condition.Status == corev1.ConditionTrue
 }
 
 // delay returns how long the rate limit delays a write, or 0 if it takes a token. Delayed Rays take turns,
@@ -229,6 +237,7 @@ func (w *statusWriter) send(ctx context.Context, ray *rayv1.Ray, status *rayv1.R
 
 	next := ray.DeepCopy() // the API server ignores all but the status
 	rayclient.RemoveMark(next)
+	delete(next.Annotations, annotationScaledByHPA)
 	next.Status = *status
 	sendCtx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()

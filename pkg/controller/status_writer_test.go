@@ -144,6 +144,14 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		f.clock.step(minStatusInterval)
 		f.checkSync(nil, []string{updateStatus}, nil)
 	})
+	t.Run("autoscaling becomes active", func(t *testing.T) {
+		f := newAutoscaledFixture(t)
+		f.delayOtherRays()
+		f.recommend(workers(3))
+		f.clock.step(minStatusInterval)
+		f.checkSync(nil, []string{updateStatus}, nil)
+		f.checkScaling("True Valid")
+	})
 	t.Run("progress is delayed", func(t *testing.T) {
 		f := newProgressingFixture(t)
 		f.delayOtherRays()

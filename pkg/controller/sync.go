@@ -48,6 +48,7 @@ const (
 type reconciler struct {
 	childWriter
 	caches       map[string]*caches
+	recommender  Recommender
 	causes       *causeFinder
 	statusWriter *statusWriter
 }
@@ -121,7 +122,8 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	defer r.memory.sawSync(ray)
 	caches := cachesFor(r.caches, ray.Namespace)
 	services, deployments := r.services(ray, caches), r.deployments(ray, caches)
-	observed := &observation{}
+	scaler := r.newScaler(ray)
+	observed := &observation{recommendation: scaler.recommendation}
 
 	// The Service is created first, since Pods look up its name. It is updated last: if the head's
 	// Deployment is not updated, the running head still listens on the old ports.
@@ -135,7 +137,7 @@ func (r *reconciler) syncChildren(ctx context.Context, ray *rayv1.Ray) (*observa
 	}
 	var service *corev1.Service
 	service, observed.serviceErr = services.ensure(ctx, desired)
-	observed.groups = syncGroups(ctx, ray, deployments, removedGroups(ray, caches, r.memory))
+	observed.groups = syncGroups(ctx, scaler, deployments, removedGroups(ray, caches, r.memory))
 	if observed.serviceErr == nil {
 		head := &observed.groups[0]
 		keepPorts = head.isRejected() || head.waiting != ""
@@ -163,8 +165,8 @@ func (r *reconciler) syncDeletion(ctx context.Context, ray *rayv1.Ray) (requeueA
 	if foreground && services.cached(resources.ServiceName(ray)) != nil {
 		remaining = append(remaining, fmt.Sprintf("Service %q", resources.ServiceName(ray)))
 	}
-	for _, group := range resources.Groups(ray) {
-		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role, desired: new(group.Replicas)})
+	for _, group := range scaledGroups(scaler{ray: ray}, deployments) {
+		observed.groups = append(observed.groups, newGroupObservation(&group))
 	}
 	for _, group := range removedGroups(ray, caches, r.memory) {
 		observed.groups = append(observed.groups, groupObservation{name: group.Name, role: group.Role})

@@ -26,6 +26,7 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // register the metrics of client-go: requests, work queues, informers, leases
 
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 	"github.com/kubeflow/ray-operator/pkg/controller"
 )
 
@@ -41,6 +42,7 @@ var buildInfo = metrics.NewGaugeVec(&metrics.GaugeOpts{
 // already has those of client-go and of the process.
 func registerMetrics(rays *controller.Controller) {
 	controller.RegisterMetrics(legacyregistry.MustRegister)
+	autoscaler.RegisterMetrics(legacyregistry.MustRegister)
 	legacyregistry.CustomMustRegister(rays.Collector())
 	legacyregistry.MustRegister(buildInfo)
 	buildInfo.WithLabelValues(Version).Set(1)

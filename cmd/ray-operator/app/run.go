@@ -20,16 +20,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/flowcontrol"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
 	"github.com/kubeflow/ray-operator/pkg/controller"
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
@@ -37,6 +40,12 @@ import (
 
 // component is the source of events and, with the version, the user agent.
 const component = "ray-operator"
+
+// pollWorkers is the number of Rays that are polled concurrently. A poll takes a millisecond. A head that is ready and
+// does not answer occupies a worker for two seconds, but not more than twice a minute, and one that lies for a sixth of
+// the time at most, with up to 24 MiB. So it takes more than 100 Rays with the former, or 48 with the latter, to delay
+// the others.
+const pollWorkers = 8
 
 // Version is the version of the operator, set by the linker. The version in component-base is
 // the version of Kubernetes, which decides which of its metrics are hidden.
@@ -77,7 +86,9 @@ func Run(ctx context.Context, options *Options) error {
 
 	// Informers start before the lease is acquired, so that a new leader reconciles at once.
 	informers := controller.NewInformers(clients.kube, clients.ray, options.scopes())
-	rays, err := controller.New(clients.kube, clients.ray, informers, recorder, clock.RealClock{})
+	var rays *controller.Controller
+	scaler := autoscaler.New(informers, clients.kube, func(ray cache.ObjectName) { rays.Enqueue(ray) }, clock.RealClock{})
+	rays, err = controller.New(clients.kube, clients.ray, informers, scaler, recorder, clock.RealClock{})
 	if err != nil {
 		return err
 	}
@@ -92,7 +103,7 @@ func Run(ctx context.Context, options *Options) error {
 
 	work := func(ctx context.Context) error {
 		defer recorder.flush(ctx)
-		return rays.Run(ctx, options.Workers)
+		return runWorkers(ctx, rays, scaler, options.Workers)
 	}
 	if options.LeaderElection.LeaderElect {
 		err = election.run(ctx, clients.unfenced.CoordinationV1(), work)
@@ -104,6 +115,16 @@ func Run(ctx context.Context, options *Options) error {
 		return nil
 	}
 	return err
+}
+
+// runWorkers reconciles Rays with a number of workers and polls those that are autoscaled, until ctx is done.
+func runWorkers(ctx context.Context, rays *controller.Controller, scaler *autoscaler.Autoscaler, workers int) error {
+	var polls sync.WaitGroup
+	defer polls.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	polls.Go(func() { scaler.Run(ctx, pollWorkers) })
+	return rays.Run(ctx, workers)
 }
 
 // clients are the clients for the API server.

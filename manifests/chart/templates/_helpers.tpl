@@ -39,10 +39,12 @@ app.kubernetes.io/name: ray-operator
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, update, delete]
-# Find out why a group is incomplete. Pods are read only then, and are not watched or cached.
+# Find out why a group is incomplete, and which Pods are idle Ray nodes. Pods are read only then, and are
+# not watched or cached. Mark the Pods of idle nodes as the first to be deleted when an autoscaled group
+# scales down.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [list, patch]
 # Record events. Repeated events update the count of an existing event.
 - apiGroups: [""]
   resources: [events]
