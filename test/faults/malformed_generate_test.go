@@ -129,7 +129,8 @@ const largeSpec = `{
       "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 1}},
       "livenessProbe": {"httpGet": {"port": "gcs", "path": "/"}, "periodSeconds": 10}
     }], "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}], "terminationGracePeriodSeconds": 0, "nodeSelector": {"a": "b"}}}},
-  "worker": {"replicas": 0, "strategy": {"maxSurge": "10%", "maxUnavailable": 1}, "template": {"spec": {"containers": [
+  "worker": {"replicas": 0, "strategy": {"maxSurge": "10%", "maxUnavailable": 1},
+    "autoscaling": {"minReplicas": 0, "maxReplicas": 3, "idleTimeoutSeconds": 5}, "template": {"spec": {"containers": [
     {"name": "worker", "image": "rayproject/ray:1", "resources": {"requests": {"cpu": "1"}}, "securityContext": {"runAsUser": 1}},
     {"name": "sidecar", "image": "x", "readinessProbe": {"tcpSocket": {"port": 80}}}
   ], "tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"}]}}},
@@ -140,7 +141,7 @@ const largeSpec = `{
 const validStatus = `{
   "observedGeneration": 1, "startTime": "2026-01-02T03:04:05Z", "lastReconcileTime": "2026-01-02T03:04:05Z",
   "head": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
-  "worker": {"replicas": 1, "selector": "a=b"},
+  "worker": {"replicas": 1, "desiredReplicas": 1, "selector": "a=b"},
   "workerGroups": [{"name": "gpu", "replicas": 1}], "desiredWorkerReplicas": 2, "readyWorkerReplicas": 1,
   "endpoints": {"gcs": "sample-head.default.svc:6379"},
   "conditions": [{"type": "Health", "status": "True", "reason": "AllReplicasAvailable", "lastUpdateTime": "2026-01-02T03:04:05Z"}]

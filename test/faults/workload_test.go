@@ -97,6 +97,9 @@ var workloads = []workload{
 	{name: "group-image", from: newSpec(group("gpu")), to: newSpec(group("gpu"), image("rayproject/ray:2")), writes: []string{updateHead, updateStatus, updateWorker, updateGroup, updateStatus}},
 	{name: "suspend", from: newSpec(group("gpu")), to: newSpec(group("gpu"), suspend), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
 	{name: "resume", from: newSpec(group("gpu"), suspend), to: newSpec(group("gpu")), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
+	{name: "autoscaling-added", from: newSpec(), to: newSpec(autoscaling(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "autoscaling-changed", from: newSpec(autoscaling(0)), to: newSpec(autoscaling(3)), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "autoscaling-removed", from: newSpec(autoscaling(3)), to: newSpec(), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
 	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
 	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
@@ -214,6 +217,13 @@ func headService(spec *rayv1.RaySpec) {
 
 func strategy(spec *rayv1.RaySpec) {
 	spec.Worker.Strategy = &rayv1.WorkerStrategy{MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}
+}
+
+// autoscaling makes the workers autoscaled, with at most five.
+func autoscaling(minReplicas int32) func(*rayv1.RaySpec) {
+	return func(spec *rayv1.RaySpec) {
+		spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MinReplicas: &minReplicas, MaxReplicas: 5}
+	}
 }
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }

@@ -222,15 +222,33 @@ func checkRecoveries(h *history.History, want *Expectation) []string {
 // success matches the message of the event for a write.
 var success = regexp.MustCompile(`^Successfully (create|adopt|update|delete) the (service|deployment) ([a-z0-9-]+)`)
 
+// scaled matches the message of the event for an update that scales an autoscaled group.
+var scaled = regexp.MustCompile(`^Scaled group "([a-z0-9-]+)" from [0-9]+ to [0-9]+: .`)
+
+// eventOf returns the write that an event reports, in the form of Write.What, or "" if it reports a problem.
+func eventOf(event *corev1.Event) string {
+	if match := success.FindStringSubmatch(event.Message); match != nil {
+		verb := strings.Replace(match[1], "adopt", "update", 1) // an adoption is an update
+		return fmt.Sprintf("%s %ss/%s", verb, match[2], match[3])
+	}
+	if match := scaled.FindStringSubmatch(event.Message); match != nil {
+		role := string(rayv1.RoleWorker)
+		if match[1] != role {
+			role += "-" + match[1]
+		}
+		return fmt.Sprintf("update deployments/%s-%s", event.InvolvedObject.Name, role)
+	}
+	return ""
+}
+
 // checkSuccessEvents requires one event for every write to a child, and no others. An event may be
 // missing if a fault hid the result of the write, or if the process exited before it sent the event.
 func checkSuccessEvents(h *history.History, want *Expectation) []string {
 	surplus, mayMiss := map[string]int{}, map[string]int{}
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
-		if match := success.FindStringSubmatch(event.Message); match != nil {
-			verb := strings.Replace(match[1], "adopt", "update", 1) // an adoption is an update
-			surplus[fmt.Sprintf("%s %ss/%s", verb, match[2], match[3])] += int(event.Count)
+		if what := eventOf(event); what != "" {
+			surplus[what] += int(event.Count)
 		}
 	}
 	for _, write := range childWrites(h) {
@@ -267,7 +285,7 @@ func problemEvents(h *history.History, eventType string) map[string]int {
 	counts := map[string]int{}
 	for i := range h.End.Events {
 		event := &h.End.Events[i]
-		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && event.Type == eventType && !success.MatchString(event.Message) {
+		if event.InvolvedObject.Kind == rayv1.SchemeGroupVersionKind.Kind && event.Type == eventType && eventOf(event) == "" {
 			counts[event.Message] += int(event.Count)
 		}
 	}

@@ -84,7 +84,7 @@ func newRecord(rayGeneration, generation int64, rendering string) map[string]str
 }
 
 func event(eventType, message string) corev1.Event {
-	return corev1.Event{Type: eventType, Message: message, Count: 1, InvolvedObject: corev1.ObjectReference{Kind: "Ray"}}
+	return corev1.Event{Type: eventType, Message: message, Count: 1, InvolvedObject: corev1.ObjectReference{Kind: "Ray", Name: "x"}}
 }
 
 // valid returns a history without violations: a Ray is created, and then changed.
@@ -212,6 +212,9 @@ var invalid = []struct {
 		}
 	}},
 	{"additional event", Counts, "create deployments/x-head: +1 events", func(h *history.History, _ *Expectation) { h.End.Events[0].Count++ }},
+	{"event of a group that was not scaled", Counts, "update deployments/x-worker-gpu: +1 events", func(h *history.History, _ *Expectation) {
+		h.End.Events = append(h.End.Events, event(corev1.EventTypeNormal, `Scaled group "gpu" from 1 to 2: minReplicas is 2`))
+	}},
 	{"missing event", Counts, "update deployments/x-head: -1 events", func(h *history.History, _ *Expectation) { h.End.Events = h.End.Events[:1] }},
 	{"warning", Counts, "1 events of type Warning", func(h *history.History, _ *Expectation) {
 		h.End.Events = append(h.End.Events, event(corev1.EventTypeWarning, "could not be created"))
@@ -287,7 +290,7 @@ var invalid = []struct {
 	{"data race", Processes, "DATA RACE", func(h *history.History, _ *Expectation) { h.Log += "WARNING: DATA RACE\n" }},
 	{"exit code", Processes, "exited with code 1", func(h *history.History, _ *Expectation) { h.Processes[0].ExitCode = 1 }},
 	{"unexpected exit", Processes, "exited on its own", func(h *history.History, _ *Expectation) { h.Processes[0].Unexpected = true }},
-	{"too many goroutines", Processes, "81 goroutines", func(h *history.History, _ *Expectation) {
+	{"too many goroutines", Processes, "101 goroutines", func(h *history.History, _ *Expectation) {
 		h.Sizes = []history.Size{{Goroutines: maxGoroutines + 1}}
 	}},
 	{"heap too large", Processes, "a heap of", func(h *history.History, _ *Expectation) {
