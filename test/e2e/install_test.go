@@ -83,7 +83,7 @@ func TestSamples(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	out := u.kubectl("apply", "--dry-run=server", "-k", cluster.Path("manifests/samples"))
-	for _, name := range []string{"sample-cluster", "head-only", "autoscaled-cluster", "authenticated-cluster", "fault-tolerant-cluster"} {
+	for _, name := range []string{"sample-cluster", "head-only", "autoscaled-cluster", "hpa-cluster", "authenticated-cluster", "fault-tolerant-cluster"} {
 		if !strings.Contains(out.Stdout, fmt.Sprintf("ray.ray.kubeflow.org/%s created", name)) {
 			t.Errorf("%s is not among the samples: %s", name, out.Stdout)
 		}

@@ -17,7 +17,6 @@ limitations under the License.
 package e2e
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -83,7 +82,17 @@ func TestNetworkPolicySample(t *testing.T) {
 	if diff := cmp.Diff([]networkingv1.NetworkPolicyEgressRule{dns}, policy.Spec.Egress[1:]); diff != "" {
 		t.Errorf("other egress rules, want only DNS (-want +got):\n%s", diff)
 	}
-	if peers := fmt.Sprint(len(policy.Spec.Ingress), len(policy.Spec.Ingress[0].From)); peers != "1 1" {
-		t.Errorf("ingress: got %v, want one rule with one peer", policy.Spec.Ingress)
+	if peers := len(policy.Spec.Ingress[0].From); peers != 1 {
+		t.Errorf("the first ingress rule has %d peers, want only the Pods of the Ray", peers)
+	}
+	operator := networkingv1.NetworkPolicyIngressRule{
+		From: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: "ray-system"}},
+			PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "ray-operator"}},
+		}},
+		Ports: []networkingv1.NetworkPolicyPort{{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(6379))}},
+	}
+	if diff := cmp.Diff([]networkingv1.NetworkPolicyIngressRule{operator}, policy.Spec.Ingress[1:]); diff != "" {
+		t.Errorf("other ingress rules, want only the operator to the GCS (-want +got):\n%s", diff)
 	}
 }

@@ -198,6 +198,14 @@ func operations(u *user, o *harness.Operator, leaseNamespace string) []operation
 				return nil
 			},
 		},
+		{
+			name: "remove an idle worker", requires: []string{"patch pods"}, report: log,
+			trigger: func() error {
+				u.newNamedRay("autoscaled", 1, "{maxReplicas: 1, idleTimeoutSeconds: 1}")
+				return nil
+			},
+			done: func() error { return wantCount(0, int(*u.deployment("autoscaled-worker").Spec.Replicas)) },
+		},
 	}
 }
 
