@@ -132,12 +132,12 @@ test-faults: bin/ray-operator ## Run the fault-injection suite (TENTH=1 for a te
 	hack/faults.sh $(if $(TENTH),--tenth) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
 .PHONY: fuzz
-fuzz: ## Fuzz the controller with generated Rays (FUZZ=5m for a duration, FUZZ=10000000x for a number of inputs).
+fuzz: ## Fuzz the controller with generated Rays, and autoscaling with replies of a GCS (FUZZ=5m for a duration, FUZZ=10000000x for a number of inputs).
 	hack/fuzz.sh $(or $(FUZZ),5m)
 
 .PHONY: bench
-bench: bin/ray-operator ## Measure resource usage with N=100,1000 Rays (PODS=off without Pods, REST=10m of steady state).
-	hack/bench.sh $(if $(N),--rays $(N)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)
+bench: bin/ray-operator ## Measure resource usage with N=100,1000 Rays (PODS=off without Pods, REST=10m of steady state; AUTOSCALED=1000 for autoscaled ones).
+	hack/bench.sh $(if $(N),--rays $(N)) $(if $(AUTOSCALED),--autoscaled $(AUTOSCALED)) $(if $(filter off,$(PODS)),--no-pods) $(if $(REST),--rest $(REST)) $(OPERATOR_FLAGS)
 
 .PHONY: test-monitoring
 test-monitoring: bin/ray-operator ## Test the alerts and the dashboard with Prometheus on a temporary local cluster.

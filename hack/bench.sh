@@ -18,9 +18,11 @@
 # afterwards.
 #
 #   hack/bench.sh [--rays N,N...] [--no-pods] [--rest DURATION] [operator flags...]
+#   hack/bench.sh --autoscaled N [--rest DURATION] [operator flags...]
 #
 # --no-pods disables the Deployment and ReplicaSet controllers, so that a machine can hold many
 # more Rays; Health does not become True then. --rest sets how long the steady state is measured.
+# --autoscaled measures only the steady state, of Rays that the operator polls, without Pods.
 # The report is printed and, with its raw data, written to .bench.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,10 +30,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rays=100,1000
 pods=true
 rest=1m
+autoscaled=
 while [[ $# -gt 0 ]]; do
   case $1 in
     --rays) rays=$2 && shift 2 ;;
     --no-pods) pods=false && shift ;;
+    --autoscaled) autoscaled=$2 && rays= && pods=false && shift 2 ;;
     --rest) rest=$2 && shift 2 ;;
     *) break ;;
   esac
@@ -81,5 +85,10 @@ if ${pods}; then
   up 5
   load big -rays 20 -out "${out}/big.json" -- "$@"
   results+=("${out}/big.json")
+fi
+if [[ -n ${autoscaled} ]]; then
+  up 1
+  load scaled -rays "${autoscaled}" -rest "${rest}" -out "${out}/autoscaled.json" -- "$@"
+  results+=("${out}/autoscaled.json")
 fi
 bin/load report -out "${out}" "${results[@]}"

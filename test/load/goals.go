@@ -71,6 +71,15 @@ var bigRows = []row[*big]{
 	{"small Ray beside it: operator's share, max", " s", 3, nil, func(b *big) float64 { return b.Share.Max }, false},
 }
 
+// autoscaledRows is the table of autoscaled Rays.
+var autoscaledRows = []row[*autoscaled]{
+	{"autoscaled, rest: CPU", " cores", 3, func(*autoscaled) float64 { return 0.3 }, func(a *autoscaled) float64 { return a.Rest.CPU[operatorProcess] / a.Rest.Seconds }, false},
+	{"autoscaled, rest: memory, resident", " MiB", 0, func(*autoscaled) float64 { return 150 }, func(a *autoscaled) float64 { return a.Rest.Resident }, false},
+	{"autoscaled, rest: memory, peak", " MiB", 0, nil, func(a *autoscaled) float64 { return a.Rest.Peak }, false},
+	{"autoscaled, rest: writes", "", 0, func(*autoscaled) float64 { return 0 }, func(a *autoscaled) float64 { return writes(a.Rest.Requests) }, false},
+	{"autoscaled, rest: polls per second", "", 0, nil, func(a *autoscaled) float64 { return a.Polls }, false},
+}
+
 // growthLimit is the goal for the growth of the CPU per Ray with ten times as many Rays.
 const growthLimit = 1.2
 

@@ -21,6 +21,7 @@ limitations under the License.
 //
 //	load measure  measures many Rays: create, steady state, restart, new image, delete
 //	load big      measures one Ray with 1,000 workers, and small ones beside it
+//	load scaled   measures autoscaled Rays, of which the operator polls the GCS, in steady state
 //	load report   prints the measurements, and writes them as JSON and as a plot
 package main
 
@@ -51,7 +52,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("missing command: measure, big or report; hack/bench.sh runs all of them")
+		return errors.New("missing command: measure, big, scaled or report; hack/bench.sh runs all of them")
 	}
 	flags := flag.NewFlagSet("load "+args[0], flag.ContinueOnError)
 	out := flags.String("out", "", "`path` of the file for the measurement, or of the directory for the report")
@@ -80,8 +81,10 @@ func run(ctx context.Context, args []string) error {
 		measured, err = measure(ctx, &setup, load)
 	case "big":
 		measured, err = measureBig(ctx, &setup, load.rays)
+	case "scaled":
+		measured, err = measureAutoscaled(ctx, &setup, load)
 	default:
-		err = fmt.Errorf("unknown command %q: use measure, big or report", args[0])
+		err = fmt.Errorf("unknown command %q: use measure, big, scaled or report", args[0])
 	}
 	if err != nil {
 		return err

@@ -118,7 +118,10 @@ func isChild(request *audit.Request) bool {
 }
 
 // waitSteady waits until the operator makes no writes and hardly uses CPU.
-func (s *setup) waitSteady(ctx context.Context) error {
+func (s *setup) waitSteady(ctx context.Context) error { return s.waitQuiet(ctx, steadyCPU) }
+
+// waitQuiet waits until the operator makes no writes, and uses at most a CPU time in seconds while it makes none.
+func (s *setup) waitQuiet(ctx context.Context, maxCPU float64) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, steadyTimeout, errors.New("the operator does not reach a steady state"))
 	defer cancel()
 	for {
@@ -146,7 +149,7 @@ func (s *setup) waitSteady(ctx context.Context) error {
 				writes++
 			}
 		}
-		if writes == 0 && after-before <= steadyCPU {
+		if writes == 0 && after-before <= maxCPU {
 			return nil
 		}
 	}

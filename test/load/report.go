@@ -37,6 +37,8 @@ type bench struct {
 	Machine machine   `json:"machine"`
 	Loads   []*result `json:"loads"`
 	Big     *big      `json:"big,omitempty"`
+
+	Autoscaled *autoscaled `json:"autoscaled,omitempty"`
 }
 
 // report reads measurements from files, prints them as text, and writes bench.json and bench.svg
@@ -69,7 +71,8 @@ func readBench(files []string) (*bench, error) {
 		}
 		var file struct {
 			result
-			Workers int `json:"workers"`
+			Workers    int `json:"workers"`
+			Autoscaled int `json:"autoscaledRays"`
 		}
 		if err := json.Unmarshal(data, &file); err != nil {
 			return nil, fmt.Errorf("decoding %s: %w", name, err)
@@ -80,12 +83,15 @@ func readBench(files []string) (*bench, error) {
 		if !reflect.DeepEqual(file.Machine, b.Machine) {
 			return nil, fmt.Errorf("%s and %s are of different machines, versions or flags", files[0], name)
 		}
-		if file.Workers == 0 {
+		switch {
+		case file.Workers > 0:
+			err = json.Unmarshal(data, &b.Big)
+		case file.Autoscaled > 0:
+			err = json.Unmarshal(data, &b.Autoscaled)
+		default:
 			b.Loads = append(b.Loads, &file.result)
-			continue
 		}
-		b.Big = &big{}
-		if err := json.Unmarshal(data, b.Big); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("decoding %s: %w", name, err)
 		}
 	}
@@ -118,6 +124,14 @@ func (b *bench) print(w io.Writer) {
 		phases := []namedPhase{{"up and back", b.Big.Cost}}
 		printNoise(w, "The big Ray", phases)
 		printCPU(w, "CPU in s, the big Ray and the small ones", phases, 1, m.Cores)
+	}
+	if b.Autoscaled != nil {
+		printTable(w, autoscaledRows, []*autoscaled{b.Autoscaled}, func(a *autoscaled) string {
+			return fmt.Sprintf("%d autoscaled Rays", a.Rays)
+		})
+		phases := []namedPhase{{"rest", b.Autoscaled.Rest}}
+		printNoise(w, "Autoscaled Rays", phases)
+		printCPU(w, "CPU in s, autoscaled Rays", phases, 1, m.Cores)
 	}
 }
 
@@ -192,6 +206,9 @@ func (r *result) hasPods() bool { return r.Pods }
 
 // hasPods is true, since the big Ray is measured only with Pods.
 func (*big) hasPods() bool { return true }
+
+// hasPods is true, since no row depends on Pods.
+func (*autoscaled) hasPods() bool { return true }
 
 // printGrowth compares the CPU per Ray with that of a load with a tenth of the Rays.
 func (b *bench) printGrowth(w io.Writer) {

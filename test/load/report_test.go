@@ -60,6 +60,13 @@ func newBig() *big {
 	}
 }
 
+func newAutoscaled() *autoscaled {
+	return &autoscaled{
+		Machine: here, Rays: 1000, Polls: 940,
+		Rest: &phase{Seconds: 10, Resident: 160, CPU: map[string]float64{operatorProcess: 2, otherProcesses: 0}},
+	}
+}
+
 // writeAll writes measurements to files.
 func writeAll(t *testing.T, measured ...any) []string {
 	t.Helper()
@@ -77,7 +84,7 @@ func writeAll(t *testing.T, measured ...any) []string {
 func TestReport(t *testing.T) {
 	var text bytes.Buffer
 	dir := t.TempDir()
-	files := writeAll(t, newResult(1000, true, 9), newResult(100, true, 0.8), newBig(), newResult(100, false, 0.3))
+	files := writeAll(t, newResult(1000, true, 9), newResult(100, true, 0.8), newBig(), newResult(100, false, 0.3), newAutoscaled())
 	if err := report(&text, dir, files); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +105,9 @@ func TestReport(t *testing.T) {
 		"kube-apiserver 50.00",
 		"big Ray: operator writes, up and back ≤ 20 21 miss",
 		"small Ray beside it: Health after, max ≤ 2.00 s 2.00 s pass",
+		"autoscaled, rest: CPU ≤ 0.300 cores 0.200 cores pass",
+		"autoscaled, rest: memory, resident ≤ 150 MiB 160 MiB miss",
+		"autoscaled, rest: polls per second 940",
 		`The big Ray: the times are unreliable, other processes used 0.50 cores during "up and back".`,
 	} {
 		if !strings.Contains(got, want) {
@@ -115,8 +125,8 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Loads) != 3 || again.Big == nil {
-		t.Errorf("got %d loads and the big Ray %v, want 3 loads and a big Ray", len(again.Loads), again.Big)
+	if len(again.Loads) != 3 || again.Big == nil || again.Autoscaled == nil {
+		t.Errorf("got %d loads, the big Ray %v and the autoscaled ones %v, want 3 loads and these", len(again.Loads), again.Big, again.Autoscaled)
 	}
 	checkXML(t, filepath.Join(dir, "bench.svg"))
 }

@@ -68,6 +68,15 @@ type big struct {
 	Share percentiles `json:"operatorShare"`
 }
 
+// autoscaled is the measurement of autoscaled Rays in steady state.
+type autoscaled struct {
+	Machine machine `json:"machine"`
+	Rays    int     `json:"autoscaledRays"`
+	Rest    *phase  `json:"rest"`
+	// Polls is how many times per second the operator asked a GCS for its state.
+	Polls float64 `json:"pollsPerSecond"`
+}
+
 // perRay divides a number by the number of Rays.
 func (r *result) perRay(total float64) float64 { return total / float64(r.Rays) }
 
