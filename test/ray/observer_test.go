@@ -254,7 +254,17 @@ func (o *observer) waitReady() observation {
 func desiredNodes(ray *rayv1.Ray) int {
 	nodes := 0
 	for _, group := range resources.Groups(ray) {
-		nodes += int(group.Replicas)
+		if group.Autoscaling == nil {
+			nodes += int(group.Replicas)
+		}
+	}
+	if worker := ray.Status.Worker; worker != nil && worker.DesiredReplicas != nil {
+		nodes += int(*worker.DesiredReplicas)
+	}
+	for _, group := range ray.Status.WorkerGroups {
+		if group.DesiredReplicas != nil {
+			nodes += int(*group.DesiredReplicas)
+		}
 	}
 	return nodes
 }
