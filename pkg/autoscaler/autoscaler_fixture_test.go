@@ -39,6 +39,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs/gcstest"
+	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
 // clusterIP is the address of the head's Service in tests.
@@ -186,13 +187,17 @@ func (f *fixture) addIdleNode(pod string, idle time.Duration) {
 	})
 }
 
-// check checks what is recommended: the replicas of the group "worker", or -1 for none, and the condition
-// ScalingActive as STATUS REASON.
+// check checks how many nodes the group "worker" is to have: the recommended number, else the target of its Deployment,
+// else -1; and the condition ScalingActive as STATUS REASON.
 func (f *fixture) check(r *Recommendation, replicas int32, active string) {
 	f.t.Helper()
-	got := int32(-1)
-	if n, found := r.Replicas["worker"]; found {
-		got = n
+	got, found := r.Replicas["worker"]
+	switch group := resources.Groups(f.ray)[1]; {
+	case found:
+	case group.Name != "worker" || group.Autoscaling == nil || resources.IsSuspended(f.ray):
+		got = -1
+	default:
+		got = target(&group, f.worker)
 	}
 	if condition := r.Conditions[0]; got != replicas || string(condition.Status)+" "+condition.Reason != active {
 		f.t.Errorf("got %d workers and ScalingActive %s %s: %s; want %d and %s", got, condition.Status, condition.Reason, condition.Message, replicas, active)

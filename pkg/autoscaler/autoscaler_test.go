@@ -19,6 +19,7 @@ package autoscaler
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,24 @@ func (f *fixture) reject(verb, resource string) {
 	f.kubeClient.PrependReactor(verb, resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("no permission"))
 	})
+}
+
+// TestTargetIsNotRecommended checks that only a change of the target is recommended: after a restart of the operator, the
+// cache that has the target may be stale.
+func TestTargetIsNotRecommended(t *testing.T) {
+	f := newFixture(t)
+	check := func(what string, want map[string]int32) {
+		t.Helper()
+		if got := f.poll().Replicas; !maps.Equal(got, want) {
+			t.Errorf("%s: %v is recommended, want %v", what, got, want)
+		}
+	}
+	check("no demand", nil)
+	f.addTasks(10)
+	check("demand", map[string]int32{"worker": 3})
+	check("the Deployment is not written yet", map[string]int32{"worker": 3})
+	*f.worker.Spec.Replicas = 3
+	check("the Deployment is written", nil)
 }
 
 func TestNumberIsHeldWithoutGCS(t *testing.T) {

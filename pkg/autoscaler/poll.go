@@ -68,7 +68,7 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 	}
 	defer a.finish(key, c, ray.Generation)
 	start := a.clock.Now()
-	target, state, err := a.observe(ctx, ray, c)
+	gcsTarget, state, err := a.observe(ctx, ray, c)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return 0
 	}
@@ -84,12 +84,17 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 	replicas := map[string]int32{}
 	for i, group := range resources.Groups(ray)[1:] {
 		if group.Autoscaling != nil {
-			r := remover{Autoscaler: a, cluster: c, ray: ray, group: group, target: target, nodes: state.Nodes}
-			replicas[group.Name] = r.remove(ctx, &decision.Groups[i], a.canDrain(ray, c, group.Role, groups[i].Desired))
+			r := remover{Autoscaler: a, cluster: c, ray: ray, group: group, target: gcsTarget, nodes: state.Nodes}
+			next := r.remove(ctx, &decision.Groups[i], a.canDrain(ray, c, group.Role, groups[i].Desired))
+			// Only a change is recommended: what is the target already may be that of a stale cache, or soon that of
+			// another operator.
+			if next != groups[i].Desired || next != target(&group, a.deployment(ray, group.Role)) {
+				replicas[group.Name] = next
+			}
 		}
 	}
 	a.recommend(key, c, newRecommendation(ray, c.recommendation, decision, replicas))
-	a.report(ctx, ray, c, target, state.Session, groups, decision)
+	a.report(ctx, ray, c, gcsTarget, state.Session, groups, decision)
 	return pollInterval
 }
 

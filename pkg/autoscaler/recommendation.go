@@ -30,7 +30,7 @@ type Recommendation struct {
 	// Outdated is whether the spec has changed since. A newer recommendation follows at once. Until then, the number of
 	// nodes of a group must not be lowered: idle ones are to be drained first, which is the next poll's task.
 	Outdated bool
-	// Replicas is the number of nodes by the name of the group. A group without one keeps its number.
+	// Replicas is the number of nodes by the name of the group. A group without one keeps its target.
 	Replicas map[string]int32
 	// Reasons says why a group was scaled last, by its name.
 	Reasons map[string]string
