@@ -27,6 +27,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+
+	"github.com/kubeflow/ray-operator/test/internal/fakeray"
 )
 
 // TestAutoscalingHPA has a HorizontalPodAutoscaler for workers that Ray's demand scales. It is reported, and has no
@@ -46,7 +48,7 @@ spec:
 `, "apply", "-f", "-")
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "HorizontalPodAutoscaler", "delete the HorizontalPodAutoscaler")
 	f.waitWorkers(rayv1.RoleWorker, 1)
-	f.submit(2)
+	f.Submit(2)
 	f.waitWorkers(rayv1.RoleWorker, 2)
 	if got := *u.ray("ray-cluster").Spec.Worker.Replicas; got != 6 {
 		t.Errorf("spec.worker.replicas is %d, want the 6 of the HorizontalPodAutoscaler", got)
@@ -65,7 +67,7 @@ func TestAutoscalingDuringRollout(t *testing.T) {
 	u := newUser(t)
 	f := newAutoscaledRay(u, 4, "{maxReplicas: 10, idleTimeoutSeconds: 600}")
 	f.waitWorkers(rayv1.RoleWorker, 4)
-	f.submit(2)
+	f.Submit(2)
 	f.waitBusy(2)
 	u.patchSpec(`{"worker":{"template":{"spec":{"nodeSelector":{"example.com/no":"node"}}}}}`)
 	u.eventually("the rollout is in progress", func() error {
@@ -75,16 +77,16 @@ func TestAutoscalingDuringRollout(t *testing.T) {
 		return nil
 	})
 	u.patchSpec(`{"worker":{"autoscaling":{"idleTimeoutSeconds":2}}}`)
-	f.submit(4)
+	f.Submit(4)
 	u.eventually("workers are added", func() error {
 		if got := f.desired(rayv1.RoleWorker); got < 5 {
 			return fmt.Errorf("%d workers are desired, want at least 5", got)
 		}
 		return nil
 	})
-	f.finish()
+	f.Finish()
 	time.Sleep(6 * time.Second)
-	if drained := f.drainedPods(); len(drained) > 0 {
+	if drained := f.Drained(); len(drained) > 0 {
 		t.Errorf("during a rollout, the Pods %v were drained", drained)
 	}
 	u.patchSpec(`{"worker":{"template":{"spec":{"nodeSelector":null}}}}`)
@@ -97,18 +99,18 @@ func TestAutoscalingBoundsUnderLoad(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	f := newAutoscaledRay(u, 0, "{maxReplicas: 10, idleTimeoutSeconds: 600}")
-	f.submit(10)
+	f.Submit(10)
 	f.waitWorkers(rayv1.RoleWorker, 10)
 	f.waitBusy(10)
-	all := f.busy()
-	f.finish(all[0], all[3], all[4], all[8])
+	all := f.Busy()
+	f.Finish(all[0], all[3], all[4], all[8])
 	f.waitPolled(2)
 
 	// The idle ones go first.
 	u.patchSpec(`{"worker":{"autoscaling":{"maxReplicas":6}}}`)
 	f.waitWorkers(rayv1.RoleWorker, 6)
 	f.checkNotInterrupted()
-	if left := f.busy(); len(left) != 6 {
+	if left := f.Busy(); len(left) != 6 {
 		t.Errorf("the busy Pods %v remain, want 6", left)
 	}
 	u.waitEvent("ray-cluster", "Normal", "Scaled", `Scaled group "worker" from 10 to 6: maxReplicas`)
@@ -116,7 +118,7 @@ func TestAutoscalingBoundsUnderLoad(t *testing.T) {
 	u.patchSpec(`{"worker":{"autoscaling":{"minReplicas":8,"maxReplicas":12}}}`)
 	f.waitWorkers(rayv1.RoleWorker, 8)
 	u.waitEvent("ray-cluster", "Normal", "Scaled", `Scaled group "worker" from 6 to 8: minReplicas`)
-	f.finish()
+	f.Finish()
 	u.patchSpec(`{"worker":{"autoscaling":{"minReplicas":2,"idleTimeoutSeconds":2}}}`)
 	f.waitWorkers(rayv1.RoleWorker, 2)
 	f.waitPolled(3)
@@ -138,17 +140,17 @@ func TestAutoscalingGroupRemoved(t *testing.T) {
 	manifest := shortSample(t, "    replicas: 2\n", "    replicas: 0\n    autoscaling: {maxReplicas: 4, idleTimeoutSeconds: 600}\n")
 	u.kubectlWith(manifest+group, "apply", "-f", "-")
 	f := newFakeRay(u, "ray-cluster")
-	f.submit(2)
+	f.Submit(2)
 	f.waitWorkers(rayv1.RoleWorker, 2)
 	f.waitBusy(2)
-	f.require(newDemand(3, "GPU", 1))
+	f.Require(fakeray.Demand(3, "GPU", 1))
 	u.eventually("3 GPU workers are desired", func() error { return wantCount(3, f.desired("worker-gpu")) })
 
 	u.patchSpec(`{"workerGroups":null}`)
 	u.waitDeploymentGone("ray-cluster-worker-gpu")
 	f.waitScaling(rayv1.RayInfeasibleDemand, corev1.ConditionTrue, "NoGroupFits", "GPU")
 	f.waitWorkers(rayv1.RoleWorker, 2)
-	f.require()
+	f.Require()
 	f.waitScaling(rayv1.RayInfeasibleDemand, corev1.ConditionFalse, "AllDemandFits", "")
 
 	u.patchSpec(`{"worker":{"autoscaling":null,"replicas":1}}`)
@@ -165,7 +167,7 @@ func TestAutoscalingGroupRemoved(t *testing.T) {
 		return wantCount(1, int(*u.deployment("ray-cluster-worker").Spec.Replicas))
 	})
 	before := f.polls()
-	f.submit(5)
+	f.Submit(5)
 	time.Sleep(3 * time.Second)
 	if got := f.polls() - before; got > 1 {
 		t.Errorf("the Ray without autoscaling is polled %d times", got)
@@ -177,7 +179,7 @@ func TestAutoscalingSuspend(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	f := newAutoscaledRay(u, 2, "{maxReplicas: 10, idleTimeoutSeconds: 600}")
-	f.submit(5)
+	f.Submit(5)
 	f.waitWorkers(rayv1.RoleWorker, 5)
 	u.patchSpec(`{"suspend":true}`)
 	u.waitSuspended("ray-cluster")
@@ -185,7 +187,7 @@ func TestAutoscalingSuspend(t *testing.T) {
 	if got := *u.deployment("ray-cluster-worker").Spec.Replicas; got != 0 {
 		t.Errorf("the suspended Ray has %d workers", got)
 	}
-	f.finish()
+	f.Finish()
 	before := f.polls()
 	time.Sleep(3 * time.Second)
 	if got := f.polls() - before; got > 0 {
@@ -196,6 +198,6 @@ func TestAutoscalingSuspend(t *testing.T) {
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "DemandKnown", "")
 	t.Logf("polled %s after resuming", time.Since(mark.Time))
 	f.waitWorkers(rayv1.RoleWorker, 2)
-	f.submit(3)
+	f.Submit(3)
 	f.waitWorkers(rayv1.RoleWorker, 3)
 }

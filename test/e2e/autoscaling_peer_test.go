@@ -30,6 +30,7 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs/gcstest"
+	"github.com/kubeflow/ray-operator/test/internal/fakeray"
 )
 
 // endlessReply announces a reply of a size, and sends bytes until the client gives up.
@@ -60,7 +61,7 @@ func stateOf(amount float64, count int64) http.Handler {
 	return gcstest.Reply(gcstest.EncodeState(&gcs.ClusterState{
 		Session: "s",
 		Nodes:   []gcs.Node{{ID: "head", Group: "head", Status: gcs.NodeRunning, Total: gcs.Resources{"x": 1}}},
-		Tasks:   []gcs.Demand{newDemand(count, "CPU", amount)},
+		Tasks:   []gcs.Demand{fakeray.Demand(count, "CPU", amount)},
 	}))
 }
 
@@ -106,14 +107,14 @@ func TestAutoscalingMisbehavior(t *testing.T) {
 	before := residentMemory(t, o)
 
 	for _, m := range misbehaviors {
-		rays[m.name].gcs.Misbehave(m.behavior)
-		rays[m.name].submit(3)
+		rays[m.name].GCS.Misbehave(m.behavior)
+		rays[m.name].Submit(3)
 	}
 	for _, m := range misbehaviors {
 		rays[m.name].waitScaling(rayv1.RayScalingActive, corev1.ConditionFalse, m.reason, "")
 	}
 	good := rays["good"]
-	good.submit(3)
+	good.Submit(3)
 	good.waitWorkers(rayv1.RoleWorker, 3)
 	if growth := residentMemory(t, o) - before; growth > maxGrowth {
 		t.Errorf("the memory has grown by %d bytes, want at most %d", growth, maxGrowth)
@@ -124,13 +125,13 @@ func TestAutoscalingMisbehavior(t *testing.T) {
 		if got := *u.deployment(m.name + "-worker").Spec.Replicas; got != 1 {
 			t.Errorf("%s: the workers were scaled to %d", m.name, got)
 		}
-		rays[m.name].gcs.Misbehave(nil)
+		rays[m.name].GCS.Misbehave(nil)
 	}
 	for _, m := range misbehaviors {
 		rays[m.name].waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "DemandKnown", "")
 		rays[m.name].waitWorkers(rayv1.RoleWorker, 3)
 	}
-	if drained := good.drainedPods(); len(drained) > 0 {
+	if drained := good.Drained(); len(drained) > 0 {
 		t.Errorf("the Pods %v were drained", drained)
 	}
 }
@@ -156,11 +157,11 @@ func TestAutoscalingHugeDemand(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	f := newAutoscaledRay(u, 0, "{maxReplicas: 3, idleTimeoutSeconds: 1}")
-	f.require(newDemand(math.MaxInt64, "CPU", 1), newDemand(math.MaxInt64, "CPU", 0.5), newDemand(1, "CPU", 1e300))
+	f.Require(fakeray.Demand(math.MaxInt64, "CPU", 1), fakeray.Demand(math.MaxInt64, "CPU", 0.5), fakeray.Demand(1, "CPU", 1e300))
 	f.waitWorkers(rayv1.RoleWorker, 3)
 	f.waitScaling(rayv1.RayScalingLimited, corev1.ConditionTrue, "TooManyReplicas", "worker")
 	f.waitScaling(rayv1.RayInfeasibleDemand, corev1.ConditionTrue, "NoGroupFits", "CPU")
-	f.require()
+	f.Require()
 	f.waitWorkers(rayv1.RoleWorker, 0)
 }
 
@@ -170,7 +171,7 @@ func TestAutoscalingUnreachable(t *testing.T) {
 	u := newUser(t)
 	u.kubectlWith(withAutoscaling(t, "{maxReplicas: 5, idleTimeoutSeconds: 1}"), "apply", "-f", "-")
 	u.waitHealthy("ray-cluster")
-	f := &fakeRay{u: u, name: "ray-cluster"}
+	f := &fakeRay{Ray: &fakeray.Ray{}, u: u, name: "ray-cluster"}
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionFalse, "GCSUnreachable", "the operator must reach port 6379 of the head's Service")
 	for _, kind := range []rayv1.RayConditionType{rayv1.RayScalingLimited, rayv1.RayInfeasibleDemand} {
 		f.waitScaling(kind, corev1.ConditionUnknown, "ScalingInactive", "")

@@ -29,7 +29,7 @@ import (
 )
 
 // polls returns how often operators have asked the GCS for its state.
-func (f *fakeRay) polls() int { return f.gcs.Calls()["GetClusterResourceState"] }
+func (f *fakeRay) polls() int { return f.GCS.Calls()["GetClusterResourceState"] }
 
 // waitPolled waits until the GCS was polled some more times.
 func (f *fakeRay) waitPolled(times int) {
@@ -48,7 +48,7 @@ func (f *fakeRay) waitPolled(times int) {
 func TestAutoscalingRestart(t *testing.T) {
 	u := newUser(t)
 	f := newAutoscaledRay(u, 1, "{maxReplicas: 10, idleTimeoutSeconds: 4}")
-	f.submit(3)
+	f.Submit(3)
 	f.waitWorkers(rayv1.RoleWorker, 3)
 	f.waitBusy(3)
 	u.waitSteady()
@@ -61,8 +61,8 @@ func TestAutoscalingRestart(t *testing.T) {
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "DemandKnown", "")
 
 	kill(t, operator)
-	f.finish(f.busy()[0])
-	f.submit(3)
+	f.Finish(f.Busy()[0])
+	f.Submit(3)
 	time.Sleep(time.Second)
 	f.checkNotInterrupted()
 	if got := *u.deployment("ray-cluster-worker").Spec.Replicas; got != 3 {
@@ -82,15 +82,15 @@ func TestAutoscalingKilledWhileDraining(t *testing.T) {
 		want int
 	}{
 		{"the node does not return", func(*fakeRay) {}, 3},
-		{"the node is idle again", func(f *fakeRay) { f.restartDrained() }, 3},
-		{"the node is busy", func(f *fakeRay) { f.restartDrained(); f.submit(2) }, 5},
+		{"the node is idle again", func(f *fakeRay) { f.RestartDrained() }, 3},
+		{"the node is busy", func(f *fakeRay) { f.RestartDrained(); f.Submit(2) }, 5},
 		// The other idle node is removed, and not the Pod that had been marked.
 		{"the node is busy, and another one is idle", func(f *fakeRay) {
-			f.restartDrained()
-			f.submit(2)
-			for _, pod := range f.busy() {
-				if pod != f.drainedPods()[0] {
-					f.finish(pod)
+			f.RestartDrained()
+			f.Submit(2)
+			for _, pod := range f.Busy() {
+				if pod != f.Drained()[0] {
+					f.Finish(pod)
 					break
 				}
 			}
@@ -99,14 +99,14 @@ func TestAutoscalingKilledWhileDraining(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			u := newUser(t)
 			f := newAutoscaledRay(u, 0, "{maxReplicas: 10, idleTimeoutSeconds: 2}")
-			f.submit(5)
+			f.Submit(5)
 			f.waitWorkers(rayv1.RoleWorker, 5)
 			f.waitBusy(5)
-			f.setOnDrain(func(string) { _ = operator.Process.Stop(syscall.SIGKILL) })
-			f.finish(f.busy()[1], f.busy()[3])
+			f.OnDrain(func(string) { _ = operator.Process.Stop(syscall.SIGKILL) })
+			f.Finish(f.Busy()[1], f.Busy()[3])
 			<-operator.Process.Exited
-			f.setOnDrain(nil)
-			if drained := f.drainedPods(); len(drained) != 1 {
+			f.OnDrain(nil)
+			if drained := f.Drained(); len(drained) != 1 {
 				t.Fatalf("the operator drained %v before it was killed, want one node", drained)
 			}
 			if got := *u.deployment("ray-cluster-worker").Spec.Replicas; got != 5 {
@@ -122,13 +122,6 @@ func TestAutoscalingKilledWhileDraining(t *testing.T) {
 	}
 }
 
-// setOnDrain sets what happens when a node has been drained.
-func (f *fakeRay) setOnDrain(onDrain func(pod string)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.onDrain = onDrain
-}
-
 // TestAutoscalingFailover suspends the process of the leader. Only a leader polls.
 func TestAutoscalingFailover(t *testing.T) {
 	args := operatorArgs(t, render(t, cluster.Path("manifests/default")))
@@ -139,7 +132,7 @@ func TestAutoscalingFailover(t *testing.T) {
 	start(t, second)
 	u := newUser(t)
 	f := newAutoscaledRay(u, 0, "{maxReplicas: 10, idleTimeoutSeconds: 5}")
-	f.submit(3)
+	f.Submit(3)
 	f.waitWorkers(rayv1.RoleWorker, 3)
 	f.waitBusy(3)
 	u.waitSteady()
@@ -166,7 +159,7 @@ func TestAutoscalingFailover(t *testing.T) {
 	}
 	f.waitPolled(2)
 	u.checkDeploymentWrites("a failover", mark, "ray-cluster-worker", 0)
-	f.submit(2)
+	f.Submit(2)
 	f.waitWorkers(rayv1.RoleWorker, 5)
 	u.checkDeploymentWrites("scaling after a failover", mark, "ray-cluster-worker", 1)
 
@@ -174,7 +167,7 @@ func TestAutoscalingFailover(t *testing.T) {
 	start(t, first)
 	second.Stop()
 	f.waitPolled(2)
-	f.submit(1)
+	f.Submit(1)
 	f.waitWorkers(rayv1.RoleWorker, 6)
 	f.checkNotInterrupted()
 }

@@ -71,7 +71,7 @@ func TestAutoscalingUpAndDown(t *testing.T) {
 	costs := f.recordDeletionCosts()
 
 	mark := markAudit(t)
-	f.submit(10)
+	f.Submit(10)
 	f.waitWorkers(rayv1.RoleWorker, 10)
 	f.waitBusy(10)
 	u.waitEvent("ray-cluster", "Normal", "Scaled", `Scaled group "worker" from 0 to 10: `)
@@ -81,18 +81,18 @@ func TestAutoscalingUpAndDown(t *testing.T) {
 	f.waitScaling(rayv1.RayScalingLimited, corev1.ConditionFalse, "DesiredWithinRange", "")
 	f.waitScaling(rayv1.RayInfeasibleDemand, corev1.ConditionFalse, "AllDemandFits", "")
 
-	busy := f.busy()
+	busy := f.Busy()
 	rand.Shuffle(len(busy), func(i, j int) { busy[i], busy[j] = busy[j], busy[i] })
 	idle, busy := slices.Sorted(slices.Values(busy[:4])), slices.Sorted(slices.Values(busy[4:]))
 	mark = markAudit(t)
-	f.finish(idle...)
+	f.Finish(idle...)
 	f.waitWorkers(rayv1.RoleWorker, 6)
 	u.waitEvent("ray-cluster", "Normal", "Scaled", `Scaled group "worker" from 10 to 6: idle for idleTimeoutSeconds`)
 	u.checkDeploymentWrites("removing idle workers", mark, "ray-cluster-worker", 1)
-	if drained := f.drainedPods(); !slices.Equal(drained, idle) {
+	if drained := f.Drained(); !slices.Equal(drained, idle) {
 		t.Errorf("the Pods %v were drained, want the idle ones %v", drained, idle)
 	}
-	if left := f.busy(); !slices.Equal(left, busy) {
+	if left := f.Busy(); !slices.Equal(left, busy) {
 		t.Errorf("the Pods %v remain, want the busy ones %v", left, busy)
 	}
 	for _, pod := range u.pods(rayv1.RoleWorker) {
@@ -102,13 +102,13 @@ func TestAutoscalingUpAndDown(t *testing.T) {
 	}
 
 	mark = markAudit(t)
-	f.finish()
+	f.Finish()
 	f.waitWorkers(rayv1.RoleWorker, 0)
 	u.checkDeploymentWrites("removing all workers", mark, "ray-cluster-worker", 1)
 	u.waitHealthy("ray-cluster")
 	u.checkAutoscaledColumns(0)
 	f.checkNotInterrupted()
-	for _, pod := range f.drainedPods() {
+	for _, pod := range f.Drained() {
 		if cost := costs(pod); cost != strconv.Itoa(math.MinInt32) {
 			t.Errorf("the Pod %s had the deletion cost %q when its node was drained", pod, cost)
 		}
@@ -135,7 +135,7 @@ func (u *user) checkAutoscaledColumns(workers int) {
 func (f *fakeRay) recordDeletionCosts() func(pod string) string {
 	var mu sync.Mutex
 	costs := map[string]string{}
-	f.onDrain = func(name string) {
+	f.OnDrain(func(name string) {
 		pod, err := cluster.Kube.CoreV1().Pods(f.u.namespace).Get(f.u.Context(), name, metav1.GetOptions{})
 		mu.Lock()
 		defer mu.Unlock()
@@ -144,7 +144,7 @@ func (f *fakeRay) recordDeletionCosts() func(pod string) string {
 			return
 		}
 		costs[name] = pod.Annotations[corev1.PodDeletionCost]
-	}
+	})
 	return func(pod string) string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -155,7 +155,7 @@ func (f *fakeRay) recordDeletionCosts() func(pod string) string {
 // waitBusy waits until a number of nodes has tasks.
 func (f *fakeRay) waitBusy(want int) {
 	f.u.Helper()
-	f.u.eventually(fmt.Sprintf("%d nodes are busy", want), func() error { return wantCount(want, len(f.busy())) })
+	f.u.eventually(fmt.Sprintf("%d nodes are busy", want), func() error { return wantCount(want, len(f.Busy())) })
 }
 
 // TestAutoscalingManyIdle removes 70 idle workers, which are more than one poll drains, between 30 busy ones.
@@ -163,16 +163,16 @@ func TestAutoscalingManyIdle(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	f := newAutoscaledRay(u, 0, "{maxReplicas: 100, idleTimeoutSeconds: 2}")
-	f.submit(100)
+	f.Submit(100)
 	f.waitWorkers(rayv1.RoleWorker, 100)
 	f.waitBusy(100)
-	idle := f.busy()
+	idle := f.Busy()
 	rand.Shuffle(len(idle), func(i, j int) { idle[i], idle[j] = idle[j], idle[i] })
 	mark := markAudit(t)
-	f.finish(idle[:70]...)
+	f.Finish(idle[:70]...)
 	f.waitWorkers(rayv1.RoleWorker, 30)
 	f.checkNotInterrupted()
-	if drained := len(f.drainedPods()); drained != 70 {
+	if drained := len(f.Drained()); drained != 70 {
 		t.Errorf("%d nodes were drained, want 70", drained)
 	}
 	u.checkDeploymentWrites("removing idle workers", mark, "ray-cluster-worker", 2)
@@ -196,7 +196,7 @@ func TestAutoscalingThousand(t *testing.T) {
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "DemandKnown", "")
 
 	mark, start := markAudit(t), time.Now()
-	f.submit(10_000)
+	f.Submit(10_000)
 	for name, want := range map[rayv1.Role]int{rayv1.RoleWorker: 600, "worker-more": 400} {
 		u.eventually(fmt.Sprintf("%d nodes of group %s are desired", want, name), func() error { return wantCount(want, f.desired(name)) })
 	}
@@ -212,7 +212,7 @@ func TestAutoscalingThousand(t *testing.T) {
 	}
 
 	// Pending nodes are removed without a drain, and then those that run.
-	f.finish()
+	f.Finish()
 	for _, name := range []rayv1.Role{rayv1.RoleWorker, "worker-more"} {
 		f.waitWorkers(name, 0)
 	}

@@ -50,10 +50,10 @@ func TestAutoscalingToken(t *testing.T) {
 	u.kubectlWith(shortSample(t, "spec:\n  head:\n", "spec:\n  authentication: {tokenSecretKeyRef: {name: ray-token, key: token}}\n  head:\n",
 		"    replicas: 2\n", "    replicas: 1\n    autoscaling: {maxReplicas: 3}\n"), "apply", "-f", "-")
 	f := newFakeRay(u, "ray-cluster")
-	f.gcs.RequireToken("first")
-	f.submit(2)
+	f.GCS.RequireToken("first")
+	f.Submit(2)
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionFalse, "TokenUnavailable", `Secret "ray-token"`)
-	if calls := f.gcs.Calls(); len(calls) > 0 {
+	if calls := f.GCS.Calls(); len(calls) > 0 {
 		t.Errorf("without the token, the operator makes the calls %v", calls)
 	}
 	u.checkSecretAccess("get", "ray-token", false)
@@ -68,11 +68,11 @@ func TestAutoscalingToken(t *testing.T) {
 	u.checkSecretAccess("get", "another", false)
 	u.checkSecretAccess("get", "", false)
 
-	f.gcs.RequireToken("second")
+	f.GCS.RequireToken("second")
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionFalse, "TokenUnavailable", "")
 	u.kubectl("patch", "secret", "ray-token", "--type=merge", "-p", `{"stringData":{"token":"second"}}`)
 	f.waitScaling(rayv1.RayScalingActive, corev1.ConditionTrue, "DemandKnown", "")
-	f.submit(1)
+	f.Submit(1)
 	f.waitWorkers(rayv1.RoleWorker, 3)
 	f.checkNotInterrupted()
 }
