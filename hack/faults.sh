@@ -62,7 +62,7 @@ up() {
 # run FLAG... runs tests on the current cluster.
 run() {
   # Run the binary directly: go test would print nothing until the end.
-  "${tests}" -test.timeout 60m "$@" "${flags[@]}" -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
+  "${tests}" -test.timeout 90m "$@" "${flags[@]}" -root "$PWD" -operator "$PWD/bin/ray-operator" -race-operator "$PWD/bin/ray-operator-race" \
     -kubeconfig "${dir}/kubeconfig" -audit-log "${dir}/clusters/${name}/logs/audit.log" "${suite[@]}"
 }
 
@@ -87,7 +87,7 @@ if [[ -z ${only} || ${only} == infrastructure/* ]]; then
     --extra-arg kube-scheduler=leader-elect=false \
     --extra-arg kwok-controller=node-lease-duration-seconds=0
   suite+=(-outage-cluster "${name}")
-  run -test.run TestInfrastructure -test.parallel 32 # all workloads run at the same time
+  run -test.run TestInfrastructure -test.parallel 40 # all workloads run at the same time
   down
   name=
 fi

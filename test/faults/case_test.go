@@ -171,11 +171,11 @@ func undisturbedCases() []faultCase {
 func (c *faultCase) run(t *testing.T) {
 	want := &oracle.Expectation{Writes: c.workload.writes, Allowance: c.workload.allow(c.allowance, c.faults), ObservedHealth: c.then == nil}
 	if c.workload.to != nil {
-		want.Fresh = fresh(t, c.workload.to)
+		want.Fresh = fresh(t, c.workload.to, c.workload.tasksAfter)
 	}
 	var base *history.State
 	if c.workload.from != nil {
-		base = fresh(t, c.workload.from)
+		base = fresh(t, c.workload.from, c.workload.tasksBefore)
 	}
 
 	s := newSetup(t, c.env...)
@@ -185,7 +185,7 @@ func (c *faultCase) run(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), max(c.timeout, *stepTimeout))
 	defer cancel()
 	if c.workload.from != nil {
-		if err := createRay(ctx, s.namespace, c.workload.from); err != nil {
+		if err := s.deploy(t, c.workload.from, c.workload.tasksBefore); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.await(ctx, equalTo(base)); err != nil {
@@ -199,7 +199,7 @@ func (c *faultCase) run(t *testing.T) {
 	if err := s.arm(ctx, c.faults); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.workload.do(ctx, s.namespace); err != nil {
+	if err := c.workload.do(ctx, s); err != nil {
 		t.Fatal(err)
 	}
 
@@ -217,6 +217,7 @@ func (c *faultCase) run(t *testing.T) {
 	for _, fault := range s.operator.proxy.Pending() {
 		t.Errorf("fault %q was not injected: there was no write %d", fault, fault.Write)
 	}
+	s.checkTasks(t)
 	for _, violation := range oracle.Check(h, want) {
 		t.Error(violation)
 	}

@@ -35,16 +35,16 @@ type freshState struct {
 	err   error
 }
 
-// freshStates are keyed by spec.
+// freshStates are keyed by spec and tasks.
 var (
 	freshMu     sync.Mutex
 	freshStates = map[string]*freshState{}
 )
 
-// fresh returns the state after an undisturbed deployment of a Ray.
-func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
+// fresh returns the state after an undisturbed deployment of a Ray, with a number of tasks if it runs.
+func fresh(t *testing.T, spec *rayv1.RaySpec, tasks int64) *history.State {
 	t.Helper()
-	key, err := json.Marshal(spec)
+	key, err := json.Marshal(map[string]any{"spec": spec, "tasks": tasks})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,22 +55,26 @@ func fresh(t *testing.T, spec *rayv1.RaySpec) *history.State {
 		freshStates[string(key)] = f
 	}
 	freshMu.Unlock()
-	f.once.Do(func() { f.state, f.err = deployFresh(t, spec) })
+	f.once.Do(func() { f.state, f.err = deployFresh(t, spec, tasks) })
 	if f.err != nil {
 		t.Fatalf("fresh deployment: %v", f.err)
 	}
 	return f.state
 }
 
-func deployFresh(t *testing.T, spec *rayv1.RaySpec) (*history.State, error) {
+func deployFresh(t *testing.T, spec *rayv1.RaySpec, tasks int64) (*history.State, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), *stepTimeout)
 	defer cancel()
 	s := newSetup(t)
-	if err := createRay(ctx, s.namespace, spec); err != nil {
+	if err := s.deploy(t, spec, tasks); err != nil {
 		return nil, err
 	}
+	reached := healthy
+	if runs(spec) {
+		reached = hasWorkers(tasks)
+	}
 	// A mutant that fails even without faults must be attributed to an oracle, too.
-	if err := s.await(ctx, healthy); err != nil {
+	if err := s.await(ctx, reached); err != nil {
 		return nil, violation(oracle.EndState, err)
 	}
 	if err := s.awaitSteadyState(ctx); err != nil {

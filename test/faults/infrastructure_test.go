@@ -165,7 +165,7 @@ func (g *outageGroup) runCase(t *testing.T, c *outageCase) {
 	w := c.workload
 	want := &oracle.Expectation{Writes: w.writes, Allowance: w.allow(g.outage.allowance, nil), ObservedHealth: true}
 	if w.to != nil {
-		want.Fresh = fresh(t, w.to)
+		want.Fresh = fresh(t, w.to, w.tasksAfter)
 	}
 	c.prepare(t)
 	ready()
@@ -194,6 +194,7 @@ func (g *outageGroup) runCase(t *testing.T, c *outageCase) {
 	for _, problem := range c.problems {
 		t.Error(problem)
 	}
+	c.setup.checkTasks(t)
 	for _, violation := range oracle.Check(h, want) {
 		t.Error(violation)
 	}
@@ -210,8 +211,8 @@ func (c *outageCase) prepare(t *testing.T) {
 	defer cancel()
 	c.setup = newSetup(t)
 	if c.workload.from != nil {
-		base := fresh(t, c.workload.from)
-		if err := createRay(ctx, c.setup.namespace, c.workload.from); err != nil {
+		base := fresh(t, c.workload.from, c.workload.tasksBefore)
+		if err := c.setup.deploy(t, c.workload.from, c.workload.tasksBefore); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.setup.await(ctx, equalTo(base)); err != nil {
@@ -232,7 +233,7 @@ func (c *outageCase) runWorkload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*(*stepTimeout))
 	defer cancel()
 	w := c.workload
-	steps := []func(context.Context, string) error{w.do}
+	steps := []func(context.Context, string) error{func(ctx context.Context, _ string) error { return w.do(ctx, c.setup) }}
 	if w.name == "recreate" {
 		steps = []func(context.Context, string) error{
 			deleteRay(metav1.DeletePropagationBackground),

@@ -29,6 +29,7 @@ import (
 
 	"github.com/kubeflow/ray-operator/test/faults/history"
 	"github.com/kubeflow/ray-operator/test/faults/proxy"
+	"github.com/kubeflow/ray-operator/test/internal/fakeray"
 )
 
 // setup is the namespace of a case, with its operators and their recorder.
@@ -41,6 +42,8 @@ type setup struct {
 	// leader is the identity of the leader in the lease.
 	leader   string
 	recorder *recorder
+	// ray is nil if Ray does not run.
+	ray *fakeray.Ray
 }
 
 // operators returns all operators.

@@ -23,6 +23,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -41,7 +42,8 @@ type workload struct {
 	// from is the spec before, nil if there is no Ray. to is the spec at the end, nil if the Ray is
 	// deleted.
 	from, to *rayv1.RaySpec
-	// step makes the change in a namespace. If it is nil, the Ray is created or its spec replaced.
+	// step makes the change in a namespace. If it is nil, the Ray is created, its tasks change, or its spec
+	// is replaced.
 	step func(ctx context.Context, namespace string) error
 	// writes are the writes of an undisturbed operator, in order. The first status may be followed
 	// by more than one, if Pods are slow.
@@ -55,6 +57,8 @@ type workload struct {
 	orphans bool
 	// collected means that the step waits for the garbage collector.
 	collected bool
+	// tasksBefore and tasksAfter are the numbers of tasks of a Ray that runs.
+	tasksBefore, tasksAfter int64
 }
 
 // The writes of all workloads.
@@ -71,6 +75,7 @@ const (
 	deleteGroup   = "delete deployments/sample-worker-gpu"
 	createRenamed = "create deployments/sample-worker-spot"
 	updateStatus  = "update rays/status/sample"
+	markPod       = oracle.MarkPod
 )
 
 // headFirst are the writes for new templates of the head and the workers. Those of the workers wait for the
@@ -100,6 +105,8 @@ var workloads = []workload{
 	{name: "autoscaling-added", from: newSpec(), to: newSpec(autoscaling(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "autoscaling-changed", from: newSpec(autoscaling(0)), to: newSpec(autoscaling(3)), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "autoscaling-removed", from: newSpec(autoscaling(3)), to: newSpec(), writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "tasks-submitted", from: newSpec(running), to: newSpec(running), tasksBefore: 2, tasksAfter: 4, recoveries: 1, writes: []string{updateWorker, updateStatus, updateStatus}},
+	{name: "tasks-finished", from: newSpec(running), to: newSpec(running), tasksBefore: 2, tasksAfter: 1, recoveries: 1, writes: []string{markPod, updateWorker, updateStatus, updateStatus}},
 	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
 	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
 	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
@@ -226,17 +233,34 @@ func autoscaling(minReplicas int32) func(*rayv1.RaySpec) {
 	}
 }
 
+// running lets Ray run, as far as the operator sees it: see fakeray. A worker without a task is removed after a
+// second.
+func running(spec *rayv1.RaySpec) {
+	autoscaling(0)(spec)
+	spec.Worker.Autoscaling.IdleTimeoutSeconds = new(int32(1))
+	head, worker := &spec.Head.Template.Spec.Containers[0], &spec.Worker.Template.Spec.Containers[0]
+	head.Command, head.Ports = nil, []corev1.ContainerPort{{Name: "gcs", ContainerPort: gcsPort, Protocol: corev1.ProtocolTCP}}
+	worker.Command = nil
+	worker.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")} // for one task
+}
+
+// runs reports whether Ray runs with a spec.
+func runs(spec *rayv1.RaySpec) bool { return spec.Head.Template.Spec.Containers[0].Command == nil }
+
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }
 
-// do runs the workload.
-func (w *workload) do(ctx context.Context, namespace string) error {
+// do runs the workload in a setup.
+func (w *workload) do(ctx context.Context, s *setup) error {
 	switch {
 	case w.step != nil:
-		return w.step(ctx, namespace)
+		return w.step(ctx, s.namespace)
 	case w.from == nil:
-		return createRay(ctx, namespace, w.to)
+		return createRay(ctx, s.namespace, w.to)
+	case w.tasksAfter != w.tasksBefore:
+		s.setTasks(w.tasksAfter)
+		return nil
 	default:
-		return replaceSpec(ctx, namespace, w.to)
+		return replaceSpec(ctx, s.namespace, w.to)
 	}
 }
 

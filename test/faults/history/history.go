@@ -37,6 +37,7 @@ const (
 	RayStatus   = "rays/status"
 	Services    = "services"
 	Deployments = "deployments"
+	Pods        = "pods"
 	Events      = "events"
 	Leases      = "leases"
 )
@@ -58,7 +59,7 @@ type Write struct {
 	Verb     string
 	Resource string
 	Name     string
-	// Sent is the object in the request, nil for a deletion.
+	// Sent is the object in the request, nil for a deletion. Of a patch, it has the metadata only.
 	Sent metav1.Object
 	// Target is the UID precondition of the write, if any.
 	Target types.UID

@@ -37,6 +37,7 @@ import (
 // available, so each status write must have a reason.
 func checkCounts(h *history.History, want *Expectation) []string {
 	problems := checkChildWrites(h, want)
+	problems = append(problems, checkPodMarks(h, want)...)
 	problems = append(problems, checkRejected(h, want)...)
 	problems = append(problems, checkStatusWrites(h)...)
 	problems = append(problems, checkSuccessEvents(h, want)...)
@@ -57,7 +58,7 @@ func checkChildWrites(h *history.History, want *Expectation) []string {
 		}
 	}
 	for _, what := range want.Writes {
-		if !strings.Contains(what, history.RayStatus) {
+		if !strings.Contains(what, history.RayStatus) && what != MarkPod {
 			surplus[what]--
 		}
 	}
@@ -72,6 +73,36 @@ func checkChildWrites(h *history.History, want *Expectation) []string {
 		}
 	}
 	return problems
+}
+
+// MarkPod is the write of the deletion cost of a Pod with a name that varies.
+const MarkPod = "patch pods"
+
+// checkPodMarks requires that each process marks a Pod once at most, and each Pod is marked. A mark with a concealed response
+// may be repeated. One that is removed again, since Ray did not drain the node, is none.
+func checkPodMarks(h *history.History, want *Expectation) []string {
+	expected, marks, concealed := 0, 0, 0
+	for _, what := range want.Writes {
+		if what == MarkPod {
+			expected++
+		}
+	}
+	for i := range h.Writes {
+		write := &h.Writes[i]
+		switch {
+		case write.Resource != history.Pods || write.Number == 0 || !write.Committed():
+		case write.Concealed:
+			concealed++
+		case write.Sent != nil && write.Sent.GetAnnotations()[corev1.PodDeletionCost] == "":
+			marks--
+		default:
+			marks++
+		}
+	}
+	if marks+concealed < expected || marks > expected*processes(h) {
+		return []string{fmt.Sprintf("%d writes to Pods, and %d with a concealed response, want %d by each process at most, and as many in all", marks, concealed, expected)}
+	}
+	return nil
 }
 
 // addUnanswered counts an unanswered write as committed if a write is missing.

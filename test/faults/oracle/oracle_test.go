@@ -87,6 +87,12 @@ func event(eventType, message string) corev1.Event {
 	return corev1.Event{Type: eventType, Message: message, Count: 1, InvolvedObject: corev1.ObjectReference{Kind: "Ray", Name: "x"}}
 }
 
+// markPod returns a write of the deletion cost of a Pod.
+func markPod() history.Write {
+	patch := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: "pod", Annotations: map[string]string{corev1.PodDeletionCost: "-1"}}}
+	return history.Write{Number: 6, At: at(8), Verb: "patch", Resource: history.Pods, Name: "x-worker-1", Target: "pod", Sent: patch, Code: 200}
+}
+
 // valid returns a history without violations: a Ray is created, and then changed.
 func valid() (*history.History, *Expectation) {
 	created, updated := newHead("head", "2", 1), newHead("head", "5", 2)
@@ -214,6 +220,21 @@ var invalid = []struct {
 	{"additional event", Counts, "create deployments/x-head: +1 events", func(h *history.History, _ *Expectation) { h.End.Events[0].Count++ }},
 	{"event of a group that was not scaled", Counts, "update deployments/x-worker-gpu: +1 events", func(h *history.History, _ *Expectation) {
 		h.End.Events = append(h.End.Events, event(corev1.EventTypeNormal, `Scaled group "gpu" from 1 to 2: minReplicas is 2`))
+	}},
+	{"Pod marked", Counts, "1 writes to Pods", func(h *history.History, _ *Expectation) { h.Writes = append(h.Writes, markPod()) }},
+	{"Pod not marked", Counts, "0 writes to Pods", func(_ *history.History, want *Expectation) { want.Writes = append(want.Writes, MarkPod) }},
+	{"Pod changed", Ownership, "not a patch of the deletion cost", func(h *history.History, _ *Expectation) {
+		write := markPod()
+		write.Sent.SetLabels(map[string]string{"a": "b"})
+		h.Writes = append(h.Writes, write)
+	}},
+	{"Pod marked by name", Ownership, "not a patch of the deletion cost", func(h *history.History, _ *Expectation) {
+		write := markPod()
+		write.Target = ""
+		h.Writes = append(h.Writes, write)
+	}},
+	{"Pod deleted", Ownership, "not a patch of the deletion cost", func(h *history.History, _ *Expectation) {
+		h.Writes = append(h.Writes, history.Write{Number: 6, At: at(8), Verb: "delete", Resource: history.Pods, Name: "x-worker-1", Target: "pod", Code: 200})
 	}},
 	{"missing event", Counts, "update deployments/x-head: -1 events", func(h *history.History, _ *Expectation) { h.End.Events = h.End.Events[:1] }},
 	{"warning", Counts, "1 events of type Warning", func(h *history.History, _ *Expectation) {

@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -32,6 +34,7 @@ func checkOwnership(h *history.History, _ *Expectation) []string {
 	problems := checkSingle(h)
 	problems = append(problems, checkTargets(h)...)
 	problems = append(problems, checkAdoptions(h)...)
+	problems = append(problems, checkPodWrites(h)...)
 	return append(problems, checkUnconditional(h)...)
 }
 
@@ -120,6 +123,27 @@ func checkAdoptions(h *history.History) []string {
 			if before != nil || change.before.Object.GetLabels()[rayv1.LabelName] != after.Name {
 				problems = append(problems, describe(change.after)+": a Ray has adopted an object that was not its orphan")
 			}
+		}
+	}
+	return problems
+}
+
+// checkPodWrites requires that nothing of a Pod is written but its deletion cost, and only if it is still
+// the same Pod.
+func checkPodWrites(h *history.History) []string {
+	var problems []string
+	for i := range h.Writes {
+		write := &h.Writes[i]
+		if write.Resource != history.Pods {
+			continue
+		}
+		want := &metav1.PartialObjectMetadata{}
+		if write.Sent != nil {
+			want.UID = write.Target
+			want.Annotations = map[string]string{corev1.PodDeletionCost: write.Sent.GetAnnotations()[corev1.PodDeletionCost]}
+		}
+		if write.Verb != "patch" || write.Target == "" || !equality.Semantic.DeepEqual(write.Sent, want) {
+			problems = append(problems, write.String()+": not a patch of the deletion cost with a UID precondition")
 		}
 	}
 	return problems

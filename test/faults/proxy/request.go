@@ -17,6 +17,7 @@ limitations under the License.
 package proxy
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -103,6 +104,13 @@ func (r *request) isResumption() bool {
 // record returns the history of a write.
 func (r *request) record() *history.Write {
 	write := &history.Write{Verb: r.verb, Resource: r.resource, Name: r.name}
+	if r.verb == "patch" {
+		patch := &metav1.PartialObjectMetadata{}
+		if json.Unmarshal(r.body, patch) == nil {
+			write.Sent, write.Target = patch, patch.UID
+		}
+		return write
+	}
 	switch sent := decode(r.body).(type) {
 	case *metav1.DeleteOptions:
 		if sent.Preconditions != nil && sent.Preconditions.UID != nil {
