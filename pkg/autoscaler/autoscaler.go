@@ -53,6 +53,9 @@ const (
 	// pauseFactor is how many times the duration of a poll passes at least until the next one of the same Ray, so that
 	// heads that answer slowly, by intent or not, do not occupy the workers.
 	pauseFactor = 5
+	// maxRetries is the number of Rays that are polled at the same time although their last poll failed. A head that does
+	// not answer occupies a worker until the timeout, and others must not wait for it.
+	maxRetries = 3
 	// maxScaleDelay is for how long a Deployment can have more replicas than recommended until the recommendation is
 	// dropped. The nodes that were drained for it may run again by then.
 	maxScaleDelay = 30 * time.Second
@@ -75,6 +78,8 @@ type Autoscaler struct {
 	changed func(cache.ObjectName)
 	clock   clock.WithTickerAndDelayedExecution
 	queue   workqueue.TypedDelayingInterface[cache.ObjectName]
+	// retries has an element for each poll of a Ray that failed before.
+	retries chan struct{}
 
 	mu   sync.Mutex
 	rays map[cache.ObjectName]*cluster
@@ -116,7 +121,8 @@ func New(reader Reader, kubeClient kubernetes.Interface, changed func(cache.Obje
 		clock:      clock,
 		queue: workqueue.NewTypedDelayingQueueWithConfig(
 			workqueue.TypedDelayingQueueConfig[cache.ObjectName]{Name: "autoscaler", Clock: clock}),
-		rays: map[cache.ObjectName]*cluster{},
+		retries: make(chan struct{}, maxRetries),
+		rays:    map[cache.ObjectName]*cluster{},
 	}
 }
 

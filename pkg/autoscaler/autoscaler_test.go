@@ -139,6 +139,32 @@ func TestPollInterval(t *testing.T) {
 	check("panic", maxFailureInterval)
 }
 
+// TestRetriesAreLimited has as many Rays that do not answer as may be polled at the same time.
+func TestRetriesAreLimited(t *testing.T) {
+	f := newFixture(t)
+	f.poll()
+	f.gcs.Misbehave(gcstest.Fail(14, "down"))
+	f.poll()
+	for range maxRetries {
+		f.retries <- struct{}{}
+	}
+	calls := f.gcs.Calls()["GetClusterResourceState"]
+	if after := f.pollSafely(t.Context(), rayKey); after != pollInterval || f.gcs.Calls()["GetClusterResourceState"] > calls {
+		t.Errorf("the GCS was asked, or will be asked after %s, want %s", after, pollInterval)
+	}
+	<-f.retries
+	f.gcs.Misbehave(nil)
+	f.addTasks(10)
+	f.check(f.poll(), 3, "True DemandKnown")
+	if got := len(f.retries); got != maxRetries-1 {
+		t.Errorf("%d retries are running after one has ended, want %d", got, maxRetries-1)
+	}
+	<-f.retries
+	<-f.retries
+	f.addTasks(30)
+	f.check(f.poll(), 8, "True DemandKnown") // no retry
+}
+
 // TestUnscalableRays has Rays that cannot be scaled until they, or what they refer to, change.
 func TestUnscalableRays(t *testing.T) {
 	container := func(f *fixture) *corev1.Container { return &f.ray.Spec.Head.Template.Spec.Containers[0] }

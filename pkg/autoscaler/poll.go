@@ -67,6 +67,14 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 		return 0
 	}
 	defer a.finish(key, c, ray.Generation)
+	if c.failures > 0 {
+		select {
+		case a.retries <- struct{}{}:
+			defer func() { <-a.retries }()
+		default:
+			return pollInterval
+		}
+	}
 	start := a.clock.Now()
 	gcsTarget, state, err := a.observe(ctx, ray, c)
 	if errors.Is(ctx.Err(), context.Canceled) {

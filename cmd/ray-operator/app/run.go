@@ -41,10 +41,9 @@ import (
 // component is the source of events and, with the version, the user agent.
 const component = "ray-operator"
 
-// pollWorkers is the number of Rays that are polled concurrently. A poll takes a millisecond. A head that is ready and
-// does not answer occupies a worker for two seconds, but not more than twice a minute, and one that lies for a sixth of
-// the time at most, with up to 24 MiB. So it takes more than 100 Rays with the former, or 48 with the latter, to delay
-// the others.
+// pollWorkers is the number of Rays that are polled concurrently. A poll takes a millisecond. Heads that do not answer
+// occupy three workers at most. One that answers slowly, by intent or not, occupies a worker for a sixth of the time, with
+// up to 24 MiB. So it takes 48 of them to delay the others.
 const pollWorkers = 8
 
 // Version is the version of the operator, set by the linker. The version in component-base is
