@@ -46,11 +46,17 @@ const (
 	sharedMemoryVolume = "dev-shm"
 )
 
-// launcher runs ray with the container's arguments. It raises the limit of open files first, since the
-// default of some container runtimes, 1024, is too low for a head. exec makes Ray receive SIGTERM.
+// launcher runs ray with the container's arguments. It raises the limit of open files first, since the default of some
+// container runtimes, 1024, is too low for a head.
+//
+// The shell remains, to pass SIGTERM on: the first process of a container ignores it until it handles it, which ray does
+// only after seconds. A worker that is removed while it starts would join, get tasks, and be killed with them.
 var launcher = []string{
 	"/bin/sh", "-c",
-	`n=$(ulimit -Sn); [ "$n" = unlimited ] || [ "$n" -ge 65536 ] || ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"; exec ray "$@"`,
+	`trap 'exit 143' TERM; ` +
+		`n=$(ulimit -Sn); [ "$n" = unlimited ] || [ "$n" -ge 65536 ] || ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"; ` +
+		`ray "$@" & trap 'kill -TERM $!' TERM; ` +
+		`while wait $!; code=$?; kill -0 $! 2>/dev/null; do :; done; exit $code`,
 	"ray",
 }
 

@@ -18,6 +18,7 @@ package ray
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/test/internal/harness"
 )
 
 // job runs 200 tasks, and reports their starts and ends to an actor on the head.
@@ -105,6 +107,25 @@ func TestScaleDuringJob(t *testing.T) {
 	measured(t, "scaled down an idle worker, until it has left Ray", time.Since(start), 2*time.Second)
 	u.waitPods(rayv1.RoleWorker, 0)
 	measured(t, "scaled down an idle worker, until its Pod is gone", time.Since(start), 5*time.Second)
+
+	// ray handles SIGTERM only after some seconds.
+	o.step("to 1 worker, and to 0 while it starts")
+	u.patch("ray-cluster", `{"spec":{"worker":{"replicas":1}}}`)
+	harness.Eventually(u, "the worker's container runs", func() error {
+		for _, pod := range u.pods(rayv1.RoleWorker) {
+			if len(pod.Status.ContainerStatuses) == 1 && pod.Status.ContainerStatuses[0].State.Running != nil {
+				return nil
+			}
+		}
+		return errors.New("no container runs")
+	})
+	start = time.Now()
+	u.patch("ray-cluster", `{"spec":{"worker":{"replicas":0}}}`)
+	u.waitPods(rayv1.RoleWorker, 0)
+	measured(t, "scaled down a worker that starts, until its Pod is gone", time.Since(start), 5*time.Second)
+	if nodes := o.observation().state.nodes; len(nodes) != 1 {
+		t.Errorf("there are %d nodes, want the head only", len(nodes))
+	}
 }
 
 // submitJob submits a program as a job in the head's container, and returns what it prints.
