@@ -222,6 +222,15 @@ func (c *faultCase) run(t *testing.T) {
 		t.Error(violation)
 	}
 	t.Logf("history:\n%s", transcript(h))
+	if t.Failed() {
+		t.Logf("end of the log:\n%s", end(h.Log, 100))
+	}
+}
+
+// end returns the last lines of a text.
+func end(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
 }
 
 // goal returns the goal of the workload.

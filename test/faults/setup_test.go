@@ -171,6 +171,7 @@ func (s *setup) awaitIdle(ctx context.Context, window time.Duration) error {
 func (s *setup) await(ctx context.Context, goal goal) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var last error
 	for {
 		state, err := readState(ctx, s.namespace)
 		if err == nil {
@@ -180,13 +181,16 @@ func (s *setup) await(ctx context.Context, goal goal) error {
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = err // not that of a request that the timeout has ended
+		}
 		select {
 		case <-s.recorder.changed:
 			// More changes usually follow at once.
 			time.Sleep(50 * time.Millisecond)
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the goal is not reached: %w", err)
+			return fmt.Errorf("the goal is not reached: %w", last)
 		}
 	}
 }
