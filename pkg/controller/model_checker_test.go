@@ -196,7 +196,9 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	} else if pending := readLastApplied(last).TemplatePending; !pending && equalInputs(groupOf(was, role), groupOf(is, role)) {
 		c.environment.violationf("the Pod template of the %s is replaced, though neither the user nor another client has changed it", role)
 	}
-	if role != rayv1.RoleHead && is != nil && !c.isDelayed {
+	// If the user has gone back to the running template while another was pending, only an external change is reverted.
+	isNew := readLastApplied(last).Inputs != readLastApplied(after).Inputs
+	if role != rayv1.RoleHead && is != nil && isNew && !c.isDelayed {
 		c.checkHeadFirst(is)
 	}
 }
