@@ -95,8 +95,8 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 			r := remover{Autoscaler: a, cluster: c, ray: ray, group: group, target: gcsTarget, nodes: state.Nodes}
 			next := r.remove(ctx, &decision.Groups[i], a.canDrain(ray, c, group.Role, groups[i].Desired))
 			// Only a change is recommended: what is the target already may be that of a stale cache, or soon that of
-			// another operator.
-			if next != groups[i].Desired || next != target(&group, a.deployment(ray, group.Role)) {
+			// another operator. Desired is the target, unless a number is recommended.
+			if next != groups[i].Desired || c.recommends(group.Name) && next != target(&group, a.deployment(ray, group.Role)) {
 				replicas[group.Name] = next
 			}
 		}
@@ -236,16 +236,22 @@ func (a *Autoscaler) groups(ray *rayv1.Ray, c *cluster, state *gcs.ClusterState)
 	return groups
 }
 
+// recommends returns whether a number is recommended for a group.
+func (c *cluster) recommends(group string) bool {
+	if c.recommendation == nil {
+		return false
+	}
+	_, found := c.recommendation.Replicas[group]
+	return found
+}
+
 // desired returns how many nodes a group is to have: what was recommended, which the Deployment may not have yet, else
 // its target.
 func (c *cluster) desired(group *resources.Group, deployment *appsv1.Deployment, now time.Time) int32 {
-	if c.recommendation == nil {
+	if !c.recommends(group.Name) {
 		return target(group, deployment)
 	}
-	recommended, found := c.recommendation.Replicas[group.Name]
-	if !found {
-		return target(group, deployment)
-	}
+	recommended := c.recommendation.Replicas[group.Name]
 	if deployment == nil || *deployment.Spec.Replicas <= recommended {
 		delete(c.aboveSince, group.Name)
 		return recommended
