@@ -38,7 +38,7 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
 )
 
-// component is the source of events and, with the version, the user agent.
+// component is the source of events and, with the version, the user agent, to which the autoscaler adds its name.
 const component = "ray-operator"
 
 // pollWorkers is the number of Rays that are polled concurrently. A poll takes a millisecond. Heads that do not answer
@@ -86,7 +86,7 @@ func Run(ctx context.Context, options *Options) error {
 	// Informers start before the lease is acquired, so that a new leader reconciles at once.
 	informers := controller.NewInformers(clients.kube, clients.ray, options.scopes())
 	var rays *controller.Controller
-	scaler := autoscaler.New(informers, clients.kube, func(ray cache.ObjectName) { rays.Enqueue(ray) }, clock.RealClock{})
+	scaler := autoscaler.New(informers, clients.autoscaler, func(ray cache.ObjectName) { rays.Enqueue(ray) }, clock.RealClock{})
 	rays, err = controller.New(clients.kube, clients.ray, informers, scaler, recorder, clock.RealClock{})
 	if err != nil {
 		return err
@@ -131,6 +131,8 @@ type clients struct {
 	// kube and ray are used by the controller. They write only while this replica leads.
 	kube kubernetes.Interface
 	ray  versioned.Interface
+	// autoscaler is kube with a user agent of its own, so that an audit log shows why Pods are listed.
+	autoscaler kubernetes.Interface
 	// unfenced also writes while this replica does not lead: leases and token reviews.
 	unfenced kubernetes.Interface
 }
@@ -161,8 +163,13 @@ func newClients(config *rest.Config, election *election) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
+	builtIn.UserAgent += "/autoscaler"
+	scaler, err := kubernetes.NewForConfig(builtIn)
+	if err != nil {
+		return nil, err
+	}
 	ray, err := rayclient.New(config)
-	return &clients{kube: kube, ray: ray, unfenced: unfenced}, err
+	return &clients{kube: kube, ray: ray, autoscaler: scaler, unfenced: unfenced}, err
 }
 
 // newClientConfig returns the configuration of clients, from a kubeconfig or the Pod.
