@@ -76,9 +76,8 @@ type Controller struct {
 // New returns a controller that reads from informers and writes with the two clients. The recommender may be nil: then
 // autoscaled groups keep their replicas.
 func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informers *Informers, recommender Recommender, recorder record.EventRecorder, clock clock.WithTickerAndDelayedExecution) (*Controller, error) {
-	caches := informers.caches()
 	store := consistency.New(func(namespace, resource string) consistency.Reader {
-		return cachesFor(caches, namespace).stores[resource]
+		return cachesFor(informers.caches, namespace).stores[resource]
 	})
 	c := &Controller{
 		reconciler: reconciler{
@@ -86,7 +85,7 @@ func New(kubeClient kubernetes.Interface, rayClient versioned.Interface, informe
 				kubeClient: kubeClient, rayClient: rayClient, consistency: store, memory: newMemory(), recorder: recorder,
 				clock: clock,
 			},
-			caches:       caches,
+			caches:       informers.caches,
 			recommender:  recommender,
 			causes:       newCauseFinder(kubeClient, clock),
 			statusWriter: newStatusWriter(rayClient, store, recorder, clock),

@@ -62,8 +62,9 @@ const (
 // Informers watch Rays, and the Services and Deployments that have the operator's label. Of an object
 // that cannot be a child of a Ray, only its identity is kept in memory.
 type Informers struct {
-	// scopes are by namespace. The scope of metav1.NamespaceAll has all namespaces.
+	// scopes and caches are by namespace. Those of metav1.NamespaceAll have all namespaces.
 	scopes map[string]*scope
+	caches map[string]*caches
 }
 
 // scope has the informers of one namespace, or of all.
@@ -82,9 +83,10 @@ type factory interface {
 // NewInformers returns informers for some namespaces, or for metav1.NamespaceAll. They do not resync:
 // each sync compares with the caches, and only an event can change those.
 func NewInformers(kubeClient kubernetes.Interface, rayClient versioned.Interface, namespaces []string) *Informers {
-	i := &Informers{scopes: map[string]*scope{}}
+	i := &Informers{scopes: map[string]*scope{}, caches: map[string]*caches{}}
 	for _, namespace := range namespaces {
-		i.scopes[namespace] = newScope(kubeClient, rayClient, namespace)
+		scope := newScope(kubeClient, rayClient, namespace)
+		i.scopes[namespace], i.caches[namespace] = scope, newCaches(scope)
 	}
 	return i
 }
@@ -150,7 +152,7 @@ func (i *Informers) HasSynced() bool {
 
 // Ray returns a Ray from the cache. It must not be changed, nor must what the other methods return.
 func (i *Informers) Ray(key cache.ObjectName) (*rayv1.Ray, error) {
-	ray, err := i.scope(key.Namespace).rays.Lister().Rays(key.Namespace).Get(key.Name)
+	ray, err := cachesFor(i.caches, key.Namespace).rays.Rays(key.Namespace).Get(key.Name)
 	if err != nil {
 		return nil, fmt.Errorf("getting Ray %q from the cache: %w", key, err)
 	}
@@ -159,7 +161,7 @@ func (i *Informers) Ray(key cache.ObjectName) (*rayv1.Ray, error) {
 
 // Service returns a Service from the cache.
 func (i *Informers) Service(key cache.ObjectName) (*corev1.Service, error) {
-	service, err := i.scope(key.Namespace).services.Lister().Services(key.Namespace).Get(key.Name)
+	service, err := cachesFor(i.caches, key.Namespace).services.Services(key.Namespace).Get(key.Name)
 	if err != nil {
 		return nil, fmt.Errorf("getting Service %q from the cache: %w", key, err)
 	}
@@ -168,19 +170,11 @@ func (i *Informers) Service(key cache.ObjectName) (*corev1.Service, error) {
 
 // Deployment returns a Deployment from the cache.
 func (i *Informers) Deployment(key cache.ObjectName) (*appsv1.Deployment, error) {
-	deployment, err := i.scope(key.Namespace).deployments.Lister().Deployments(key.Namespace).Get(key.Name)
+	deployment, err := cachesFor(i.caches, key.Namespace).deployments.Deployments(key.Namespace).Get(key.Name)
 	if err != nil {
 		return nil, fmt.Errorf("getting Deployment %q from the cache: %w", key, err)
 	}
 	return deployment, nil
-}
-
-// scope returns the informers that have the objects of a namespace.
-func (i *Informers) scope(namespace string) *scope {
-	if all, found := i.scopes[metav1.NamespaceAll]; found {
-		return all
-	}
-	return i.scopes[namespace]
 }
 
 // caches are the caches of a scope.
@@ -192,22 +186,17 @@ type caches struct {
 	stores map[string]cache.Indexer
 }
 
-// caches returns the caches by namespace.
-func (i *Informers) caches() map[string]*caches {
-	byNamespace := map[string]*caches{}
-	for namespace, s := range i.scopes {
-		byNamespace[namespace] = &caches{
-			rays:        s.rays.Lister(),
-			services:    s.services.Lister(),
-			deployments: s.deployments.Lister(),
-			stores: map[string]cache.Indexer{
-				rayResource:        s.rays.Informer().GetIndexer(),
-				serviceResource:    s.services.Informer().GetIndexer(),
-				deploymentResource: s.deployments.Informer().GetIndexer(),
-			},
-		}
+func newCaches(s *scope) *caches {
+	return &caches{
+		rays:        s.rays.Lister(),
+		services:    s.services.Lister(),
+		deployments: s.deployments.Lister(),
+		stores: map[string]cache.Indexer{
+			rayResource:        s.rays.Informer().GetIndexer(),
+			serviceResource:    s.services.Informer().GetIndexer(),
+			deploymentResource: s.deployments.Informer().GetIndexer(),
+		},
 	}
-	return byNamespace
 }
 
 // cachesFor returns the caches that have the objects of a namespace.
