@@ -21,7 +21,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,11 +33,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs/gcstest"
+	"github.com/kubeflow/ray-operator/pkg/internal/testclock"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
@@ -52,7 +51,7 @@ var rayKey = cache.NewObjectName("team", "x")
 type fixture struct {
 	*Autoscaler
 	t          *testing.T
-	clock      *fakeClock
+	clock      *testclock.Clock
 	kubeClient *fake.Clientset
 	gcs        *gcstest.Cluster
 
@@ -62,28 +61,6 @@ type fixture struct {
 	worker  *appsv1.Deployment
 	// changes is the number of new recommendations.
 	changes int
-}
-
-// fakeClock changes only with step. Its timers, which only the queue uses, are real.
-type fakeClock struct {
-	clock.RealClock
-
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-func (c *fakeClock) step(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
 }
 
 func newFixture(t *testing.T, pods ...runtime.Object) *fixture {
@@ -96,7 +73,7 @@ func newFixture(t *testing.T, pods ...runtime.Object) *fixture {
 	port := int32(netip.MustParseAddrPort(strings.Replace(server.Address(), "[::]", "0.0.0.0", 1)).Port())
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "ray"}}}}
 	f := &fixture{
-		t: t, clock: &fakeClock{now: decisionTime},
+		t: t, clock: testclock.New(decisionTime),
 		kubeClient: fake.NewClientset(pods...), gcs: server.Cluster(clusterIP),
 		ray: &rayv1.Ray{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "x", UID: "uid-1", Generation: 1},
@@ -163,7 +140,7 @@ func (f *fixture) Deployment(key cache.ObjectName) (*appsv1.Deployment, error) {
 // poll polls after a second and returns the recommendation.
 func (f *fixture) poll() *Recommendation {
 	f.t.Helper()
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	f.pollSafely(f.t.Context(), rayKey)
 	return f.Recommend(f.ray)
 }

@@ -283,7 +283,7 @@ func TestSlowPoll(t *testing.T) {
 	f.addIdleNode("a", time.Hour)
 	f.poll()
 	f.kubeClient.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
-		f.clock.step(2 * time.Second)
+		f.clock.Step(2 * time.Second)
 		return false, nil, nil
 	})
 	if after := f.pollSafely(t.Context(), rayKey); after != pauseFactor*2*time.Second {

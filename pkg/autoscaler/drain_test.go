@@ -163,7 +163,7 @@ func TestRejectedDrain(t *testing.T) {
 	}
 	f.checkCosts(map[string]string{})
 	f.gcs.OnDrain(nil)
-	f.clock.step(keepInterval)
+	f.clock.Step(keepInterval)
 	f.check(f.poll(), 1, "True DemandKnown")
 }
 
@@ -187,7 +187,7 @@ func TestDrainWaitsForDeployment(t *testing.T) {
 		t.Errorf("drained %v, want one node", drains)
 	}
 	f.addBusyNode("a") // its container has restarted
-	f.clock.step(maxScaleDelay)
+	f.clock.Step(maxScaleDelay)
 	f.check(f.poll(), 1, "True DemandKnown")
 	if drains := f.gcs.Drains(); len(drains) != 2 || drains[1].NodeID != "id-b" {
 		t.Errorf("drained %v, want the other node, too", drains)
@@ -245,7 +245,7 @@ func TestSurplusPods(t *testing.T) {
 			*f.worker.Spec.Replicas = 3
 			f.addBusyNode("a")
 			f.check(f.poll(), 3, "True DemandKnown")
-			f.clock.step(time.Minute)
+			f.clock.Step(time.Minute)
 			f.check(f.poll(), test.want, "True DemandKnown")
 			f.checkCosts(test.costs)
 		})

@@ -51,7 +51,7 @@ func TestReport(t *testing.T) {
 	if got, want := calls(), [2]int{1, 1}; got != want {
 		t.Errorf("%v reports, want %v: nothing has changed", got, want)
 	}
-	f.clock.step(reportInterval)
+	f.clock.Step(reportInterval)
 	f.poll()
 	if got, want := calls(), [2]int{2, 1}; got != want {
 		t.Errorf("%v reports, want %v: a GCS may have forgotten the state", got, want)
@@ -92,7 +92,7 @@ func TestFailedReport(t *testing.T) {
 	if got := f.gcs.Calls()["ReportAutoscalingState"]; got != 1 {
 		t.Errorf("%d reports in 10 seconds, want 1", got)
 	}
-	f.clock.step(reportInterval)
+	f.clock.Step(reportInterval)
 	f.poll()
 	if got := f.gcs.Calls()["ReportAutoscalingState"]; got != 2 {
 		t.Errorf("%d reports, want 2", got)

@@ -54,7 +54,7 @@ func BenchmarkSyncWithStatus(b *testing.B) {
 		b.StopTimer()
 		f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = available })
 		available = 3 - available
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.deliver()
 		b.StartTimer()
 		if _, err := f.controller.reconciler.sync(ctx, sampleKey); err != nil {

@@ -114,11 +114,11 @@ func TestHealthyRayListsNoPods(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.deliver()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 	}
 	lists("the Deployments have not been observed")
 	f.setWorkers(3, 0)
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	if err := f.sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,13 +155,13 @@ func TestSharedListLimit(t *testing.T) {
 		}
 	}
 	check("when they are incomplete", find(0, 12), 0)
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	check("a second later", find(12, 8), 0)
-	f.clock.step(4 * time.Second)
+	f.clock.Step(4 * time.Second)
 	check("after 5 seconds", find(0, 12), podListBurst)
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	check("a second later", find(12, 8), podListQPS)
-	f.clock.step(4 * time.Second)
+	f.clock.Step(4 * time.Second)
 	check("after a second try", find(10, 2), 2)
 }
 
@@ -171,7 +171,7 @@ func TestRepeatedListWithoutToken(t *testing.T) {
 	f := newCauseFixture(t)
 	f.check(false, "", 5*time.Second)
 	f.checkAfter(5*time.Second, true, unschedulable, 10*time.Second)
-	f.clock.step(10 * time.Second)
+	f.clock.Step(10 * time.Second)
 	for range podListBurst {
 		if !f.finder.rateLimiter.TryAccept() {
 			t.Fatal("there are too few tokens")
@@ -215,7 +215,7 @@ func TestHangingList(t *testing.T) {
 	}
 	check("when the group is incomplete", "", 5*time.Second, 0)
 	find("other")
-	f.clock.step(5 * time.Second)
+	f.clock.Step(5 * time.Second)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -223,11 +223,11 @@ func TestHangingList(t *testing.T) {
 	}()
 	<-hangs
 	check("while the list of another Ray hangs", "", time.Second, 1)
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	check("a second later", "", time.Second, 1)
 	close(release)
 	<-ended
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	check("after that list", unschedulable, 10*time.Second, 2)
 }
 
@@ -238,7 +238,7 @@ func TestFailedList(t *testing.T) {
 	f.setWorkers(2, 2)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.deliver()
-	f.clock.step(5 * time.Second)
+	f.clock.Step(5 * time.Second)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False PodFailure: worker: 2 of 3 available: " + unschedulable)
 
@@ -248,7 +248,7 @@ func TestFailedList(t *testing.T) {
 	}
 	f.controller.reconciler.causes.kubeClient = kubeClient
 	f.deliver()
-	f.clock.step(10 * time.Second)
+	f.clock.Step(10 * time.Second)
 	f.queue.asked = nil
 	f.checkSync(nil, nil, nil)
 	f.checkHealth("False PodFailure: worker: 2 of 3 available: " + unschedulable)
@@ -259,7 +259,7 @@ func TestFailedList(t *testing.T) {
 	f.controller.reconciler.causes.kubeClient = f.kubeClient
 	f.server.pods = nil
 	f.deliver()
-	f.clock.step(20 * time.Second)
+	f.clock.Step(20 * time.Second)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
 }

@@ -162,7 +162,7 @@ func TestCausesInStatus(t *testing.T) {
 			f.deliver()
 			f.checkSync(nil, []string{updateStatus}, nil)
 			f.checkHealth(test.wantBefore)
-			f.clock.step(minCauseInterval)
+			f.clock.Step(minCauseInterval)
 			f.deliver()
 			if err := f.sync(); err != nil {
 				t.Fatal(err)
@@ -216,7 +216,7 @@ func (f *causeFixture) check(wantListed bool, wantCause string, wantRetry time.D
 // checkAfter is check after some time.
 func (f *causeFixture) checkAfter(step time.Duration, wantListed bool, wantCause string, wantRetry time.Duration) {
 	f.t.Helper()
-	f.clock.step(step)
+	f.clock.Step(step)
 	f.check(wantListed, wantCause, wantRetry)
 }
 
@@ -283,7 +283,7 @@ func TestCauseEnds(t *testing.T) {
 			f.checkAfter(5*time.Second, true, unschedulable, 10*time.Second)
 			before := f.group
 			before.deployment = f.group.deployment.DeepCopy()
-			f.clock.step(time.Second)
+			f.clock.Step(time.Second)
 			test.change(f)
 			f.check(false, "", test.wantRetry)
 			if known := len(f.finder.rays) > 0; known != (test.wantRetry > 0) {

@@ -122,7 +122,7 @@ func (f *fixture) checkWritesAndEvents(wantWrites, wantEvents []string) {
 func (f *fixture) checkSteadyState(wantErr func(error) bool) {
 	f.t.Helper()
 	f.takeWrites()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.deliver()
 	before := f.server.revision
 	if err := f.sync(); !isExpected(err, wantErr) {

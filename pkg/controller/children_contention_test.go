@@ -61,9 +61,9 @@ func newContentionFixture(t *testing.T) *fixture {
 func TestExternalChangesThatDoNotEnd(t *testing.T) {
 	t.Run("changes are reverted after a delay, and reported until they end", func(t *testing.T) {
 		f := newContentionFixture(t)
-		f.clock.step(time.Second - time.Millisecond)
+		f.clock.Step(time.Second - time.Millisecond)
 		f.checkSync(isOnlyBlocked, nil, nil)
-		f.clock.step(time.Millisecond)
+		f.clock.Step(time.Millisecond)
 		f.checkSync(isOnlyBlocked, []string{updateWorker}, reverted("deployment sample-cluster-worker", "replicas"))
 		f.setReplicas(8)
 		f.queue.asked = nil
@@ -71,14 +71,14 @@ func TestExternalChangesThatDoNotEnd(t *testing.T) {
 		if diff := cmp.Diff([]string{"default/sample-cluster after 2s"}, f.queue.asked); diff != "" {
 			t.Errorf("requeues (-want +got):\n%s", diff)
 		}
-		f.clock.step(2 * time.Second)
+		f.clock.Step(2 * time.Second)
 		f.checkSync(isOnlyBlocked, []string{updateWorker}, reverted("deployment sample-cluster-worker", "replicas"))
 		f.rollOut()
 		f.deliver()
-		f.clock.step(18*time.Second - time.Millisecond)
+		f.clock.Step(18*time.Second - time.Millisecond)
 		f.checkSync(isOnlyBlocked, nil, nil)
 		f.checkHealth("False ExternalChanges: worker: " + contentionMessage)
-		f.clock.step(time.Millisecond)
+		f.clock.Step(time.Millisecond)
 		f.checkSync(nil, []string{updateStatus}, nil)
 		f.checkHealth(healthy)
 		f.checkSteadyState(nil)
@@ -193,7 +193,7 @@ func TestRejectedRevert(t *testing.T) {
 	f.reject(overQuota(), updateWorker)
 	f.checkSync(apierrors.IsForbidden, []string{updateWorker, updateStatus}, []string{"Warning FailedUpdate " + workerRejected})
 	for range 10 {
-		f.clock.step(100 * time.Millisecond)
+		f.clock.Step(100 * time.Millisecond)
 		f.deliver()
 		f.checkSync(apierrors.IsForbidden, []string{updateWorker}, nil)
 		f.checkHealth("False FailedUpdate: worker: " + workerRejected)

@@ -103,7 +103,7 @@ func TestAdmissionRemovesLabel(t *testing.T) {
 		}
 	}
 	f.rollOut()
-	f.clock.step(unwatchedRetryDelay)
+	f.clock.Step(unwatchedRetryDelay)
 	f.queue.asked = nil
 	f.deliver()
 	if err := f.sync(); err != nil {

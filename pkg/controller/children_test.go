@@ -319,7 +319,7 @@ func TestTerminatingChildren(t *testing.T) {
 		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{event})
 		f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Finalizers = nil })
 		f.deliver()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.checkSync(nil, []string{createWorker, updateStatus}, []string{"Normal SuccessfullyCreate Successfully create the deployment sample-cluster-worker"})
 		f.makeHealthy()
 	})

@@ -22,7 +22,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,12 +35,12 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 	"github.com/kubeflow/ray-operator/pkg/client/clientset/versioned"
+	"github.com/kubeflow/ray-operator/pkg/internal/testclock"
 	"github.com/kubeflow/ray-operator/pkg/rayclient"
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
@@ -51,7 +50,7 @@ import (
 type fixture struct {
 	t      testing.TB
 	server *fakeServer
-	clock  *fakeClock
+	clock  *testclock.Clock
 	events *record.FakeRecorder
 	// recommender has the recommendation of each Ray.
 	recommender fakeRecommender
@@ -80,7 +79,7 @@ func newFixture(t testing.TB) *fixture {
 		t:      t,
 		server: newFakeServer(),
 		// As on a real machine, this is not a whole second and not UTC.
-		clock:  &fakeClock{now: time.Date(2026, time.March, 4, 5, 6, 7, 890, time.FixedZone("elsewhere", 3600))},
+		clock:  testclock.New(time.Date(2026, time.March, 4, 5, 6, 7, 890, time.FixedZone("elsewhere", 3600))),
 		events: record.NewFakeRecorder(1000),
 
 		recommender: fakeRecommender{},
@@ -218,7 +217,7 @@ func (f *fixture) context() context.Context { return klog.NewContext(f.t.Context
 func (f *fixture) converge() {
 	f.t.Helper()
 	for range 10 {
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.deliver()
 		before := f.server.revision
 		if err := f.sync(); err != nil {
@@ -243,7 +242,7 @@ func (f *fixture) makeHealthy() {
 	}
 	f.takeWrites()
 	f.takeEvents()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 }
 
 // rollOut sets the status of the Deployments as the Deployment controller does when all Pods run.
@@ -306,28 +305,6 @@ type fakeRecommender map[cache.ObjectName]*autoscaler.Recommendation
 
 func (r fakeRecommender) Recommend(ray *rayv1.Ray) *autoscaler.Recommendation {
 	return r[cache.MetaObjectToName(ray)]
-}
-
-// fakeClock changes only with step. Its timers, which only the queue uses, are real.
-type fakeClock struct {
-	clock.RealClock
-
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-func (c *fakeClock) step(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
 }
 
 // fakeQueue records when the controller requeues a Ray.

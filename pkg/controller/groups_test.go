@@ -97,7 +97,7 @@ func TestAllOrNothing(t *testing.T) {
 		}
 
 		f.server.reject = nil
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.deliver()
 		f.checkSync(nil, []string{dryRunWorker, updateHead, updateWorker, updateService, updateStatus},
 			[]string{headUpdated + ", minReadySeconds", workerScaled, "Normal SuccessfullyUpdate Successfully update the service sample-cluster-head: ports"})
@@ -235,7 +235,7 @@ func newWaitingFixture(t *testing.T) *fixture {
 	f.checkHealth("False RolloutIncomplete: " + headUnobserved + "; " + workerWaits)
 	f.checkImages("new", "rayproject/examples:1")
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	return f
 }
 
@@ -259,7 +259,7 @@ func TestHeadFirst(t *testing.T) {
 				d.Status.ObservedGeneration = d.Generation
 				step.change(&d.Status)
 			})
-			f.clock.step(time.Minute)
+			f.clock.Step(time.Minute)
 			f.deliver()
 			if err := f.sync(); err != nil {
 				t.Fatal(err)
@@ -271,7 +271,7 @@ func TestHeadFirst(t *testing.T) {
 		}
 		f.takeWrites()
 		f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 })
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.deliver()
 		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
 		f.checkHealth("False RolloutIncomplete: " + workerUnobserved)
@@ -345,17 +345,17 @@ func TestHeadFirst(t *testing.T) {
 			d.Status.ObservedGeneration, d.Status.AvailableReplicas, d.Status.ReadyReplicas = d.Generation, 0, 0
 		})
 		f.deliver()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.checkSync(nil, []string{updateStatus}, nil)
 		f.checkHealth("False RolloutIncomplete: head: 0 of 1 available; " + workerWaits)
 		f.deliver()
-		f.clock.step(8*time.Minute - time.Second) // the fixture has waited for a minute, too
+		f.clock.Step(8*time.Minute - time.Second) // the fixture has waited for a minute, too
 		f.queue.asked = nil
 		f.checkSync(nil, nil, nil)
 		if diff := cmp.Diff([]string{"default/sample-cluster after 1s"}, f.queue.asked); diff != "" {
 			t.Errorf("requeues (-want +got):\n%s", diff)
 		}
-		f.clock.step(time.Second)
+		f.clock.Step(time.Second)
 		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
 		f.checkHealth("False RolloutIncomplete: head: 0 of 1 available; " + workerUnobserved)
 	})
@@ -372,7 +372,7 @@ func TestNewRayWithRejectedHead(t *testing.T) {
 	f.checkHealth("False FailedCreate: head: " + rejected + "; " + workerIsNotNeeded)
 	f.checkSteadyState(apierrors.IsForbidden)
 	f.server.reject = nil
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{createHead, createWorker, updateStatus},
 		[]string{created + "deployment sample-cluster-head", created + "deployment sample-cluster-worker"})
 	f.makeHealthy()

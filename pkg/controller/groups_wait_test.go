@@ -41,7 +41,7 @@ func (f *fixture) loseHead() {
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: " + headIsLost)
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 }
 
 // TestWorkersOfLostHead has a head that had rolled out, and lost its Pod. New workers may be what it
@@ -54,10 +54,10 @@ func TestWorkersOfLostHead(t *testing.T) {
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: " + headIsLost + "; " + workerWaits)
 	f.deliver()
-	f.clock.step(maxHeadWait - time.Millisecond)
+	f.clock.Step(maxHeadWait - time.Millisecond)
 	f.checkSync(nil, nil, nil)
 	f.checkImages("rayproject/examples:1", "rayproject/examples:1")
-	f.clock.step(time.Millisecond)
+	f.clock.Step(time.Millisecond)
 	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
 	f.checkHealth("False RolloutIncomplete: " + headIsLost + "; " + workerUnobserved)
 	f.checkImages("rayproject/examples:1", "new")
@@ -88,13 +88,13 @@ func TestWorkersOfExceededHead(t *testing.T) {
 		d.Status.ObservedGeneration, d.Status.UpdatedReplicas = d.Generation, 0
 	})
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: " + headIsLost + "; " + workerWaits)
 	f.checkImages("new", "rayproject/examples:1")
 	f.rollOut()
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
 	f.checkImages("new", "new")
 }
@@ -147,7 +147,7 @@ func TestPortsWaitForHead(t *testing.T) {
 	f.checkRestart(apierrors.IsForbidden)
 
 	f.server.reject = nil
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.deliver()
 	f.checkSync(nil, []string{updateHead, updateService, updateStatus}, []string{headUpdated + ", minReadySeconds", portsUpdated})
 	if got := f.servicePorts(); len(got) != 1 || got[0].Port != 1 {

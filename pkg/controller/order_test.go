@@ -91,7 +91,7 @@ func runInOrder(t *testing.T, beforeSync func(*fixture), choices []int, options 
 		}
 		made, *options, order = append(made, choice), append(*options, len(pending)), append(order, pending[choice])
 		f.deliverNext(pending[choice])
-		f.clock.step(time.Second)
+		f.clock.Step(time.Second)
 		beforeSync(f)
 		f.syncIgnoringStaleCache()
 	}

@@ -282,7 +282,7 @@ func TestScaleDuringRollout(t *testing.T) {
 	for _, replicas := range []int32{5, 2} {
 		f.recommend(workers(replicas))
 		f.deliver()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		if err := f.sync(); err != nil {
 			t.Fatal(err)
 		}
@@ -308,7 +308,7 @@ func TestScaleIsOneWrite(t *testing.T) {
 			f.editRay(autoscale(1, 6))
 			f.deliver()
 			f.rollOutWithAdmission()
-			f.clock.step(time.Minute)
+			f.clock.Step(time.Minute)
 			f.recommend(workers(5))
 			f.checkSync(nil, []string{updateWorker, updateStatus}, scaled(3, 5, "8 tasks wait"))
 			f.rollOutWithAdmission()
@@ -327,7 +327,7 @@ func TestRejectedScale(t *testing.T) {
 	f.checkHealth("False FailedUpdate: worker: " + workerRejected)
 	f.server.reject = nil
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateWorker, updateStatus}, scaled(3, 5, "8 tasks wait"))
 	f.checkTarget(5)
 }
@@ -350,7 +350,7 @@ func TestDeletionOfAutoscaled(t *testing.T) {
 	f.makeHealthy()
 	f.deleteRay(metav1.FinalizerDeleteDependents)
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkTarget(5)
 }

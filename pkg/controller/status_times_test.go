@@ -65,7 +65,7 @@ func TestTimesOfStoredStatus(t *testing.T) {
 		}
 	}
 	reconciled := status.LastReconcileTime
-	f.clock.step(time.Hour)
+	f.clock.Step(time.Hour)
 	f.checkSync(nil, nil, nil)
 	if got := f.ray().Status.LastReconcileTime; !got.Equal(reconciled) {
 		t.Errorf("in a steady state, lastReconcileTime changed from %v to %v", reconciled, got)

@@ -109,9 +109,9 @@ func TestVaryingMessage(t *testing.T) {
 	}
 	f.checkRejected([]string{createService, createHead, createWorker, updateStatus}, "FailedCreate "+message(1))
 	f.deliver()
-	f.clock.step(minStatusInterval - time.Second)
+	f.clock.Step(minStatusInterval - time.Second)
 	f.checkSync(apierrors.IsForbidden, []string{createService}, nil)
-	f.clock.step(minStatusInterval)
+	f.clock.Step(minStatusInterval)
 	f.checkSync(apierrors.IsForbidden, []string{createService, updateStatus}, nil)
 	if got := f.health(); !strings.Contains(got, message(3)) {
 		t.Errorf("Health is %q, want the message %q", got, message(3))
@@ -142,9 +142,9 @@ func TestInvalidStatus(t *testing.T) {
 	f.checkSync(apierrors.IsForbidden, []string{updateService}, []string{
 		`Warning FailedUpdate Service "sample-cluster-head" could not be updated: ` + overQuotaMessage,
 	})
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(apierrors.IsForbidden, []string{updateService}, nil)
-	f.clock.step(rejectionInterval)
+	f.clock.Step(rejectionInterval)
 	f.checkSync(apierrors.IsForbidden, []string{updateService, updateStatus}, nil)
 
 	f.server.reject = nil
@@ -153,7 +153,7 @@ func TestInvalidStatus(t *testing.T) {
 	if diff := cmp.Diff([]string{"default/sample-cluster after 5m0s"}, f.queue.asked); diff != "" {
 		t.Errorf("requeues (-want +got):\n%s", diff)
 	}
-	f.clock.step(rejectionInterval)
+	f.clock.Step(rejectionInterval)
 	f.deliver()
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
@@ -173,7 +173,7 @@ func TestPrunedStatus(t *testing.T) {
 
 	f.server.prune = nil
 	f.setAvailableWorkers(1)
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkSteadyState(nil)
 	if got := f.ray().Status.Head.UpdatedReplicas; got != 1 {
@@ -192,8 +192,8 @@ func TestAlteredStatus(t *testing.T) {
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: admission")
 	f.deliver()
-	f.clock.step(maxRetryDelay)
+	f.clock.Step(maxRetryDelay)
 	f.checkSync(nil, nil, nil)
-	f.clock.step(maxRetryDelay)
+	f.clock.Step(maxRetryDelay)
 	f.checkSteadyState(nil)
 }

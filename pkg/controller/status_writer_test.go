@@ -28,6 +28,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/internal/testclock"
 )
 
 // setAvailableWorkers sets the number of available workers.
@@ -53,12 +54,12 @@ func TestProgressIsDelayed(t *testing.T) {
 	f := newProgressingFixture(t)
 	f.setAvailableWorkers(2)
 	f.checkSync(nil, nil, nil)
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	f.checkSync(nil, nil, nil)
 	if diff := cmp.Diff([]string{"default/sample-cluster after 2s", "default/sample-cluster after 1s"}, f.queue.asked); diff != "" {
 		t.Errorf("requeues (-want +got):\n%s", diff)
 	}
-	f.clock.step(time.Second)
+	f.clock.Step(time.Second)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth("False RolloutIncomplete: worker: 2 of 3 available")
 	f.checkSteadyState(nil)
@@ -85,7 +86,7 @@ func TestUrgentStatusIsNotDelayed(t *testing.T) {
 	})
 	t.Run("the last status was written by a machine with a clock that is ahead", func(t *testing.T) {
 		f := newProgressingFixture(t)
-		f.clock.step(-time.Hour)
+		f.clock.Step(-time.Hour)
 		f.setAvailableWorkers(2)
 		f.checkSync(nil, []string{updateStatus}, nil)
 	})
@@ -103,7 +104,7 @@ func TestUrgentStatusIsNotDelayed(t *testing.T) {
 		if diff := cmp.Diff([]string{"default/sample-cluster after 2s"}, f.queue.asked); diff != "" {
 			t.Errorf("requeues (-want +got):\n%s", diff)
 		}
-		f.clock.step(minStatusInterval)
+		f.clock.Step(minStatusInterval)
 		f.checkSync(apierrors.IsForbidden, []string{createService, updateStatus}, nil)
 	})
 }
@@ -128,7 +129,7 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		})
 		f.deliver()
 		f.checkSync(nil, nil, nil)
-		f.clock.step(minStatusInterval)
+		f.clock.Step(minStatusInterval)
 		f.checkSync(nil, []string{updateStatus}, nil)
 	})
 	t.Run("a child is no longer rejected", func(t *testing.T) {
@@ -141,14 +142,14 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		f.deliver()
 		f.checkSync(nil, []string{createService}, []string{"Normal SuccessfullyCreate Successfully create the service sample-cluster-head"})
 		f.deliver()
-		f.clock.step(minStatusInterval)
+		f.clock.Step(minStatusInterval)
 		f.checkSync(nil, []string{updateStatus}, nil)
 	})
 	t.Run("autoscaling becomes active", func(t *testing.T) {
 		f := newAutoscaledFixture(t)
 		f.delayOtherRays()
 		f.recommend(workers(3))
-		f.clock.step(minStatusInterval)
+		f.clock.Step(minStatusInterval)
 		f.checkSync(nil, []string{updateStatus}, nil)
 		f.checkScaling("True Valid")
 	})
@@ -156,7 +157,7 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 		f := newProgressingFixture(t)
 		f.delayOtherRays()
 		f.setAvailableWorkers(2)
-		f.clock.step(minStatusInterval)
+		f.clock.Step(minStatusInterval)
 		for range statusBurst { // those of other Rays
 			f.controller.reconciler.statusWriter.rateLimiter.TryAccept()
 		}
@@ -168,13 +169,13 @@ func TestRateLimitIsOnlyForProgress(t *testing.T) {
 // One status is written per second, after a burst, and all are written in that time.
 func TestRateLimit(t *testing.T) {
 	const count = 200
-	clock := &fakeClock{now: time.Unix(1000, 0)}
+	clock := testclock.New(time.Unix(1000, 0))
 	w := newStatusWriter(nil, nil, nil, clock)
 	next := make([]time.Time, count) // when each Ray is synced, at first all at once
 	written, total := make([]bool, count), 0
 	for second := range count + statusBurst {
 		early := time.Duration(second%3) * 10 * time.Millisecond
-		clock.step(-early)
+		clock.Step(-early)
 		now, writes := clock.Now().Add(early), 0
 		for i := range count {
 			if written[i] || next[i].After(now) {
@@ -189,11 +190,11 @@ func TestRateLimit(t *testing.T) {
 			}
 			next[i] = now.Add(delay)
 		}
-		clock.step(early)
+		clock.Step(early)
 		if total += writes; writes > statusBurst || total > second+statusBurst {
 			t.Fatalf("in second %d, %d statuses are written, %d in all", second, writes, total)
 		}
-		clock.step(time.Second)
+		clock.Step(time.Second)
 	}
 	if w.delayed != 0 || total != count {
 		t.Errorf("%d statuses are written, want %d; %d Rays are still delayed", total, count, w.delayed)
@@ -203,7 +204,7 @@ func TestRateLimit(t *testing.T) {
 // TestRateLimitIsFair has a Ray with one change beside Rays that change, and are synced, all the time.
 func TestRateLimitIsFair(t *testing.T) {
 	const busy = 20
-	clock := &fakeClock{now: time.Unix(1000, 0)}
+	clock := testclock.New(time.Unix(1000, 0))
 	w := newStatusWriter(nil, nil, nil, clock)
 	var quiet *statusRecord
 	var next time.Time // when the quiet Ray is synced
@@ -223,14 +224,14 @@ func TestRateLimitIsFair(t *testing.T) {
 			}
 			next = clock.Now().Add(delay)
 		}
-		clock.step(100 * time.Millisecond)
+		clock.Step(100 * time.Millisecond)
 	}
 	t.Errorf("the status of the quiet Ray is not written within %d seconds, although only %d Rays wait", busy+5, busy)
 }
 
 // TestRateLimitIsBounded has more Rays than can be written in maxRateLimitDelay.
 func TestRateLimitIsBounded(t *testing.T) {
-	clock := &fakeClock{now: time.Unix(1000, 0)}
+	clock := testclock.New(time.Unix(1000, 0))
 	w := newStatusWriter(nil, nil, nil, clock)
 	var last *statusRecord
 	for i := range 2000 {
@@ -239,7 +240,7 @@ func TestRateLimitIsBounded(t *testing.T) {
 			t.Fatalf("Ray %d is delayed by %s, want at most %s", i, got, maxRateLimitDelay)
 		}
 	}
-	clock.step(maxRateLimitDelay)
+	clock.Step(maxRateLimitDelay)
 	w.rateLimiter.TryAccept()
 	if got := w.delay(last, clock.Now()); got != 0 {
 		t.Errorf("after %s, the last Ray is still delayed by %s", maxRateLimitDelay, got)

@@ -85,7 +85,7 @@ func TestSuspend(t *testing.T) {
 	f.rollOut()
 	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.TerminatingReplicas = new(int32(3)) })
 	f.deliver()
-	f.clock.step(time.Minute)
+	f.clock.Step(time.Minute)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkSuspended("False Suspending: waiting until there are no Pods of worker")
 	f.checkHealth("False Suspended: " + suspendedBySpec)
@@ -187,7 +187,7 @@ func TestSuspendedRays(t *testing.T) {
 		}
 		f.checkHealth("False FailedUpdate: " + headUnobserved + "; worker: " + workerRejected)
 		f.rollOut()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.deliver()
 		if err := f.sync(); !apierrors.IsForbidden(err) {
 			t.Errorf("sync returned %v", err)

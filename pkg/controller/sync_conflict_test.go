@@ -80,7 +80,7 @@ func TestConflictThatDoesNotEnd(t *testing.T) {
 			for range maxConflicts {
 				f.checkSync(isStale, []string{test.write}, nil)
 				f.checkHealth(healthy)
-				f.clock.step(time.Second)
+				f.clock.Step(time.Second)
 			}
 			f.checkSync(isConflict, []string{test.write, updateStatus}, []string{"Warning " + test.wantReason + " " + test.want})
 			prefix := "worker: "
@@ -178,7 +178,7 @@ func TestRefusedReplicaSet(t *testing.T) {
 		f.checkSync(isOnlyBlocked, []string{updateStatus}, []string{"Warning ReplicaFailure " + worker})
 		f.refuseReplicaSet(rayv1.RoleHead)
 		f.deliver()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.checkSync(isOnlyBlocked, []string{updateStatus}, nil)
 		f.checkHealth("False ReplicaFailure: head: " + head + "; worker: " + worker)
 	})

@@ -32,7 +32,7 @@ func (f *fixture) deleteRay(finalizers ...string) {
 	f.t.Helper()
 	f.editRay(func(ray *rayv1.Ray) { ray.Finalizers = finalizers })
 	f.drop(rayResource, rayName)
-	f.clock.step(f.clock.Now().Truncate(time.Second).Add(time.Second).Sub(f.clock.Now()))
+	f.clock.Step(f.clock.Now().Truncate(time.Second).Add(time.Second).Sub(f.clock.Now()))
 	ray := f.ray()
 	ray.DeletionTimestamp = new(metav1.NewTime(f.clock.Now()))
 	f.server.store(idOf(ray), ray)
@@ -134,12 +134,12 @@ func TestDeletionIsReported(t *testing.T) {
 			before := f.children()
 
 			f.checkSync(nil, nil, nil)
-			f.clock.step(deletionReportDelay - time.Millisecond)
+			f.clock.Step(deletionReportDelay - time.Millisecond)
 			f.checkSync(nil, nil, nil)
 			if diff := cmp.Diff([]string{"default/sample-cluster after 5s", "default/sample-cluster after 1ms"}, f.queue.asked); diff != "" {
 				t.Errorf("requeues (-want +got):\n%s", diff)
 			}
-			f.clock.step(time.Millisecond)
+			f.clock.Step(time.Millisecond)
 			f.checkSync(nil, []string{updateStatus}, nil)
 			f.checkHealth("False Terminating: being deleted, waiting for " + test.want)
 			if diff := cmp.Diff(before, f.children()); diff != "" {
@@ -168,7 +168,7 @@ func TestDeletedRayChangesNoChildren(t *testing.T) {
 	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(9)) })
 	f.deleteRay("example.com/wait", "foregroundDeletion")
 	f.checkSync(nil, nil, nil)
-	f.clock.step(deletionReportDelay)
+	f.clock.Step(deletionReportDelay)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth(`False Terminating: being deleted, waiting for Deployment "sample-cluster-head", Deployment "sample-cluster-worker", finalizer example.com/wait`)
 	if delayed := f.controller.reconciler.statusWriter.delayed; delayed > 0 {
@@ -181,12 +181,12 @@ func TestDeletedRayChangesNoChildren(t *testing.T) {
 func TestDeletionProgresses(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.deleteRay("foregroundDeletion")
-	f.clock.step(deletionReportDelay)
+	f.clock.Step(deletionReportDelay)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.drop(serviceResource, serviceKey)
 	f.deliver()
 	f.checkSync(nil, nil, nil)
-	f.clock.step(minStatusInterval)
+	f.clock.Step(minStatusInterval)
 	f.checkSync(nil, []string{updateStatus}, nil)
 	f.checkHealth(`False Terminating: being deleted, waiting for Deployment "sample-cluster-head", Deployment "sample-cluster-worker"`)
 }
@@ -195,7 +195,7 @@ func TestDeletionProgresses(t *testing.T) {
 func TestRejectedStatusOfDeletedRay(t *testing.T) {
 	f := newHealthyFixture(t)
 	f.deleteRay("foregroundDeletion")
-	f.clock.step(deletionReportDelay)
+	f.clock.Step(deletionReportDelay)
 	f.editRay(func(ray *rayv1.Ray) { ray.Finalizers = nil })
 	f.checkSync(isStale, []string{updateStatus}, nil)
 	f.deliver()

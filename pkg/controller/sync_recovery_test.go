@@ -106,7 +106,7 @@ func TestProblemRecursWithoutStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.takeEvents()
-		f.clock.step(time.Hour)
+		f.clock.Step(time.Hour)
 	}
 }
 

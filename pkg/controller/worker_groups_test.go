@@ -228,7 +228,7 @@ func TestWorkerGroupsHeadFirst(t *testing.T) {
 		f.checkSync(nil, []string{dryRunGPU, updateHead, updateStatus}, []string{headUpdated})
 		f.checkHealth("False RolloutIncomplete: " + headUnobserved + "; gpu: not updated: waiting for the head")
 		f.rollOutHead()
-		f.clock.step(time.Minute)
+		f.clock.Step(time.Minute)
 		f.checkSync(nil, []string{writeGroup("update", "gpu"), updateStatus}, []string{groupEvent("SuccessfullyUpdate", "update", "gpu") + ": template"})
 	})
 	t.Run("a group that is rejected leaves all others as they were", func(t *testing.T) {
