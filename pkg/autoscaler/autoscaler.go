@@ -37,9 +37,10 @@ import (
 )
 
 const (
-	// pollInterval is the time between two polls of a Ray. A poll takes some 100 microseconds of CPU, and a
-	// task that waits for a node should not wait for the operator.
+	// pollInterval is the time between two polls of a Ray that works, and idleInterval that of one that is idle. A poll
+	// takes 0.4 ms of CPU with all that belongs to it, and a task that waits for a node should not wait for the operator.
 	pollInterval = time.Second
+	idleInterval = 1500 * time.Millisecond
 	// pollJitter is the largest part of an interval that is added to it, so that polls do not come in bursts.
 	pollJitter = 0.1
 	// maxFailureInterval is the longest interval between two polls of a head that does not answer, and

@@ -118,7 +118,15 @@ func TestPollInterval(t *testing.T) {
 			t.Errorf("%s: next poll after %v, want %v", what, got, want)
 		}
 	}
-	check("nothing to do", pollInterval)
+	check("the head works", pollInterval)
+	f.update(func(s *gcs.ClusterState) { s.Nodes[0].Status = gcs.NodeIdle })
+	check("nothing runs or waits", idleInterval)
+	f.addTasks(1)
+	check("a task waits", pollInterval)
+	f.update(func(s *gcs.ClusterState) {
+		s.Tasks, s.Gangs = nil, []gcs.Gang{{Requests: []gcs.Request{{Resources: cpu(1)}}}}
+	})
+	check("a placement group waits", pollInterval)
 	f.gcs.Misbehave(gcstest.Fail(14, "down"))
 	for _, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, maxFailureInterval, maxFailureInterval} {
 		check("the GCS fails", want)
@@ -319,7 +327,7 @@ func TestRun(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%v after 20 s", f.gcs.Calls())
 		}
-		f.clock.step(100 * time.Millisecond)
+		f.clock.Step(100 * time.Millisecond)
 		time.Sleep(10 * time.Millisecond)
 	}
 	stop()
