@@ -132,15 +132,19 @@ func (a *Autoscaler) observe(ctx context.Context, ray *rayv1.Ray, c *cluster) (g
 		return gcs.Target{}, nil, err
 	}
 	target := gcs.Target{Address: address}
+	wasRead := c.token.value != ""
 	if target.Token, err = a.readToken(ctx, ray, c); err != nil {
 		return target, nil, err
 	}
 	// The peer of an open connection may be a head that is gone.
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	stateCtx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
-	state, err := a.gcsClient.ClusterState(ctx, target)
+	state, err := a.gcsClient.ClusterState(stateCtx, target)
 	if errors.Is(err, gcs.ErrUnauthenticated) {
 		c.token = token{} // the Secret may have changed
+		if wasRead {
+			return a.observe(ctx, ray, c)
+		}
 	}
 	if err != nil {
 		return target, nil, err

@@ -34,7 +34,7 @@ type token struct {
 }
 
 // readToken returns the token of a Ray, or "" if it has no token authentication. The operator may read only those
-// Secrets that an administrator names in a Role. The token is read once, and again if the GCS rejects it.
+// Secrets that an administrator names in a Role. The token is read once, and again at once if the GCS rejects it.
 func (a *Autoscaler) readToken(ctx context.Context, ray *rayv1.Ray, c *cluster) (string, error) {
 	if ray.Spec.Authentication == nil {
 		return "", nil

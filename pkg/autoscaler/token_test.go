@@ -61,7 +61,6 @@ func TestToken(t *testing.T) {
 	}
 	f.gcs.RequireToken("rotated")
 	put("rotated")
-	f.poll()
 	check("True DemandKnown", "")
 
 	f.ray.Spec.Authentication.TokenSecretKeyRef.Name = "other"
