@@ -14,7 +14,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# Runs the fault-injection suite on new local clusters, which are removed afterwards.
+# Runs the fault-injection suite on new local clusters, which are removed afterwards. If a test fails, the logs of
+# the cluster are kept in .cluster/faults-logs or .cluster/outage-logs.
 #
 #   hack/faults.sh [--tenth] [--seed N] [--case NAME] [--parallel N] [test binary flags...]
 #
@@ -47,8 +48,16 @@ fi
 
 name=
 dir=
+# down removes the cluster, if any, and keeps its logs after a failure.
 down() {
-  if [[ -n ${name} ]]; then go run -C hack/cluster . down --name "${name}" --dir "${dir}"; fi
+  local status=$?
+  if [[ -z ${name} ]]; then return; fi
+  if [[ ${status} -ne 0 && -d ${dir}/clusters/${name}/logs ]]; then
+    rm -rf "${dir}-logs"
+    cp -R "${dir}/clusters/${name}/logs" "${dir}-logs"
+    echo "logs of the cluster: ${dir}-logs" >&2
+  fi
+  go run -C hack/cluster . down --name "${name}" --dir "${dir}"
 }
 trap down EXIT
 
