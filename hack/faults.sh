@@ -89,10 +89,11 @@ if [[ ${only} != infrastructure/* ]]; then
 fi
 if [[ -z ${only} || ${only} == infrastructure/* ]]; then
   # Limit etcd's quota so that tests can exhaust it. Disable leader election so that restarted
-  # controllers do not wait for their own leases.
+  # controllers do not wait for their own leases. Without leases, nodes have no heartbeats.
   up outage \
     --extra-arg etcd=quota-backend-bytes=$((128 << 20)) \
     --extra-arg kube-controller-manager=leader-elect=false \
+    --extra-arg kube-controller-manager=node-monitor-grace-period=24h \
     --extra-arg kube-scheduler=leader-elect=false \
     --extra-arg kwok-controller=node-lease-duration-seconds=0
   suite+=(-outage-cluster "${name}")

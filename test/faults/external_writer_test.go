@@ -128,7 +128,7 @@ func externalWriterCases() []faultCase {
 		c := faultCase{
 			name:     "external-writer/" + writer.name,
 			timeout:  externalTimeout,
-			workload: &workload{name: "none", from: newSpec(), to: newSpec(), step: writer.run},
+			workload: &workload{name: "none", from: newSpec(), to: newSpec(), steps: []step{writer.run}},
 			then: func(ctx context.Context, s *setup, goal goal) error {
 				ctx, cancel := context.WithTimeout(ctx, calmDown)
 				defer cancel()

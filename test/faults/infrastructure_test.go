@@ -228,20 +228,13 @@ func (c *outageCase) prepare(t *testing.T) {
 // effect, since the operator may have reverted the change in the meantime.
 var changesChild = map[string]bool{"child-deleted": true, "child-edited": true, "service-edited": true}
 
-// runWorkload repeats the steps of the workload until the API server has accepted them.
+// runWorkload repeats each step of the workload until the API server has accepted it.
 func (c *outageCase) runWorkload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*(*stepTimeout))
 	defer cancel()
 	w := c.workload
-	steps := []func(context.Context, string) error{func(ctx context.Context, _ string) error { return w.do(ctx, c.setup) }}
-	if w.name == "recreate" {
-		steps = []func(context.Context, string) error{
-			deleteRay(metav1.DeletePropagationBackground),
-			func(ctx context.Context, namespace string) error { return createRay(ctx, namespace, w.to) },
-		}
-	}
 	before := c.setup.recorder.length()
-	for _, step := range steps {
+	for _, step := range w.stepsIn(c.setup) {
 		for {
 			err := step(ctx, c.setup.namespace)
 			// It may have been committed before, and its response was lost.

@@ -42,9 +42,9 @@ type workload struct {
 	// from is the spec before, nil if there is no Ray. to is the spec at the end, nil if the Ray is
 	// deleted.
 	from, to *rayv1.RaySpec
-	// step makes the change in a namespace. If it is nil, the Ray is created, its tasks change, or its spec
-	// is replaced.
-	step func(ctx context.Context, namespace string) error
+	// steps make the change, one after the other. If there are none, the Ray is created, its tasks change, or
+	// its spec is replaced.
+	steps []step
 	// writes are the writes of an undisturbed operator, in order. The first status may be followed
 	// by more than one, if Pods are slow.
 	writes []string
@@ -55,11 +55,14 @@ type workload struct {
 	blocked bool
 	// orphans means that children without an owner remain.
 	orphans bool
-	// collected means that the step waits for the garbage collector.
+	// collected means that a step waits for the garbage collector.
 	collected bool
 	// tasksBefore and tasksAfter are the numbers of tasks of a Ray that runs.
 	tasksBefore, tasksAfter int64
 }
+
+// step makes a part of a change in a namespace.
+type step func(ctx context.Context, namespace string) error
 
 // The writes of all workloads.
 const (
@@ -107,14 +110,14 @@ var workloads = []workload{
 	{name: "autoscaling-removed", from: newSpec(autoscaling(3)), to: newSpec(), writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "tasks-submitted", from: newSpec(running), to: newSpec(running), tasksBefore: 2, tasksAfter: 4, recoveries: 1, writes: []string{updateWorker, updateStatus, updateStatus}},
 	{name: "tasks-finished", from: newSpec(running), to: newSpec(running), tasksBefore: 2, tasksAfter: 1, recoveries: 1, writes: []string{markPod, updateWorker, updateStatus, updateStatus}},
-	{name: "delete-background", from: newSpec(), step: deleteRay(metav1.DeletePropagationBackground)},
-	{name: "delete-foreground", from: newSpec(), step: deleteRay(metav1.DeletePropagationForeground)},
-	{name: "delete-orphan", from: newSpec(), step: deleteRay(metav1.DeletePropagationOrphan), orphans: true},
-	{name: "recreate", from: newSpec(), to: newSpec(), step: recreateRay, blocked: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
-	{name: "adopt", from: newSpec(), to: newSpec(), step: orphanAndRecreate, collected: true, writes: []string{updateHead, updateWorker, updateService, updateStatus, updateStatus}},
-	{name: "child-deleted", from: newSpec(), to: newSpec(), step: deleteChild, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
-	{name: "child-edited", from: newSpec(), to: newSpec(), step: editDeployment, recoveries: 1, writes: []string{updateWorker}},
-	{name: "service-edited", from: newSpec(), to: newSpec(), step: editService, writes: []string{updateService}},
+	{name: "delete-background", from: newSpec(), steps: []step{deleteRay(metav1.DeletePropagationBackground)}},
+	{name: "delete-foreground", from: newSpec(), steps: []step{deleteRay(metav1.DeletePropagationForeground)}},
+	{name: "delete-orphan", from: newSpec(), steps: []step{deleteRay(metav1.DeletePropagationOrphan)}, orphans: true},
+	{name: "recreate", from: newSpec(), to: newSpec(), steps: []step{deleteRay(metav1.DeletePropagationBackground), createSample}, blocked: true, writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
+	{name: "adopt", from: newSpec(), to: newSpec(), steps: []step{orphanChildren, createSample}, collected: true, writes: []string{updateHead, updateWorker, updateService, updateStatus, updateStatus}},
+	{name: "child-deleted", from: newSpec(), to: newSpec(), steps: []step{deleteChild}, recoveries: 1, writes: []string{createWorker, updateStatus, updateStatus}},
+	{name: "child-edited", from: newSpec(), to: newSpec(), steps: []step{editDeployment}, recoveries: 1, writes: []string{updateWorker}},
+	{name: "service-edited", from: newSpec(), to: newSpec(), steps: []step{editService}, writes: []string{updateService}},
 }
 
 // allow returns the allowance of the faults plus that of the workload. If the operator is blocked,
@@ -249,18 +252,27 @@ func runs(spec *rayv1.RaySpec) bool { return spec.Head.Template.Spec.Containers[
 
 func noWorker(spec *rayv1.RaySpec) { spec.Worker = nil }
 
-// do runs the workload in a setup.
+// do makes the change.
 func (w *workload) do(ctx context.Context, s *setup) error {
+	for _, step := range w.stepsIn(s) {
+		if err := step(ctx, s.namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stepsIn returns the steps that make the change in a setup.
+func (w *workload) stepsIn(s *setup) []step {
 	switch {
-	case w.step != nil:
-		return w.step(ctx, s.namespace)
+	case len(w.steps) > 0:
+		return w.steps
 	case w.from == nil:
-		return createRay(ctx, s.namespace, w.to)
+		return []step{func(ctx context.Context, namespace string) error { return createRay(ctx, namespace, w.to) }}
 	case w.tasksAfter != w.tasksBefore:
-		s.setTasks(w.tasksAfter)
-		return nil
+		return []step{func(context.Context, string) error { s.setTasks(w.tasksAfter); return nil }}
 	default:
-		return replaceSpec(ctx, s.namespace, w.to)
+		return []step{func(ctx context.Context, namespace string) error { return replaceSpec(ctx, namespace, w.to) }}
 	}
 }
 
@@ -280,36 +292,29 @@ func replaceSpec(ctx context.Context, namespace string, spec *rayv1.RaySpec) err
 	return err
 }
 
-func deleteRay(policy metav1.DeletionPropagation) func(context.Context, string) error {
+func deleteRay(policy metav1.DeletionPropagation) step {
 	return func(ctx context.Context, namespace string) error {
 		return rays.RayV1().Rays(namespace).Delete(ctx, rayName, metav1.DeleteOptions{PropagationPolicy: &policy})
 	}
 }
 
-// recreateRay deletes a Ray and creates it again before its children are gone.
-func recreateRay(ctx context.Context, namespace string) error {
-	if err := deleteRay(metav1.DeletePropagationBackground)(ctx, namespace); err != nil {
-		return err
-	}
+// createSample creates the Ray again. After a deletion in the background, its children may still exist.
+func createSample(ctx context.Context, namespace string) error {
 	return createRay(ctx, namespace, newSpec())
 }
 
-// orphanAndRecreate deletes a Ray without its children, and creates it again when it is gone.
-func orphanAndRecreate(ctx context.Context, namespace string) error {
+// orphanChildren deletes the Ray without its children, and waits until it is gone.
+func orphanChildren(ctx context.Context, namespace string) error {
 	if err := deleteRay(metav1.DeletePropagationOrphan)(ctx, namespace); err != nil {
 		return err
 	}
-	err := eventually(ctx, func() error {
+	return eventually(ctx, func() error {
 		_, err := rays.RayV1().Rays(namespace).Get(ctx, rayName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		return fmt.Errorf("the Ray still exists: %w", err)
 	})
-	if err != nil {
-		return err
-	}
-	return createRay(ctx, namespace, newSpec())
 }
 
 func deleteChild(ctx context.Context, namespace string) error {
