@@ -116,7 +116,7 @@ func (r *remover) keep(nodes []gcs.Node) {
 // prepare reads the Pods of the group, and marks those of the surplus that the ReplicaSet does not delete first anyway.
 // It returns how much of the surplus must stay, all or nothing.
 func (r *remover) prepare(ctx context.Context, candidates []gcs.Node, d *GroupDecision) (surplus int32, err error) {
-	if err := r.listPods(ctx); err != nil {
+	if err := r.listPods(ctx, candidates); err != nil {
 		return 0, err
 	}
 	if err := r.resetCosts(ctx, candidates); err != nil {
@@ -195,7 +195,7 @@ func (r *remover) check(node *gcs.Node, pod *corev1.Pod) error {
 	case r.reported[node.Instance] > 1:
 		return errors.New("the container has restarted, and the GCS reports its former node, too")
 	case rank(pod) > r.floor:
-		return errors.New("the ReplicaSet would first delete a Pod that is not ready, but busy")
+		return errors.New("the ReplicaSet would first delete the Pod of a node that must stay, as it is not ready")
 	default:
 		return nil
 	}

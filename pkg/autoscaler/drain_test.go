@@ -201,12 +201,15 @@ func TestReplicaSetOrder(t *testing.T) {
 		name string
 		pods []runtime.Object
 		busy []string
+		// idle have been so for a second, which is too short to remove them.
+		idle []string
 		want int32
 	}{
-		{"a busy node with a Pod that is not ready", []runtime.Object{ready("a"), notReady("b")}, []string{"b"}, 2},
-		{"all Pods are not ready", []runtime.Object{notReady("a"), notReady("b")}, []string{"b"}, 1},
-		{"a Pod of an idle node is not ready", []runtime.Object{ready("a"), notReady("c")}, []string{"b"}, 1},
-		{"the container has restarted, and the former node is reported, too", []runtime.Object{ready("a"), ready("b")}, []string{"a"}, 2},
+		{"a busy node with a Pod that is not ready", []runtime.Object{ready("a"), notReady("b")}, []string{"b"}, nil, 2},
+		{"all Pods are not ready", []runtime.Object{notReady("a"), notReady("b")}, []string{"b"}, nil, 1},
+		{"a Pod of an idle node is not ready", []runtime.Object{ready("a"), notReady("c")}, []string{"b"}, nil, 1},
+		{"an idle node that stays has a Pod that is not ready", []runtime.Object{ready("a"), notReady("b")}, nil, []string{"b"}, 2},
+		{"the container has restarted, and the former node is reported, too", []runtime.Object{ready("a"), ready("b")}, []string{"a"}, nil, 2},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,6 +220,9 @@ func TestReplicaSetOrder(t *testing.T) {
 				f.update(func(s *gcs.ClusterState) {
 					s.Nodes = append(slices.Clone(s.Nodes), gcs.Node{ID: "busy", Instance: pod, Group: "worker", Status: gcs.NodeRunning, Total: cpu(4)})
 				})
+			}
+			for _, pod := range test.idle {
+				f.addIdleNode(pod, time.Second)
 			}
 			f.poll()
 			f.check(f.poll(), test.want, "True DemandKnown")

@@ -38,8 +38,9 @@ import (
 // firstToDelete is the cost of Pods that a ReplicaSet is to delete first, the lowest possible.
 const firstToDelete = "-2147483648"
 
-// listPods reads the Pods of the group as the API server has them in its cache, and which of them must stay.
-func (r *remover) listPods(ctx context.Context) error {
+// listPods reads the Pods of the group as the API server has them in its cache, and which of them must stay: those of
+// busy nodes, and of idle ones that are no candidates.
+func (r *remover) listPods(ctx context.Context, candidates []gcs.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	list, err := r.kubeClient.CoreV1().Pods(r.ray.Namespace).List(ctx, metav1.ListOptions{
@@ -49,13 +50,14 @@ func (r *remover) listPods(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing the Pods of group %q: %w", r.group.Name, err)
 	}
-	busy := map[string]bool{}
+	stays := map[string]bool{}
 	r.reported, r.alive, r.floor = map[string]int{}, map[string]bool{}, rankReady
 	for i := range r.nodes {
 		node := &r.nodes[i]
 		r.reported[node.Instance]++
 		r.alive[node.Instance] = r.alive[node.Instance] || isAlive(node)
-		busy[node.Instance] = busy[node.Instance] || node.Status != gcs.NodeIdle
+		isCandidate := slices.ContainsFunc(candidates, func(c gcs.Node) bool { return c.Instance == node.Instance })
+		stays[node.Instance] = stays[node.Instance] || node.Status != gcs.NodeIdle || !isCandidate
 	}
 	for i := range list.Items {
 		pod := &list.Items[i]
@@ -63,7 +65,7 @@ func (r *remover) listPods(ctx context.Context) error {
 			continue
 		}
 		r.pods = append(r.pods, pod)
-		if busy[pod.Name] {
+		if stays[pod.Name] {
 			r.floor = min(r.floor, rank(pod))
 		}
 	}
