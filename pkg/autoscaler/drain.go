@@ -139,8 +139,7 @@ func (r *remover) prepare(ctx context.Context, candidates []gcs.Node, d *GroupDe
 // replicas were never lowered, and they may be busy. Other marked Pods are about to be deleted.
 func (r *remover) resetCosts(ctx context.Context, candidates []gcs.Node) error {
 	for _, pod := range r.pods {
-		isCandidate := slices.ContainsFunc(candidates, func(node gcs.Node) bool { return node.Instance == pod.Name })
-		if !isMarked(pod) || isCandidate || !r.alive[pod.Name] {
+		if !isMarked(pod) || runsIn(candidates, pod.Name) || !r.alive[pod.Name] {
 			continue
 		}
 		if err := r.setDeletionCost(ctx, pod, nil); err != nil && !apierrors.IsNotFound(err) {

@@ -56,8 +56,7 @@ func (r *remover) listPods(ctx context.Context, candidates []gcs.Node) error {
 		node := &r.nodes[i]
 		r.reported[node.Instance]++
 		r.alive[node.Instance] = r.alive[node.Instance] || isAlive(node)
-		isCandidate := slices.ContainsFunc(candidates, func(c gcs.Node) bool { return c.Instance == node.Instance })
-		stays[node.Instance] = stays[node.Instance] || node.Status != gcs.NodeIdle || !isCandidate
+		stays[node.Instance] = stays[node.Instance] || node.Status != gcs.NodeIdle || !runsIn(candidates, node.Instance)
 	}
 	for i := range list.Items {
 		pod := &list.Items[i]
@@ -70,6 +69,11 @@ func (r *remover) listPods(ctx context.Context, candidates []gcs.Node) error {
 		}
 	}
 	return nil
+}
+
+// runsIn returns whether one of the nodes runs in a Pod.
+func runsIn(nodes []gcs.Node, pod string) bool {
+	return slices.ContainsFunc(nodes, func(node gcs.Node) bool { return node.Instance == pod })
 }
 
 // surplusPods returns those Pods that must be marked so that the ReplicaSet deletes no Pod of a node that is alive when
