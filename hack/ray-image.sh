@@ -71,10 +71,18 @@ pack() {
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime "${@:3}"
 }
 
+# compile_modules DIRECTORY PATH compiles the Python modules below a path of the root file system in
+# DIRECTORY. The user of the image cannot write compiled files, and pack changes the times by which Python
+# would recognize these: without them, each start of Python compiles what it imports, which takes longer.
+compile_modules() {
+  chroot "$1" python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash "$2" >"${out}/compileall.log" 2>&1 ||
+    log "some modules in $2 do not compile; see ${out}/compileall.log"
+}
+
 # build_base writes ${base}, a root file system with Python, and ${base}.tar.
 build_base() {
   local stamp debootstrap=${root}/bin/debootstrap
-  stamp=$(declare -f build_base pack | sha256sum)
+  stamp=$(declare -f build_base pack compile_modules | sha256sum)
   if [[ -f ${base}.stamp && $(<"${base}.stamp") == "${stamp}" ]]; then return; fi
   log "building the base of the images with debootstrap (about a minute)"
   rm -rf "${base}" "${base}".{stamp,tar,partial}
@@ -93,6 +101,7 @@ build_base() {
     rm -rf var/cache/apt/* var/cache/ldconfig/* var/cache/debconf/*-old var/lib/apt/lists/* var/log/* \
       usr/share/{doc,locale,man}/* etc/{hostname,resolv.conf}
   )
+  compile_modules "${base}.partial" /usr/lib/python3.11
   # The user of the official images, and their name of Python.
   chroot "${base}.partial" useradd --create-home --shell /bin/bash --uid 1000 --gid 100 ray
   ln -s python3 "${base}.partial/usr/bin/python"
@@ -111,10 +120,8 @@ install_ray() {
   rmdir "${target}/bin"
   # pip writes the path of the Python that runs it.
   sed --in-place '1s|^#!.*python.*|#!/usr/bin/python3|' "$1/usr/local/bin"/*
-  # The user of the image cannot write to this directory: without compiled files each start takes longer.
   log "compiling the Python modules of Ray $2"
-  chroot "$1" python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "/${packages}" >"${out}/compileall.log" 2>&1 ||
-    log "some modules do not compile; see ${out}/compileall.log"
+  compile_modules "$1" "/${packages}"
 }
 
 # check_ray DIRECTORY VERSION runs the command that Pods run.
