@@ -160,6 +160,7 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 		Inputs:        resources.InputsHash(group),
 		Rendering:     resources.RenderingHash(group, rendered),
 		Replicas:      newTarget(ray, group),
+		LabelKeys:     slices.Sorted(maps.Keys(resources.QueueLabels(group))),
 	}
 }
 
@@ -171,7 +172,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
 	if controlled && !changed && isCurrent {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
-		next, diff := desiredLabels(observed, resources.Labels(ray, group.Role))
+		next, diff := desiredLabels(observed, resources.DeploymentLabels(ray, group))
 		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
 	}
 
@@ -184,8 +185,8 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	if !controlled {
 		diff = append(diff, partOwner)
 	}
-	if !containsLabels(observed.Labels, desired.Labels) {
-		next.Labels = labels.Merge(observed.Labels, desired.Labels)
+	if !isMetadataCurrent(observed.Labels, desired.Labels, recorded.LabelKeys) {
+		next.Labels = updatedMetadata(observed.Labels, desired.Labels, recorded.LabelKeys)
 		diff = append(diff, partLabels)
 	}
 	if observed.Spec.Replicas == nil || *observed.Spec.Replicas != group.Replicas {

@@ -52,8 +52,8 @@ type lastApplied struct {
 	TemplatePending bool `json:"templatePending,omitempty"`
 	// Replicas is the target of an autoscaled group, so that a restart of the operator does not change it.
 	Replicas *int32 `json:"replicas,omitempty"`
-	// AnnotationKeys and LabelKeys are the keys of what the user sets on a Service. Those that the user no
-	// longer sets are removed.
+	// AnnotationKeys and LabelKeys are the keys of what the user sets on a Service, or for Kueue on a
+	// Deployment. Those that the user no longer sets are removed.
 	AnnotationKeys []string `json:"annotationKeys,omitempty"`
 	LabelKeys      []string `json:"labelKeys,omitempty"`
 	// AdmissionOverride is the last update that admission changed back.

@@ -34,9 +34,11 @@ import (
 
 // NewDeployment returns the desired Deployment of a group of a Ray.
 func NewDeployment(ray *rayv1.Ray, group Group) *appsv1.Deployment {
+	metadata := newObjectMeta(ray, group.Role, DeploymentName(ray, group.Role))
+	metadata.Labels = DeploymentLabels(ray, group)
 	template := newPodTemplate(ray, group)
 	return &appsv1.Deployment{
-		ObjectMeta: newObjectMeta(ray, group.Role, DeploymentName(ray, group.Role)),
+		ObjectMeta: metadata,
 		Spec: appsv1.DeploymentSpec{
 			Replicas:        new(group.Replicas),
 			MinReadySeconds: minReadySeconds(group, &template),

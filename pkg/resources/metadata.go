@@ -17,6 +17,9 @@ limitations under the License.
 package resources
 
 import (
+	"maps"
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -43,6 +46,24 @@ func Labels(ray *rayv1.Ray, role rayv1.Role) map[string]string {
 	all["app.kubernetes.io/instance"] = ray.Name
 	all["app.kubernetes.io/component"] = string(role)
 	all["app.kubernetes.io/managed-by"] = ManagedBy
+	return all
+}
+
+// kueuePrefix is the prefix of the labels with which Kueue finds the queue and the priority of a Deployment
+// (https://kueue.sigs.k8s.io/docs/tasks/run/deployment/).
+const kueuePrefix = "kueue.x-k8s.io/"
+
+// QueueLabels returns the labels for Kueue in a group's template. The group's Deployment has them, too.
+func QueueLabels(group Group) map[string]string {
+	labels := maps.Clone(group.Template.Labels)
+	maps.DeleteFunc(labels, func(key, _ string) bool { return !strings.HasPrefix(key, kueuePrefix) })
+	return labels
+}
+
+// DeploymentLabels returns the labels of a group's Deployment.
+func DeploymentLabels(ray *rayv1.Ray, group Group) map[string]string {
+	all := Labels(ray, group.Role)
+	maps.Copy(all, QueueLabels(group))
 	return all
 }
 

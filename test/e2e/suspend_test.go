@@ -17,6 +17,7 @@ limitations under the License.
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -94,6 +95,32 @@ func TestSuspendNewRay(t *testing.T) {
 	u.kubectl("patch", "ray", "b", "--type=merge", "-p", `{"spec":{"head":{"replicas":1}}}`)
 	for _, name := range []string{"a", "b"} {
 		u.waitHealthy(name)
+	}
+}
+
+// TestQueueLabels sets the queue of a suspended Ray in a template, as Kueue wants it, and removes it again. Only the
+// labels of Kueue are passed on to the Deployment.
+func TestQueueLabels(t *testing.T) {
+	t.Parallel()
+	const queue, priority = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+	u := newUser(t)
+	u.kubectlWith(u.sample("spec:\n  head:", "spec:\n  suspend: true\n  head:"), "apply", "-f", "-")
+	u.waitSuspended("sample-cluster")
+	u.kubectl("label", "deployment", "sample-cluster-worker", priority+"=low")
+	for _, labels := range []map[string]any{{queue: "a", "team": "a"}, {queue: "b", "team": nil}, {queue: nil}} {
+		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"worker": map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": labels}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.kubectl("patch", "ray/sample-cluster", "--type=merge", "-p", string(patch))
+		want, _ := labels[queue].(string)
+		u.eventually("the Deployment of the workers has the labels", func() error {
+			d := u.deployment("sample-cluster-worker")
+			if d.Labels[queue] != want || d.Spec.Template.Labels[queue] != want || d.Labels[priority] != "low" || d.Labels["team"] != "" {
+				return fmt.Errorf("it has %v, and its template %v", d.Labels, d.Spec.Template.Labels)
+			}
+			return nil
+		})
 	}
 }
 
