@@ -97,7 +97,8 @@ type cluster struct {
 	// address is that of the GCS, or empty before the first poll.
 	address string
 
-	memory Memory
+	settings *settings
+	memory   Memory
 	// answers is whether the GCS has answered the last poll.
 	answers bool
 	// failures is the number of polls that failed in a row.

@@ -20,10 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
@@ -124,7 +124,7 @@ func heldRecommendation(ray *rayv1.Ray, previous *Recommendation, condition Cond
 
 // equals returns whether another recommendation has the same consequences. A reason matters only with a new number.
 func (r *Recommendation) equals(other *Recommendation) bool {
-	return other != nil && r.UID == other.UID && maps.Equal(r.Replicas, other.Replicas) && equality.Semantic.DeepEqual(r.Conditions, other.Conditions)
+	return other != nil && r.UID == other.UID && maps.Equal(r.Replicas, other.Replicas) && slices.Equal(r.Conditions, other.Conditions)
 }
 
 // activeCondition returns the condition ScalingActive of a Ray with a known demand.

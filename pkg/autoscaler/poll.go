@@ -19,10 +19,10 @@ package autoscaler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +121,7 @@ func isIdle(state *gcs.ClusterState) bool {
 
 // observe returns what the GCS of a Ray reports.
 func (a *Autoscaler) observe(ctx context.Context, ray *rayv1.Ray, c *cluster) (gcs.Target, *gcs.ClusterState, error) {
-	if err := checkHead(ray); err != nil {
+	if err := c.settingsOf(ray).head; err != nil {
 		return gcs.Target{}, nil, err
 	}
 	if !c.answers && !a.isHead(ray, isReady) {
@@ -159,11 +159,7 @@ func (a *Autoscaler) address(ray *rayv1.Ray, c *cluster) (string, error) {
 	if err != nil || !metav1.IsControlledBy(service, ray) || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
 		return "", inactive(reasonHeadUnavailable, "the Service of the head does not exist, or has no address")
 	}
-	port := resources.GCSPort(ray)
-	if port == 0 {
-		return "", inactive(reasonHeadSettings, "the Service of the head has no port of the GCS; add the port 6379 to the first container of spec.head.template")
-	}
-	address := net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(port)))
+	address := net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(c.settingsOf(ray).port)))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c.address != "" && c.address != address {
@@ -228,19 +224,11 @@ func (a *Autoscaler) canDrain(ray *rayv1.Ray, c *cluster, role rayv1.Role, desir
 
 // groups returns the groups of workers of a Ray as the decision sees them.
 func (a *Autoscaler) groups(ray *rayv1.Ray, c *cluster, state *gcs.ClusterState) []Group {
-	var groups []Group
-	for _, group := range resources.Groups(ray)[1:] {
-		g := Group{
-			Name:      group.Name,
-			Resources: resources.NodeResources(group),
-			Labels:    resources.NodeLabels(group),
-		}
+	groups := slices.Clone(c.settingsOf(ray).groups)
+	for i, group := range resources.Groups(ray)[1:] {
+		g := &groups[i]
 		if g.Resources == nil {
 			g.Resources = resourcesOfNodes(state, group.Name)
-		}
-		if group.Autoscaling != nil {
-			g.Autoscaled, g.IdleTimeout = true, group.Autoscaling.IdleTimeout
-			g.Min, g.Max = group.Autoscaling.MinReplicas, group.Autoscaling.MaxReplicas
 		}
 		deployment := a.deployment(ray, group.Role)
 		if deployment != nil {
@@ -248,7 +236,6 @@ func (a *Autoscaler) groups(ray *rayv1.Ray, c *cluster, state *gcs.ClusterState)
 			g.Rolling = status.ObservedGeneration < deployment.Generation || status.UpdatedReplicas < status.Replicas
 		}
 		g.Desired = c.desired(&group, deployment, a.clock.Now())
-		groups = append(groups, g)
 	}
 	return groups
 }
@@ -318,15 +305,4 @@ func resourcesOfNodes(state *gcs.ClusterState, group string) gcs.Resources {
 	total := maps.Clone(first.Total)
 	maps.DeleteFunc(total, func(name string, _ float64) bool { return strings.HasPrefix(name, "node:") })
 	return total
-}
-
-// checkHead returns why the head of a Ray cannot be polled, as far as its template shows.
-func checkHead(ray *rayv1.Ray) error {
-	if resources.UsesTLS(ray) {
-		return inactive(reasonTLS, "the head has RAY_USE_TLS=1, which autoscaling does not support; use spec.authentication and a NetworkPolicy instead")
-	}
-	if missing := resources.MissingHeadSettings(ray); len(missing) > 0 {
-		return inactive(reasonHeadSettings, fmt.Sprintf("the head lacks %s, which autoscaling needs; add it to the first container of spec.head.template", enumerate(missing)))
-	}
-	return nil
 }

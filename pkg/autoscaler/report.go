@@ -52,14 +52,19 @@ func (a *Autoscaler) report(ctx context.Context, ray *rayv1.Ray, c *cluster, tar
 	if now.Sub(c.reported.failedAt) < reportInterval {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
 	state, config := newState(ray, c, decision, now), newConfig(groups)
 	last := c.reported
 	isNew, isEmpty := last.session != session, reflect.DeepEqual(state, &gcs.AutoscalingState{})
 	// A GCS that has nothing has an empty state already.
 	changed := !reflect.DeepEqual(state, last.state) && (last.state != nil || !isEmpty)
-	if changed || !isEmpty && (isNew || now.Sub(last.at) >= reportInterval) {
+	sendState := changed || !isEmpty && (isNew || now.Sub(last.at) >= reportInterval)
+	sendConfig := isNew || !reflect.DeepEqual(config, last.config)
+	if !sendState && !sendConfig {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	if sendState {
 		sent := *state
 		sent.Version = now.UnixMilli()
 		if err := a.gcsClient.ReportState(ctx, target, &sent); isFailure(err) {
@@ -69,7 +74,7 @@ func (a *Autoscaler) report(ctx context.Context, ray *rayv1.Ray, c *cluster, tar
 		}
 		c.reported.state, c.reported.at = state, now
 	}
-	if isNew || !reflect.DeepEqual(config, last.config) {
+	if sendConfig {
 		if err := a.gcsClient.ReportConfig(ctx, target, config); isFailure(err) {
 			klog.FromContext(ctx).V(4).Info("Cannot report the bounds of the groups", "reason", err)
 			c.reported.failedAt = now

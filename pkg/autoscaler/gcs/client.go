@@ -32,8 +32,6 @@ const (
 	// defaultTimeout is the timeout of a call with a context without a deadline. A GCS replies within
 	// milliseconds, also with 1,000 nodes.
 	defaultTimeout = 2 * time.Second
-	// maxTimeout is the timeout of a call with any context.
-	maxTimeout = 10 * time.Second
 )
 
 // Target is a GCS.
@@ -142,12 +140,11 @@ func (c *Client) call(ctx context.Context, target Target, method string, request
 	if strings.ContainsFunc(target.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, failure(ErrUnauthenticated, "the token has characters other than printable ASCII")
 	}
-	timeout := maxTimeout
-	if _, ok := ctx.Deadline(); !ok {
-		timeout = defaultTimeout
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 
 	p := c.peer(target.Address)
 	if err := p.acquire(ctx); err != nil {
