@@ -31,9 +31,11 @@ import (
 const (
 	gcsVolume = "ray-gcs"
 	gcsPath   = "/var/lib/ray/gcs"
-	// reconnectSeconds is for how long a worker waits for a head that is away. By default it is a minute,
+	// storedReconnectSeconds is for how long a worker waits for a head that is away. By default it is a minute,
 	// and pulling an image or attaching a volume can take longer.
-	reconnectSeconds = 600
+	storedReconnectSeconds = 600
+
+	reconnectTimeoutEnv = "RAY_gcs_rpc_server_reconnect_timeout_s"
 
 	redisUsernameEnv = "RAY_REDIS_USERNAME"
 	redisPasswordEnv = "RAY_REDIS_PASSWORD"
@@ -48,7 +50,7 @@ func addGCSStorage(ray *rayv1.Ray, group Group, spec *corev1.PodSpec) {
 	container := &spec.Containers[0]
 	if !group.IsHead() {
 		container.Env = prependMissing([]corev1.EnvVar{
-			{Name: "RAY_gcs_rpc_server_reconnect_timeout_s", Value: strconv.Itoa(reconnectSeconds)},
+			{Name: reconnectTimeoutEnv, Value: strconv.Itoa(storedReconnectSeconds)},
 		}, container.Env)
 		return
 	}

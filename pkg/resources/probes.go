@@ -32,8 +32,9 @@ const (
 	minReadySecondsWithoutProbe = 5
 	// minReadySecondsOfHead is for how long a head with a generated start must be ready until it is
 	// available. It is ready when its GCS serves, so that workers reach it, but its raylet registers some
-	// seconds later. Meanwhile, workers of a head that was replaced notice it and are not ready.
-	minReadySecondsOfHead = 15
+	// seconds later. Meanwhile, workers of a head that was replaced notice it and are not ready. On two
+	// cores, both take four seconds. The workers that join next take seven, and need not wait for the head.
+	minReadySecondsOfHead = 10
 )
 
 // minReadySeconds returns for how long a Pod of a group must be ready until it is available.

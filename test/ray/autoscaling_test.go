@@ -162,6 +162,10 @@ func TestAutoscalingDemand(t *testing.T) {
 		o.eventually(what, startTimeout, func(seen observation) bool { return maps.Equal(seen.state.groups(), want) })
 	}
 
+	// Ray Data and Ray Train read the bounds of the groups with this call.
+	run(`from ray._private.state import state; bounds = {g.name: (g.min_count, g.max_count, g.resources["CPU"], g.resources["GPU"]) for g in state.get_cluster_config().node_group_configs}`)
+	run(`assert bounds == {"worker": (0, 3, 1, 0), "big": (0, 2, 4, 0), "gpu": (0, 1, 1, 1)}, bounds`)
+
 	run(`p = placement_group([{"CPU": 1}] * 2, strategy="STRICT_SPREAD"); ray.get(p.ready())`)
 	expect("STRICT_SPREAD has two nodes", map[string]int{"worker": 2})
 	run(`remove_placement_group(p)`)
