@@ -31,11 +31,9 @@ import (
 const (
 	gcsVolume = "ray-gcs"
 	gcsPath   = "/var/lib/ray/gcs"
-	// storedReconnectSeconds is for how long a worker waits for a head that is away. By default it is a minute,
+	// reconnectSeconds is for how long a worker waits for a head that is away. By default it is a minute,
 	// and pulling an image or attaching a volume can take longer.
-	storedReconnectSeconds = 600
-
-	reconnectTimeoutEnv = "RAY_gcs_rpc_server_reconnect_timeout_s"
+	reconnectSeconds = 600
 
 	redisUsernameEnv = "RAY_REDIS_USERNAME"
 	redisPasswordEnv = "RAY_REDIS_PASSWORD"
@@ -50,7 +48,7 @@ func addGCSStorage(ray *rayv1.Ray, group Group, spec *corev1.PodSpec) {
 	container := &spec.Containers[0]
 	if !group.IsHead() {
 		container.Env = prependMissing([]corev1.EnvVar{
-			{Name: reconnectTimeoutEnv, Value: strconv.Itoa(storedReconnectSeconds)},
+			{Name: "RAY_gcs_rpc_server_reconnect_timeout_s", Value: strconv.Itoa(reconnectSeconds)},
 		}, container.Env)
 		return
 	}

@@ -135,12 +135,6 @@ func flagValue(start *rayv1.StartSpec, flag string) string {
 	return ""
 }
 
-// reconnectSeconds is for how long a worker waits for a head that is away before it restarts, and waits as a
-// worker that starts. By default it is a minute, but without a storage the next head starts another cluster, so a
-// worker has nothing to lose. A worker with an old version of Ray can crash the GCS of a head with a new one. A head
-// takes more than 30 seconds to give up and start again, so old workers have left by then.
-const reconnectSeconds = 20
-
 // startEnvironment returns Ray's variables that a node of a group needs.
 func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 	env := append(nodeEnvironment(group), corev1.EnvVar{Name: drainTimeoutEnv, Value: strconv.FormatInt(drain, 10)})
@@ -150,9 +144,7 @@ func startEnvironment(group Group, drain int64) []corev1.EnvVar {
 	if !group.IsHead() && group.GCS == nil {
 		// By default a worker takes up to a minute to notice that the head was replaced. It must notice, and not
 		// be ready, before the new head is available. With a storage, the new head continues the same cluster.
-		env = append(env,
-			corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"},
-			corev1.EnvVar{Name: reconnectTimeoutEnv, Value: strconv.Itoa(reconnectSeconds)})
+		env = append(env, corev1.EnvVar{Name: "RAY_raylet_liveness_self_check_interval_ms", Value: "2000"})
 	}
 	if group.Start != nil && len(group.Start.Labels) > 0 {
 		// The format of the flag --labels differs between versions of Ray, that of the variable does not.
