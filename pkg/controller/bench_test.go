@@ -75,7 +75,7 @@ func BenchmarkCompareDeployment(b *testing.B) {
 	recorded := readLastApplied(observed)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, diff := desiredDeployment(ray, groupOf(ray, rayv1.RoleWorker), observed, &recorded, false); len(diff) > 0 {
+		if _, diff := desiredDeployment(ray, groupOf(ray, rayv1.RoleWorker), observed, &recorded, templateRollout{}); len(diff) > 0 {
 			b.Fatalf("%v differ, want no difference", diff)
 		}
 	}

@@ -162,14 +162,16 @@ func TestAdmissionOverride(t *testing.T) {
 		name  string
 		admit func(object)
 		// wantHead and wantWorker are the writes of the Deployments. A second one records the template as
-		// it was stored.
+		// it was stored, or that admission changed the strategy back.
 		wantHead, wantWorker []string
+		// wantEvent is the event for the update of the workers.
+		wantEvent string
 	}{
-		{"a label", setLabel, []string{updateHead}, []string{updateWorker}},
-		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }, []string{updateHead, updateHead}, []string{updateWorker, updateWorker}},
-		{"the type of the Service", setServiceType, []string{updateHead}, []string{updateWorker}},
-		{"the strategy of Deployments", setStrategy, []string{updateHead}, []string{updateWorker}},
-		{"minReadySeconds of Deployments", setMinReadySeconds, []string{updateHead}, []string{updateWorker}},
+		{"a label", setLabel, []string{updateHead}, []string{updateWorker}, workerReplaced},
+		{"a label, and images are changed", func(o object) { setLabel(o); mirrorImages(o) }, []string{updateHead, updateHead}, []string{updateWorker, updateWorker}, workerReplaced},
+		{"the type of the Service", setServiceType, []string{updateHead}, []string{updateWorker}, workerReplaced},
+		{"the strategy of Deployments", setStrategy, []string{updateHead}, []string{updateWorker, updateWorker}, workerUpdated},
+		{"minReadySeconds of Deployments", setMinReadySeconds, []string{updateHead}, []string{updateWorker}, workerReplaced},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -200,9 +202,7 @@ func TestAdmissionOverride(t *testing.T) {
 			f.checkSteadyState(nil)
 			f.rollOut()
 			f.deliver()
-			f.checkSync(nil, slices.Concat(test.wantWorker, []string{updateStatus}), []string{
-				"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template",
-			})
+			f.checkSync(nil, slices.Concat(test.wantWorker, []string{updateStatus}), []string{test.wantEvent})
 			if got := container(f.deployment(rayv1.RoleWorker)).Image; strings.TrimPrefix(got, "mirror/") != "new" {
 				t.Errorf("the image of the workers is %q, want that of the user", got)
 			}

@@ -164,12 +164,19 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 	}
 }
 
-// desiredDeployment returns the Deployment of a group as desired. With holdTemplate a new template of the
-// user's is not applied yet.
-func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, holdTemplate bool) (*appsv1.Deployment, []string) {
+// templateRollout says how a new template of the user's is applied to workers.
+type templateRollout struct {
+	// hold is set if it is not applied yet.
+	hold bool
+	// head is the Deployment of the head, or nil.
+	head *appsv1.Deployment
+}
+
+// desiredDeployment returns the Deployment of a group as desired.
+func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, rollout templateRollout) (*appsv1.Deployment, []string) {
 	controlled := isControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
-	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || holdTemplate)
+	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || rollout.hold)
 	if controlled && !changed && isCurrent {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
 		next, diff := desiredLabels(observed, resources.DeploymentLabels(ray, group))
@@ -179,6 +186,8 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	desired := resources.NewDeployment(ray, group)
 	current := newLastApplied(ray, group, desired)
 	current.AdmissionOverride = recorded.AdmissionOverride
+	decision := decideTemplate(ray, group, recorded, current, observed, desired)
+	setRollout(ray, group, desired, decision, recorded, current, rollout)
 	next := observed.DeepCopy()
 	var diff []string
 	adopt(next, ray)
@@ -198,8 +207,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		next.Spec.Strategy = desired.Spec.Strategy
 		diff = append(diff, partStrategy)
 	}
-	decision := decideTemplate(ray, group, recorded, current, observed, desired)
-	diff = append(diff, setTemplate(next, desired, decision, recorded, current, holdTemplate)...)
+	diff = append(diff, setTemplate(next, desired, decision, recorded, current, rollout.hold)...)
 	newRecord := recorded.Generation == 0 || !recorded.isValid(ray) || len(diff) == 0 && !ptr.Equal(recorded.Replicas, current.Replicas)
 	if newRecord && !slices.Contains(diff, partAnnotations) {
 		diff = append(diff, partAnnotations)
@@ -213,6 +221,25 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	}
 	current.writeTo(next)
 	return next, diff
+}
+
+// setRollout sets, in the record of this write and in the rendered Deployment, how a new template of the user's is
+// rolled out. If the head is replaced and the GCS has no storage, the cluster of the workers is gone: they have
+// nothing to finish, and an old worker that meets a new version of Ray disturbs it. So they are replaced all at
+// once, unless the user sets a strategy.
+func setRollout(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, rollout templateRollout) {
+	switch {
+	case decision == replaceTemplate && !rollout.hold:
+		current.TemplateGeneration = ray.Generation
+		// A template that is recorded to be pending has waited for the head.
+		withHead := recorded.TemplatePending || rollout.head != nil && readLastApplied(rollout.head).TemplateGeneration == ray.Generation
+		current.WithHead = withHead && !group.IsHead() && group.GCS == nil && group.Strategy == nil
+	case recorded.isValid(ray):
+		current.TemplateGeneration, current.WithHead = recorded.TemplateGeneration, recorded.WithHead && group.Strategy == nil
+	}
+	if current.WithHead {
+		rendered.Spec.Strategy = resources.AllAtOnceStrategy()
+	}
 }
 
 // setTemplate sets the Pod template of a Deployment as decided, with what depends on it, and the record of

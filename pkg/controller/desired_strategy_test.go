@@ -17,8 +17,11 @@ limitations under the License.
 package controller
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -75,4 +78,71 @@ func TestWorkerStrategy(t *testing.T) {
 			wantEvents: reverted("deployment sample-cluster-worker", "strategy"),
 		},
 	})
+}
+
+// TestStrategyWithHead changes templates, and checks how many workers may be missing while theirs rolls out. Only those
+// of a cluster that is gone are replaced all at once.
+func TestStrategyWithHead(t *testing.T) {
+	setImages := func(groups ...string) func(*rayv1.Ray) {
+		return func(ray *rayv1.Ray) {
+			image := fmt.Sprintf("generation-%d", ray.Generation)
+			if slices.Contains(groups, "head") {
+				ray.Spec.Head.Template.Spec.Containers[0].Image = image
+			}
+			if slices.Contains(groups, "worker") {
+				ray.Spec.Worker.Template.Spec.Containers[0].Image = image
+			}
+		}
+	}
+	scale := func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }
+	setGCS := func(ray *rayv1.Ray) {
+		ray.Spec.GCS = &rayv1.GCSSpec{VolumeClaim: &rayv1.VolumeClaimReference{Name: "gcs"}}
+	}
+	const allAtOnce, rolling = "100%", "25%"
+	for _, test := range []struct {
+		name string
+		// edits are changes of the spec. Each rolls out before the next one, except for those that are waiting.
+		edits   []func(*rayv1.Ray)
+		waiting int
+		want    string
+	}{
+		{"both templates", []func(*rayv1.Ray){setImages("head", "worker")}, 0, allAtOnce},
+		{"only the workers'", []func(*rayv1.Ray){setImages("worker")}, 0, rolling},
+		{"only the head's", []func(*rayv1.Ray){setImages("head")}, 0, rolling},
+		{"the head's, and then the workers'", []func(*rayv1.Ray){setImages("head"), setImages("worker")}, 0, rolling},
+		{"both, and then the workers'", []func(*rayv1.Ray){setImages("head", "worker"), setImages("worker")}, 0, rolling},
+		{"both, and then the replicas", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 0, allAtOnce},
+		{"both, and the replicas while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 1, allAtOnce},
+		{"both, with a strategy of the user's", []func(*rayv1.Ray){setSurging, setImages("head", "worker")}, 0, "0"},
+		{"both, and then a strategy of the user's", []func(*rayv1.Ray){setImages("head", "worker"), setSurging}, 0, "0"},
+		{"both, if the GCS has a storage", []func(*rayv1.Ray){setGCS, setImages("head", "worker")}, 0, rolling},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newHealthyFixture(t)
+			for i, edit := range test.edits {
+				f.editRay(edit)
+				f.deliver()
+				if i < test.waiting {
+					_ = f.sync() // the workers wait for the head
+					f.deliver()
+					continue
+				}
+				f.converge()
+				f.rollOut() // the head, and now the workers
+				f.makeHealthy()
+			}
+			strategy := f.deployment(rayv1.RoleWorker).Spec.Strategy
+			if got := strategy.RollingUpdate.MaxUnavailable.String(); got != test.want {
+				t.Errorf("maxUnavailable is %s, want %s", got, test.want)
+			}
+			f.checkSteadyState(nil)
+			f.checkRestart(nil)
+
+			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxUnavailable = new(intstr.FromInt32(7)) })
+			f.makeHealthy()
+			if diff := cmp.Diff(strategy, f.deployment(rayv1.RoleWorker).Spec.Strategy); diff != "" {
+				t.Errorf("after an external change (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -109,7 +109,7 @@ func checkRay(t *testing.T, ray *rayv1.Ray, data []byte) {
 		deployment := newDeployment(ray, group)
 		checkChild(t, ray, deployment, newDeployment(ray, group))
 		checkDesired(t, deployment, func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
-			return desiredDeployment(ray, group, observed, recorded, false)
+			return desiredDeployment(ray, group, observed, recorded, templateRollout{})
 		})
 	}
 	if !reflect.DeepEqual(before, ray) {

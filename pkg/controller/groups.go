@@ -50,7 +50,7 @@ func syncGroups(ctx context.Context, scaler scaler, deployments *children[*appsv
 		observed = append(observed, newGroupObservation(&groups[i]))
 	}
 
-	head, desired := &observed[0], desiredGroup(ray, &groups[0], false)
+	head, desired := &observed[0], desiredGroup(ray, &groups[0], templateRollout{})
 	desired.beforeUpdate = func(diff []string) error {
 		if slices.Contains(diff, partTemplate) {
 			return checkWorkers(ctx, ray, deployments, groups[1:], observed[1:])
@@ -102,12 +102,12 @@ func removedGroups(ray *rayv1.Ray, caches *caches, memory *memory) []resources.G
 }
 
 // desiredGroup returns what the Deployment of a group is to be.
-func desiredGroup(ray *rayv1.Ray, group *resources.Group, holdTemplate bool) desiredChild[*appsv1.Deployment] {
+func desiredGroup(ray *rayv1.Ray, group *resources.Group, rollout templateRollout) desiredChild[*appsv1.Deployment] {
 	return desiredChild[*appsv1.Deployment]{
 		name:   resources.DeploymentName(ray, group.Role),
 		create: func() *appsv1.Deployment { return newDeployment(ray, *group) },
 		update: func(observed *appsv1.Deployment, recorded *lastApplied) (*appsv1.Deployment, []string) {
-			return desiredDeployment(ray, *group, observed, recorded, holdTemplate)
+			return desiredDeployment(ray, *group, observed, recorded, rollout)
 		},
 	}
 }
@@ -117,7 +117,7 @@ func desiredGroup(ray *rayv1.Ray, group *resources.Group, holdTemplate bool) des
 func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], groups []resources.Group, observed []groupObservation) error {
 	var rejected error
 	for i, group := range groups {
-		state, desired := &observed[i], desiredGroup(ray, &group, false)
+		state, desired := &observed[i], desiredGroup(ray, &group, templateRollout{})
 		state.deployment = deployments.cached(desired.name)
 		if state.deployment != nil && replacesTemplate(ray, group, state.deployment) {
 			if state.err = deployments.dryRun(ctx, state.deployment, desired); state.err != nil {
@@ -130,7 +130,8 @@ func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*ap
 
 // syncWorkers brings the Deployment of a group of workers to its desired state, as far as the head allows.
 func syncWorkers(ctx context.Context, scaler scaler, deployments *children[*appsv1.Deployment], group *resources.Group, head, state *groupObservation) {
-	ray, desired := scaler.ray, desiredGroup(scaler.ray, group, false)
+	ray, rollout := scaler.ray, templateRollout{head: head.deployment}
+	desired := desiredGroup(ray, group, rollout)
 	if head.isRejected() && deployments.cached(desired.name) == nil {
 		state.waiting = waitingCreate
 		return
@@ -139,9 +140,9 @@ func syncWorkers(ctx context.Context, scaler scaler, deployments *children[*apps
 	if state.err != nil {
 		return
 	}
-	hold := !head.isRolledOut() && replacesTemplate(ray, *group, state.deployment) && mustWaitForHead(ray, deployments, head)
-	if hold {
-		state.waiting, desired = waitingUpdate, desiredGroup(ray, group, true)
+	rollout.hold = !head.isRolledOut() && replacesTemplate(ray, *group, state.deployment) && mustWaitForHead(ray, deployments, head)
+	if rollout.hold {
+		state.waiting, desired = waitingUpdate, desiredGroup(ray, group, rollout)
 	}
 	scaler.scale(group, state.deployment) // an orphan that is to be adopted is not in the cache
 	*state.desired = group.Replicas

@@ -30,6 +30,7 @@ import (
 const (
 	headUpdated       = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-head: template"
 	workerUpdated     = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template"
+	workerReplaced    = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: template, strategy"
 	workerScaled      = "Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"
 	headRejected      = `Deployment "sample-cluster-head" could not be updated: ` + overQuotaMessage
 	workerRejected    = `Deployment "sample-cluster-worker" could not be updated: ` + overQuotaMessage
@@ -273,7 +274,7 @@ func TestHeadFirst(t *testing.T) {
 		f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 })
 		f.clock.Step(time.Minute)
 		f.deliver()
-		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
+		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerReplaced})
 		f.checkHealth("False RolloutIncomplete: " + workerUnobserved)
 		f.checkImages("new", "new")
 		f.rollOut()
@@ -298,7 +299,7 @@ func TestHeadFirst(t *testing.T) {
 		f.checkSteadyState(nil)
 
 		f.rollOutHead()
-		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
+		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerReplaced})
 		f.checkImages("new", "new")
 		f.checkPending(false)
 		f.rollOut()
@@ -356,7 +357,7 @@ func TestHeadFirst(t *testing.T) {
 			t.Errorf("requeues (-want +got):\n%s", diff)
 		}
 		f.clock.Step(time.Second)
-		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
+		f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerReplaced})
 		f.checkHealth("False RolloutIncomplete: head: 0 of 1 available; " + workerUnobserved)
 	})
 }

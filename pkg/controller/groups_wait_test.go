@@ -95,7 +95,7 @@ func TestWorkersOfExceededHead(t *testing.T) {
 	f.rollOut()
 	f.deliver()
 	f.clock.Step(time.Minute)
-	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
+	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerReplaced})
 	f.checkImages("new", "new")
 }
 

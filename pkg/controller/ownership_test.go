@@ -242,7 +242,7 @@ func TestAdoptedWorkersWaitForHead(t *testing.T) {
 	f.checkHealth("False RolloutIncomplete: " + headUnobserved + "; " + workerWaits)
 	f.checkSteadyState(nil)
 	f.rollOutHead()
-	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerUpdated})
+	f.checkSync(nil, []string{updateWorker, updateStatus}, []string{workerReplaced})
 	f.checkImages("rayproject/examples:1", "rayproject/examples:1")
 	f.rollOut()
 	f.makeHealthy()

@@ -50,6 +50,11 @@ type lastApplied struct {
 	Stored string `json:"stored,omitempty"`
 	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
 	TemplatePending bool `json:"templatePending,omitempty"`
+	// TemplateGeneration is the generation of the Ray for which a new Pod template of the user's was last
+	// applied, or 0 if none was since the Deployment was created.
+	TemplateGeneration int64 `json:"templateGeneration,omitempty"`
+	// WithHead is set if the head got a new template together with these workers.
+	WithHead bool `json:"withHead,omitempty"`
 	// Replicas is the target of an autoscaled group, so that a restart of the operator does not change it.
 	Replicas *int32 `json:"replicas,omitempty"`
 	// AnnotationKeys and LabelKeys are the keys of what the user sets on a Service, or for Kueue on a

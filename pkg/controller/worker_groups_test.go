@@ -229,7 +229,7 @@ func TestWorkerGroupsHeadFirst(t *testing.T) {
 		f.checkHealth("False RolloutIncomplete: " + headUnobserved + "; gpu: not updated: waiting for the head")
 		f.rollOutHead()
 		f.clock.Step(time.Minute)
-		f.checkSync(nil, []string{writeGroup("update", "gpu"), updateStatus}, []string{groupEvent("SuccessfullyUpdate", "update", "gpu") + ": template"})
+		f.checkSync(nil, []string{writeGroup("update", "gpu"), updateStatus}, []string{groupEvent("SuccessfullyUpdate", "update", "gpu") + ": template, strategy"})
 	})
 	t.Run("a group that is rejected leaves all others as they were", func(t *testing.T) {
 		f := newGroupsFixture(t, "gpu", "spot")

@@ -81,6 +81,13 @@ func defaultStrategy(role rayv1.Role) appsv1.DeploymentStrategy {
 	}
 }
 
+// AllAtOnceStrategy returns the strategy for workers of which the cluster is gone.
+func AllAtOnceStrategy() appsv1.DeploymentStrategy {
+	strategy := defaultStrategy(rayv1.RoleWorker)
+	strategy.RollingUpdate.MaxUnavailable = new(intstr.FromString("100%"))
+	return strategy
+}
+
 // UserTemplate returns the user's template, except for the labels that a user cannot override. Every
 // version of the operator renders a template that contains it.
 func UserTemplate(ray *rayv1.Ray, group Group) *corev1.PodTemplateSpec {

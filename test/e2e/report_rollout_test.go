@@ -174,7 +174,7 @@ func TestHeadFirst(t *testing.T) {
 	if record := worker.Annotations[rayv1.AnnotationLastApplied]; strings.Contains(record, "templatePending") {
 		t.Errorf("after the rollout, the record is %s", record)
 	}
-	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "Successfully update the deployment sample-cluster-worker: template")
+	u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "Successfully update the deployment sample-cluster-worker: template, strategy")
 }
 
 // watchOrder watches the Deployments of the Ray until the returned function is called. That fails the test
