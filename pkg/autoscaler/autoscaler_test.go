@@ -119,14 +119,6 @@ func TestPollInterval(t *testing.T) {
 		}
 	}
 	check("the head works", pollInterval)
-	f.update(func(s *gcs.ClusterState) { s.Nodes[0].Status = gcs.NodeIdle })
-	check("nothing runs or waits", idleInterval)
-	f.addTasks(1)
-	check("a task waits", pollInterval)
-	f.update(func(s *gcs.ClusterState) {
-		s.Tasks, s.Gangs = nil, []gcs.Gang{{Requests: []gcs.Request{{Resources: cpu(1)}}}}
-	})
-	check("a placement group waits", pollInterval)
 	f.gcs.Misbehave(gcstest.Fail(14, "down"))
 	for _, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, maxFailureInterval, maxFailureInterval} {
 		check("the GCS fails", want)

@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 )
@@ -116,11 +117,16 @@ func (c *catalog) shapes(demands []gcs.Demand, kind demandKind) []*shape {
 // gangResource matches a resource that a placement group has reserved, with the ID of the group.
 var gangResource = regexp.MustCompile(`_group_(\d+_)?[0-9a-f]{32,}$`)
 
+// isGangResource returns whether a placement group has reserved a resource.
+func isGangResource(name string) bool {
+	return strings.Contains(name, "_group_") && gangResource.MatchString(name) // few names are to be matched
+}
+
 // usesGang returns whether a request is for resources that a placement group reserves. No node can be added for it: the
 // placement group itself is demand until it has them.
 func usesGang(r *gcs.Request) bool {
 	for name := range r.Resources {
-		if gangResource.MatchString(name) {
+		if isGangResource(name) {
 			return true
 		}
 	}

@@ -155,7 +155,7 @@ func (g *groupState) room() int64 {
 func (g *groupState) newResources() gcs.Resources {
 	resources := maps.Clone(g.Resources)
 	maps.DeleteFunc(resources, func(name string, amount float64) bool {
-		return units(amount) == 0 || strings.HasPrefix(name, "node:") || gangResource.MatchString(name)
+		return units(amount) == 0 || strings.HasPrefix(name, "node:") || isGangResource(name)
 	})
 	return resources
 }

@@ -103,20 +103,7 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 	}
 	a.recommend(key, c, newRecommendation(ray, c.recommendation, decision, replicas))
 	a.report(ctx, ray, c, gcsTarget, state.Session, groups, decision)
-	if isIdle(state) {
-		return idleInterval
-	}
 	return pollInterval
-}
-
-// isIdle returns whether nothing runs in a Ray, and nothing waits for a node.
-func isIdle(state *gcs.ClusterState) bool {
-	for i := range state.Nodes {
-		if state.Nodes[i].Status != gcs.NodeIdle {
-			return false
-		}
-	}
-	return len(state.Tasks) == 0 && len(state.Gangs) == 0
 }
 
 // observe returns what the GCS of a Ray reports.
