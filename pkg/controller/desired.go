@@ -228,12 +228,14 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 // nothing to finish, and an old worker that meets a new version of Ray disturbs it. So they are replaced all at
 // once, unless the user sets a strategy.
 func setRollout(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, rollout templateRollout) {
+	replaced := decision == replaceTemplate && !rollout.hold
 	switch {
-	case decision == replaceTemplate && !rollout.hold:
+	case replaced && group.IsHead():
 		current.TemplateGeneration = ray.Generation
+	case replaced:
 		// A template that is recorded to be pending has waited for the head.
 		withHead := recorded.TemplatePending || rollout.head != nil && readLastApplied(rollout.head).TemplateGeneration == ray.Generation
-		current.WithHead = withHead && !group.IsHead() && group.GCS == nil && group.Strategy == nil
+		current.WithHead = withHead && group.GCS == nil && group.Strategy == nil
 	case recorded.isValid(ray):
 		current.TemplateGeneration, current.WithHead = recorded.TemplateGeneration, recorded.WithHead && group.Strategy == nil
 	}

@@ -50,8 +50,8 @@ type lastApplied struct {
 	Stored string `json:"stored,omitempty"`
 	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
 	TemplatePending bool `json:"templatePending,omitempty"`
-	// TemplateGeneration is the generation of the Ray for which a new Pod template of the user's was last
-	// applied, or 0 if none was since the Deployment was created.
+	// TemplateGeneration is the generation of the Ray for which the head last got a new Pod template of the
+	// user's, or 0 if it got none since it was created.
 	TemplateGeneration int64 `json:"templateGeneration,omitempty"`
 	// WithHead is set if the head got a new template together with these workers.
 	WithHead bool `json:"withHead,omitempty"`
