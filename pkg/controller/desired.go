@@ -179,7 +179,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || rollout.hold)
 	if controlled && !changed && isCurrent {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
-		next, diff := desiredLabels(observed, resources.DeploymentLabels(ray, group))
+		next, diff := desiredLabels(observed, ray, group)
 		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
 	}
 
@@ -281,12 +281,12 @@ func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, re
 }
 
 // desiredLabels is desiredDeployment for a Deployment of which only the labels can differ.
-func desiredLabels(observed *appsv1.Deployment, desired map[string]string) (*appsv1.Deployment, []string) {
-	if containsLabels(observed.Labels, desired) {
+func desiredLabels(observed *appsv1.Deployment, ray *rayv1.Ray, group resources.Group) (*appsv1.Deployment, []string) {
+	if containsLabels(observed.Labels, resources.Labels(ray, group.Role)) && containsLabels(observed.Labels, resources.QueueLabels(group)) {
 		return observed, nil
 	}
 	next := observed.DeepCopy()
-	next.Labels = labels.Merge(observed.Labels, desired)
+	next.Labels = labels.Merge(observed.Labels, resources.DeploymentLabels(ray, group))
 	return next, []string{partLabels}
 }
 

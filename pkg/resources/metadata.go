@@ -55,8 +55,15 @@ const kueuePrefix = "kueue.x-k8s.io/"
 
 // QueueLabels returns the labels for Kueue in a group's template. The group's Deployment has them, too.
 func QueueLabels(group Group) map[string]string {
-	labels := maps.Clone(group.Template.Labels)
-	maps.DeleteFunc(labels, func(key, _ string) bool { return !strings.HasPrefix(key, kueuePrefix) })
+	var labels map[string]string
+	for key, value := range group.Template.Labels {
+		if strings.HasPrefix(key, kueuePrefix) {
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[key] = value
+		}
+	}
 	return labels
 }
 
