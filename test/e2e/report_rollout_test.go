@@ -225,28 +225,36 @@ func isRolled(deployment *appsv1.Deployment) bool {
 	return status.ObservedGeneration >= deployment.Generation && status.UpdatedReplicas == desired && status.Replicas == desired && status.AvailableReplicas == desired
 }
 
-// TestRolloutWithoutRoom changes the images while a quota has room only for the running Pods.
+// TestRolloutWithoutRoom changes the images while a quota has room only for the running Pods: first those of all groups,
+// and then that of the workers.
 func TestRolloutWithoutRoom(t *testing.T) {
 	t.Parallel()
 	for _, replicas := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d workers", replicas), func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			u.setQuota("pods", strconv.Itoa(replicas+1))
-			u.applySample("replicas: 3", fmt.Sprintf("replicas: %d", replicas))
-			u.kubectlWith(u.sample("replicas: 3", fmt.Sprintf("replicas: %d", replicas), "examples:1", "examples:2"), "apply", "-f", "-")
-			u.waitHealthy("sample-cluster")
-			for _, role := range []rayv1.Role{rayv1.RoleHead, rayv1.RoleWorker} {
-				for _, pod := range u.pods(role) {
-					if pod.Spec.Containers[0].Image != "rayproject/examples:2" {
-						t.Errorf("the Ray is healthy, but Pod %s has the image %s", pod.Name, pod.Spec.Containers[0].Image)
+			check := func(headImage, workerImage, maxUnavailable string) {
+				t.Helper()
+				u.waitHealthy("sample-cluster")
+				for role, image := range map[rayv1.Role]string{rayv1.RoleHead: headImage, rayv1.RoleWorker: workerImage} {
+					for _, pod := range u.pods(role) {
+						if got := pod.Spec.Containers[0].Image; got != image {
+							t.Errorf("the Ray is healthy, but Pod %s has the image %s, want %s", pod.Name, got, image)
+						}
 					}
 				}
+				strategy := u.deployment("sample-cluster-worker").Spec.Strategy.RollingUpdate
+				if strategy == nil || strategy.MaxSurge.String() != "0" || strategy.MaxUnavailable.String() != maxUnavailable {
+					t.Errorf("the strategy of the workers is %v, want 0 maxSurge and %s maxUnavailable", strategy, maxUnavailable)
+				}
 			}
-			strategy := u.deployment("sample-cluster-worker").Spec.Strategy.RollingUpdate
-			if strategy == nil || strategy.MaxSurge.String() != "0" || strategy.MaxUnavailable.String() != "25%" {
-				t.Errorf("the strategy of the workers is %v, want 0 maxSurge and 25%% maxUnavailable", strategy)
-			}
+			u.setQuota("pods", strconv.Itoa(replicas+1))
+			u.applySample("replicas: 3", fmt.Sprintf("replicas: %d", replicas))
+			check("rayproject/examples:1", "rayproject/examples:1", "25%")
+			u.kubectlWith(u.sample("replicas: 3", fmt.Sprintf("replicas: %d", replicas), "examples:1", "examples:2"), "apply", "-f", "-")
+			check("rayproject/examples:2", "rayproject/examples:2", "100%")
+			u.kubectl("patch", "ray/sample-cluster", "--type=json", "-p", `[{"op":"replace","path":"/spec/worker/template/spec/containers/0/image","value":"rayproject/examples:3"}]`)
+			check("rayproject/examples:2", "rayproject/examples:3", "25%")
 		})
 	}
 }
