@@ -80,6 +80,11 @@ func size(minimum, desired, maximum int32) func(*Group) {
 	return func(g *Group) { g.Min, g.Desired, g.Max = minimum, desired, maximum }
 }
 
+// timeout sets the idle timeout of a group.
+func timeout(d time.Duration) func(*Group) {
+	return func(g *Group) { g.IdleTimeout = d }
+}
+
 // fixed is the number of nodes of a group that is not autoscaled.
 func fixed(desired int32) func(*Group) {
 	return func(g *Group) { g.Autoscaled, g.Min, g.Max, g.Desired = false, 0, 0, desired }

@@ -129,6 +129,16 @@ func TestSurplus(t *testing.T) {
 			lines{"worker 3"},
 		},
 		{
+			"a short timeout does not remove what may be starting",
+			opts{worker(size(0, 3, 10)), worker(timeout(time.Second)), surplusSince(29*time.Second, 3)},
+			lines{"worker 3"},
+		},
+		{
+			"unless it takes long to start",
+			opts{worker(size(0, 3, 10)), worker(timeout(time.Second)), surplusSince(30*time.Second, 3)},
+			lines{"worker 0", removed},
+		},
+		{
 			"the minimum remains",
 			opts{worker(size(2, 3, 10)), surplusSince(time.Minute, 3)},
 			lines{"worker 2", removed},

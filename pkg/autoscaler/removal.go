@@ -91,6 +91,11 @@ func (r removal) usedNodes() map[*gcs.Node]bool {
 	return used
 }
 
+// minSurplusTime is for how long nothing must have needed a pending node until it is removed, if the idle timeout is
+// shorter. It may be starting: a raylet that is ended between its start and its registration registers all the same,
+// takes tasks, and loses those that its drain timeout is too short for. Within this time it is alive, and is drained.
+const minSurplusTime = 30 * time.Second
+
 // removeSurplus removes the pending nodes of group i that nothing has needed for the whole idle timeout, and returns
 // the rest of the surplus. It removes none, and goes on measuring, while the Deployment replaces Pods, or if a pending
 // node may be one that is alive under another name.
@@ -105,7 +110,7 @@ func (r removal) removeSurplus(i int, surplus []Surplus) []Surplus {
 	var expired int32
 	rest := surplus[:0]
 	for _, s := range surplus {
-		if r.in.Now.Sub(s.Since) >= g.IdleTimeout {
+		if r.in.Now.Sub(s.Since) >= max(g.IdleTimeout, minSurplusTime) {
 			expired = s.Count
 		} else {
 			rest = append(rest, Surplus{s.Since, s.Count - expired})
