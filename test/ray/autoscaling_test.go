@@ -196,8 +196,8 @@ func TestAutoscalingDemand(t *testing.T) {
 	u.waitCondition("x", rayv1.RayScalingLimited, corev1.ConditionTrue, "big")
 }
 
-// bursts runs tasks in bursts with pauses of about the idle timeout, so that nodes are removed while tasks are
-// submitted. A task that is lost is not retried.
+// bursts runs tasks in bursts, with pauses of about the time in which the autoscaler sees that nodes are idle, so that
+// they are removed while tasks are submitted. A task that is lost is not retried.
 const bursts = `
 import random, time
 import ray
@@ -214,7 +214,7 @@ for burst in range(10):
     count = random.randint(4, 12)
     assert sorted(ray.get([task.remote(number) for number in range(count)])) == list(range(count))
     total += count
-    time.sleep(random.uniform(0.5, 3.5))
+    time.sleep(random.uniform(2, 5))
 print("results:", total, flush=True)
 `
 
