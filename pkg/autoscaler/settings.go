@@ -23,8 +23,7 @@ import (
 	"github.com/kubeflow/ray-operator/pkg/resources"
 )
 
-// settings are what a poll needs of the spec of a Ray. To derive them takes longer than all else that a poll of an idle
-// Ray computes, so it is done once for each generation.
+// settings are what a poll needs of the spec of a Ray. They are derived once for each generation, not in each poll.
 type settings struct {
 	generation int64
 	// head is why the head cannot be polled, or nil.
@@ -44,7 +43,8 @@ func (c *cluster) settingsOf(ray *rayv1.Ray) *settings {
 }
 
 func newSettings(ray *rayv1.Ray) *settings {
-	s := &settings{generation: ray.Generation, head: checkHead(ray), port: resources.GCSPort(ray)}
+	port := resources.GCSPort(ray)
+	s := &settings{generation: ray.Generation, head: checkHead(ray, port), port: port}
 	for _, group := range resources.Groups(ray)[1:] {
 		g := Group{
 			Name:      group.Name,
@@ -60,15 +60,15 @@ func newSettings(ray *rayv1.Ray) *settings {
 	return s
 }
 
-// checkHead returns why the head of a Ray cannot be polled, as far as its template shows.
-func checkHead(ray *rayv1.Ray) error {
+// checkHead returns why the head of a Ray, with its GCS at a port, cannot be polled, as far as its template shows.
+func checkHead(ray *rayv1.Ray, port int32) error {
 	if resources.UsesTLS(ray) {
 		return inactive(reasonTLS, "the head has RAY_USE_TLS=1, which autoscaling does not support; use spec.authentication and a NetworkPolicy instead")
 	}
 	if missing := resources.MissingHeadSettings(ray); len(missing) > 0 {
 		return inactive(reasonHeadSettings, fmt.Sprintf("the head lacks %s, which autoscaling needs; add it to the first container of spec.head.template", enumerate(missing)))
 	}
-	if resources.GCSPort(ray) == 0 {
+	if port == 0 {
 		return inactive(reasonHeadSettings, "the Service of the head has no port of the GCS; add the port 6379 to the first container of spec.head.template")
 	}
 	return nil

@@ -199,11 +199,10 @@ func TestSuspendedRays(t *testing.T) {
 // TestQueue has a webhook like that of Kueue: it marks the Pod templates of Deployments that have a label
 // with a queue, so that their Pods wait for the queue. The user sets the label while the Ray is suspended.
 func TestQueue(t *testing.T) {
-	const queue = "kueue.x-k8s.io/queue-name"
 	f := newGroupsFixture(t, "gpu")
 	f.server.admit = func(o object) {
-		if d, ok := o.(*appsv1.Deployment); ok && d.Labels[queue] != "" {
-			metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, queue, d.Labels[queue])
+		if d, ok := o.(*appsv1.Deployment); ok && d.Labels[queueLabel] != "" {
+			metav1.SetMetaDataLabel(&d.Spec.Template.ObjectMeta, queueLabel, d.Labels[queueLabel])
 			metav1.SetMetaDataAnnotation(&d.Spec.Template.ObjectMeta, "kueue.x-k8s.io/pod-suspending-parent", "deployment")
 		}
 	}
@@ -211,7 +210,7 @@ func TestQueue(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		for _, role := range roles {
-			if d := f.deployment(role); d.Labels[queue] != "gpus" || d.Spec.Template.Labels[queue] != "gpus" || len(d.Spec.Template.Annotations) != 1 {
+			if d := f.deployment(role); d.Labels[queueLabel] != "gpus" || d.Spec.Template.Labels[queueLabel] != "gpus" || len(d.Spec.Template.Annotations) != 1 {
 				t.Errorf("%s, the Deployment of the %s has the labels %v, and those of its Pods are %v", when, role, d.Labels, d.Spec.Template.Labels)
 			}
 		}
@@ -226,7 +225,7 @@ func TestQueue(t *testing.T) {
 	f.converge()
 	for _, role := range roles {
 		f.editDeployment(role, func(d *appsv1.Deployment) {
-			d.Labels[queue] = "gpus"
+			d.Labels[queueLabel] = "gpus"
 			f.server.admit(d)
 		})
 	}
