@@ -80,7 +80,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// setUp installs the CRD and the RBAC manifests, and creates the clients.
+// setUp creates the clients, and installs the CRD and the RBAC manifests.
 func setUp(ctx context.Context) error {
 	if *auditLog != "" {
 		var err error
@@ -88,10 +88,10 @@ func setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := cluster.Install(ctx, "crd", "rbac"); err != nil {
+	if err := cluster.Connect(); err != nil {
 		return err
 	}
-	if err := cluster.Connect(); err != nil {
+	if err := cluster.Install(ctx, "crd", "rbac"); err != nil {
 		return err
 	}
 	kube, rays = cluster.Kube, cluster.Rays

@@ -27,7 +27,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -92,14 +95,23 @@ func (c *Cluster) Connect() error {
 	return err
 }
 
-// Install applies directories of manifests, such as "crd", and waits until Rays can be created.
+// Install applies directories of manifests, such as "crd", and waits until the API server serves Rays. It requires the
+// clients of Connect.
 func (c *Cluster) Install(ctx context.Context, directories ...string) error {
 	for _, directory := range directories {
 		if out := c.Kubectl(ctx, "", "apply", "-k", c.Path("manifests/"+directory)); out.Err != nil {
 			return out.Err
 		}
 	}
-	return c.Kubectl(ctx, "", "wait", "--for=condition=Established", "--timeout=60s", "crd/rays.ray.kubeflow.org").Err
+	// kubectl wait fails if the CustomResourceDefinition has no conditions yet.
+	var err error
+	if wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err = c.Rays.RayV1().Rays("").List(ctx, metav1.ListOptions{Limit: 1})
+		return err == nil, nil
+	}) != nil {
+		return fmt.Errorf("the API server does not serve Rays: %w", err)
+	}
+	return nil
 }
 
 // Output is the output of a command.
