@@ -109,6 +109,27 @@ func TestNumberIsHeldWithoutGCS(t *testing.T) {
 	f.check(f.poll(), 3, "True DemandKnown")
 }
 
+// TestHeadThatNeedsWorkers has a head that becomes ready only with workers. Its Service leads to it before.
+func TestHeadThatNeedsWorkers(t *testing.T) {
+	f := newFixture(t)
+	f.head.Status.ReadyReplicas, f.head.Status.AvailableReplicas = 0, 0
+	f.ray.Spec.HeadService = &rayv1.HeadServiceSpec{PublishNotReadyAddresses: new(true)}
+	f.addTasks(10)
+	f.check(f.poll(), 3, "True DemandKnown")
+}
+
+// TestRestartWithoutHead has an operator that starts while the head is away, and a status from before.
+func TestRestartWithoutHead(t *testing.T) {
+	f := newFixture(t)
+	f.head.Status.ReadyReplicas, f.head.Status.AvailableReplicas = 0, 0
+	if r := f.poll(); r != nil {
+		t.Errorf("a Ray with a head that starts has the recommendation %v", r)
+	}
+	f.ray = f.ray.DeepCopy()
+	f.ray.Status.Conditions = []rayv1.RayCondition{{Type: rayv1.RayScalingActive, Status: corev1.ConditionTrue}}
+	f.check(f.poll(), 1, "False HeadUnavailable")
+}
+
 // TestPollInterval checks when a Ray is polled next, and that failures and panics do not end the polls.
 func TestPollInterval(t *testing.T) {
 	f := newFixture(t, pod("a", ""))
@@ -181,6 +202,15 @@ func TestUnscalableRays(t *testing.T) {
 			container(f).Env = []corev1.EnvVar{{Name: "RAY_enable_autoscaler_v2", Value: "1"}}
 		}, reasonHeadSettings, "port 6379"},
 		{"a Service without an address", func(f *fixture) { f.service.Spec.ClusterIP = corev1.ClusterIPNone }, reasonHeadUnavailable, "no address"},
+		{"an API server that does not return the Secret", func(f *fixture) {
+			f.ray.Spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: "token", Key: "token"}}
+			f.kubeClient.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+				return true, nil, apierrors.NewServiceUnavailable("away")
+			})
+			for range minFailures - 1 {
+				f.poll()
+			}
+		}, reasonToken, "the API server does not return the Secret"},
 		{"an old version of Ray", func(f *fixture) { f.gcs.Unimplement("GetClusterResourceState") }, reasonUnsupported, "use Ray 2.10"},
 		{"a command and no CPU limit of the workers", func(f *fixture) {
 			f.ray.Spec.Worker.Start = nil

@@ -85,8 +85,12 @@ func inactiveCondition(err error, headAvailable bool) Condition {
 		condition.Reason, condition.Message = reasonUnsupported, "the GCS of this version of Ray does not report its demand; use Ray 2.10 or newer"
 	case errors.Is(err, gcs.ErrProtocol), errors.Is(err, gcs.ErrLimit):
 		condition.Reason, condition.Message = reasonInvalidReply, err.Error()
+	case errors.Is(err, errSecret):
+		condition.Reason, condition.Message = reasonToken, "the API server does not return the Secret that has the token of the GCS"
 	case !headAvailable:
 		condition.Reason, condition.Message = reasonHeadUnavailable, "the head is not available"
+	case !errors.Is(err, gcs.ErrUnreachable):
+		condition.Message = err.Error()
 	default:
 		condition.Message = err.Error() + "; the operator must reach port 6379 of the head's Service: run it in the cluster, and allow it in NetworkPolicies"
 	}

@@ -129,14 +129,14 @@ const (
 // nodes and demand does not matter.
 func Decide(in *Input) *Decision {
 	alive := aliveNodes(in.State)
-	groups := newGroupStates(in.Groups, alive)
+	groups, unknown := newGroupStates(in.Groups, alive)
 	decision := newDecision(groups)
 	if len(alive) == 0 {
 		return decision // The head is starting: even its own node is not alive yet.
 	}
 	demand := newDemand(in.State, len(alive)+len(groups))
 	plan := newPlan(groups, alive, demand)
-	decision.Incomplete, decision.UnknownNodes = demand.incomplete, hasUnknown(alive, groups)
+	decision.Incomplete, decision.UnknownNodes = demand.incomplete, len(unknown) > 0
 	plan.recommend(decision)
 	plan.shortfall(decision)
 	removal{plan, in, decision}.decide(alive)

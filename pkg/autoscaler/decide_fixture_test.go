@@ -122,6 +122,16 @@ func idle(id string, d time.Duration, options ...func(*gcs.Node)) inputOption {
 	return addNode(id, "worker", gcs.NodeIdle, cpu(4), append([]func(*gcs.Node){func(n *gcs.Node) { n.Idle = d }}, options...)...)
 }
 
+// noneAvailable makes a node fully used.
+func noneAvailable(n *gcs.Node) { n.Available = cpu(0) }
+
+// staticGroup adds the group "static", which is not autoscaled, with a number of nodes.
+func staticGroup(desired int32) inputOption {
+	return func(in *Input) {
+		in.Groups = append(in.Groups, Group{Name: "static", Desired: desired, Resources: cpu(4)})
+	}
+}
+
 // nodeLabel sets a label of a node.
 func nodeLabel(name, value string) func(*gcs.Node) {
 	return func(n *gcs.Node) { n.Labels[name] = value }

@@ -238,7 +238,7 @@ func TestRandomLimits(t *testing.T) {
 func TestRandomPacking(t *testing.T) {
 	forRandomInputs(t, func(_ *rand.Rand, in *Input) error {
 		alive := aliveNodes(in.State)
-		groups := newGroupStates(in.Groups, alive)
+		groups, _ := newGroupStates(in.Groups, alive)
 		want, unused := newNaive(groups, alive).decide(in.State)
 		d := newDemand(in.State, len(alive))
 		p := newPlan(groups, alive, d)

@@ -108,6 +108,24 @@ func TestTasks(t *testing.T) {
 			lines{"worker 2", `worker: needed for {"CPU": 4}`, "unknown nodes"},
 		},
 		{
+			"nodes without a group are those of a group that is not autoscaled, as far as this lacks nodes",
+			opts{
+				staticGroup(2), addNode("b", "", gcs.NodeRunning, cpu(4), noneAvailable), addNode("c", "", gcs.NodeRunning, cpu(4), noneAvailable),
+				tasks(2, cpu(4)),
+			},
+			lines{"worker 2", `worker: needed for {"CPU": 4}`, "static 2"},
+		},
+		{
+			"others are of no group",
+			opts{staticGroup(1), addNode("b", "", gcs.NodeRunning, cpu(4), noneAvailable), addNode("c", "", gcs.NodeRunning, cpu(4), noneAvailable)},
+			lines{"worker 0", "static 1", "unknown nodes"},
+		},
+		{
+			"a pending node of a group that is not autoscaled takes tasks",
+			opts{staticGroup(2), addNode("b", "", gcs.NodeRunning, cpu(4), noneAvailable), tasks(1, cpu(4))},
+			lines{"worker 0", "static 2"},
+		},
+		{
 			"a request for the head's own resource waits for the head",
 			opts{tasks(2, gcs.Resources{"node:__internal_head__": 1})},
 			lines{"worker 0"},

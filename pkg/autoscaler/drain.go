@@ -34,7 +34,8 @@ import (
 )
 
 const (
-	// maxDrains is the number of nodes of a group that one poll drains at most. The others follow in the next.
+	// maxDrains is the number of nodes of a group that one poll drains at most, unless maxReplicas was lowered. The
+	// others follow in the next.
 	maxDrains = 50
 	// keepInterval is for how long a node is not drained after that failed, for example because Ray rejected it. Each
 	// attempt costs two writes.
@@ -63,6 +64,8 @@ type remover struct {
 	// reported is the number of nodes that the GCS reports for a Pod, and alive is whether one of them is alive.
 	reported map[string]int
 	alive    map[string]bool
+	// forced is set if the replicas are lowered even if nodes cannot be drained.
+	forced bool
 	// floor is the rank of the Pod that the ReplicaSet deletes first of those that must stay.
 	floor deletionRank
 }
@@ -72,7 +75,8 @@ type remover struct {
 func (r *remover) remove(ctx context.Context, d *GroupDecision, canDrain bool) int32 {
 	var candidates []gcs.Node
 	if canDrain {
-		candidates = r.candidates(slices.Concat(d.Excess, d.Drain))
+		// Because of Max, as many nodes as possible are drained, since the replicas are lowered in any case.
+		candidates, r.forced = slices.Concat(d.Excess, r.candidates(d.Drain)), len(d.Excess) > 0
 	}
 	if len(candidates) == 0 && d.Surplus == 0 {
 		return d.Replicas
@@ -128,6 +132,9 @@ func (r *remover) prepare(ctx context.Context, candidates []gcs.Node, d *GroupDe
 		surplus = d.Surplus
 	}
 	for _, pod := range victims {
+		if err := ctx.Err(); err != nil {
+			return 0, err // shutdown, or the end of the poll
+		}
 		if err := r.mark(ctx, pod); err != nil {
 			return 0, err
 		}
@@ -193,7 +200,7 @@ func (r *remover) check(node *gcs.Node, pod *corev1.Pod) error {
 		return errors.New("not a node of a Pod of the Deployment")
 	case r.reported[node.Instance] > 1:
 		return errors.New("the container has restarted, and the GCS reports its former node, too")
-	case rank(pod) > r.floor:
+	case !r.forced && rank(pod) > r.floor:
 		return errors.New("the ReplicaSet would first delete the Pod of a node that must stay, as it is not ready")
 	default:
 		return nil

@@ -17,6 +17,7 @@ limitations under the License.
 package autoscaler
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -283,6 +284,50 @@ func TestLowerMaximum(t *testing.T) {
 	f.gcs.Misbehave(gcstest.Fail(14, "down"))
 	if r := f.poll(); r.Outdated || f.changes < changes+2 {
 		t.Errorf("outdated: %t; the bounds wait for a GCS that is away", r.Outdated)
+	}
+}
+
+// TestLowerMaximumFar checks that all idle nodes above the maximum are drained in one poll, since the sync handler lowers
+// the replicas at once: even many, and if the Pod of a node that stays is not ready.
+func TestLowerMaximumFar(t *testing.T) {
+	const idle = maxDrains + 10
+	pods := []runtime.Object{notReady("starting")}
+	for i := range idle {
+		pods = append(pods, ready(fmt.Sprint("idle-", i)))
+	}
+	f := newFixture(t, pods...)
+	*f.worker.Spec.Replicas, f.ray.Spec.Worker.Autoscaling.MaxReplicas = idle+1, idle+1
+	f.addBusyNode("starting")
+	for i := range idle {
+		f.addIdleNode(fmt.Sprint("idle-", i), time.Second)
+	}
+	f.check(f.poll(), idle+1, "True DemandKnown")
+	f.ray = f.ray.DeepCopy()
+	f.ray.Generation, f.ray.Spec.Worker.Autoscaling.MaxReplicas = 2, 1
+	f.check(f.poll(), 1, "True DemandKnown")
+	if drains := len(f.gcs.Drains()); drains != idle {
+		t.Errorf("%d nodes were drained, want %d", drains, idle)
+	}
+}
+
+// TestLowerMaximumAfterOutage lowers the maximum while the demand is not known yet again after an outage of the GCS: the
+// sync handler lowers the replicas at once, so that nodes that are drained would be lost in addition.
+func TestLowerMaximumAfterOutage(t *testing.T) {
+	f := newFixture(t, ready("a"), ready("b"))
+	*f.worker.Spec.Replicas = 2
+	f.addIdleNode("a", time.Second)
+	f.addBusyNode("b")
+	f.poll()
+	f.gcs.Misbehave(gcstest.Fail(14, "down"))
+	for range minFailures {
+		f.poll()
+	}
+	f.gcs.Misbehave(nil)
+	f.ray = f.ray.DeepCopy()
+	f.ray.Generation, f.ray.Spec.Worker.Autoscaling.MaxReplicas = 2, 1
+	f.check(f.poll(), 1, "True DemandKnown")
+	if drains := f.gcs.Drains(); len(drains) > 0 {
+		t.Errorf("drained %v", drains)
 	}
 }
 

@@ -37,9 +37,10 @@ type groupState struct {
 	excess int
 }
 
-// newGroupStates returns groups with their nodes.
-func newGroupStates(input []Group, alive []*gcs.Node) []*groupState {
-	groups := make([]*groupState, len(input))
+// newGroupStates returns groups with their nodes, and the nodes that are neither the head nor of any group, because they
+// report another name: they were started by hand, or have another RAY_NODE_TYPE_NAME than the operator sets.
+func newGroupStates(input []Group, alive []*gcs.Node) (groups []*groupState, unknown []*gcs.Node) {
+	groups = make([]*groupState, len(input))
 	byName := make(map[string]*groupState, len(input))
 	for i := range input {
 		groups[i] = &groupState{Group: input[i]}
@@ -48,12 +49,19 @@ func newGroupStates(input []Group, alive []*gcs.Node) []*groupState {
 	for _, node := range alive {
 		if g := byName[node.Group]; g != nil {
 			g.alive = append(g.alive, node)
+		} else if node.Group != string(rayv1.RoleHead) && node.Total[resourceHead] == 0 {
+			unknown = append(unknown, node)
 		}
 	}
 	for _, g := range groups {
 		g.setTarget()
+		if !g.Autoscaled {
+			// If the user's command starts the nodes of a group that is not autoscaled, they report no group.
+			own := min(int(g.pending(g.target)), len(unknown))
+			g.alive, unknown = append(g.alive, unknown[:own]...), unknown[own:]
+		}
 	}
-	return groups
+	return groups, unknown
 }
 
 // aliveNodes returns the nodes that can take demand, the longest idle one first, and busy ones last.
@@ -84,15 +92,6 @@ func isAlive(node *gcs.Node) bool {
 
 // resourceHead is a resource that only the head has. The head has no group if the user's command starts it.
 const resourceHead = "node:__internal_head__"
-
-// hasUnknown returns whether a node is neither the head nor of any group, because it reports another name: it can be
-// one that was started by hand, or that has another RAY_NODE_TYPE_NAME than the operator sets.
-func hasUnknown(alive []*gcs.Node, groups []*groupState) bool {
-	return slices.ContainsFunc(alive, func(node *gcs.Node) bool {
-		return node.Group != string(rayv1.RoleHead) && node.Total[resourceHead] == 0 &&
-			!slices.ContainsFunc(groups, func(g *groupState) bool { return g.Name == node.Group })
-	})
-}
 
 // setTarget sets the target of a group, and which nodes Max removes. If it must also remove busy ones, the ReplicaSet
 // selects them.

@@ -32,6 +32,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
@@ -111,7 +112,7 @@ func (a *Autoscaler) observe(ctx context.Context, ray *rayv1.Ray, c *cluster) (g
 	if err := c.settingsOf(ray).head; err != nil {
 		return gcs.Target{}, nil, err
 	}
-	if !c.answers && !a.isHead(ray, isReady) {
+	if !c.answers && !publishesNotReady(ray) && !a.isHead(ray, isReady) {
 		return gcs.Target{}, nil, errHeadNotReady
 	}
 	address, err := a.address(ray, c)
@@ -162,8 +163,9 @@ func (a *Autoscaler) hold(ctx context.Context, key cache.ObjectName, ray *rayv1.
 	c.failures++
 	klog.FromContext(ctx).V(4).Info("Cannot poll", "reason", err, "failures", c.failures)
 	available := a.isHead(ray, isAvailable)
-	// That the head of a new Ray is starting is in its status already.
-	starting := c.recommendation == nil && !available
+	// That the head of a new Ray is starting is in its status already. After a restart of the operator, the Ray may be
+	// older, and its status may say that its demand is known.
+	starting := c.recommendation == nil && !available && !wasActive(ray)
 	if isLasting(err) || !starting && (!available || c.failures >= minFailures) {
 		a.recommend(key, c, heldRecommendation(ray, c.recommendation, inactiveCondition(err, available)))
 	}
@@ -178,9 +180,21 @@ func (a *Autoscaler) hold(ctx context.Context, key cache.ObjectName, ray *rayv1.
 	}
 }
 
+// wasActive returns whether the status of a Ray has the condition that its demand is known.
+func wasActive(ray *rayv1.Ray) bool {
+	return slices.ContainsFunc(ray.Status.Conditions, func(condition rayv1.RayCondition) bool {
+		return condition.Type == rayv1.RayScalingActive && condition.Status == corev1.ConditionTrue
+	})
+}
+
 // errHeadNotReady is why a GCS is not asked: the head's Service leads to no Pod, so that a request would fail at best,
 // and get no answer at worst.
 var errHeadNotReady = errors.New("the head is not ready")
+
+// publishesNotReady returns whether the head's Service leads to a head that is not ready, too.
+func publishesNotReady(ray *rayv1.Ray) bool {
+	return ray.Spec.HeadService != nil && ptr.Deref(ray.Spec.HeadService.PublishNotReadyAddresses, false)
+}
 
 func isReady(status *appsv1.DeploymentStatus) bool     { return status.ReadyReplicas > 0 }
 func isAvailable(status *appsv1.DeploymentStatus) bool { return status.AvailableReplicas > 0 }
@@ -202,11 +216,11 @@ func (a *Autoscaler) deployment(ray *rayv1.Ray, role rayv1.Role) *appsv1.Deploym
 }
 
 // canDrain returns whether the Deployment of a group has the last recommended number of nodes. If not, more nodes must
-// not be drained: those that were are not removed yet, and are started again. Nor must any before the first
-// recommendation, since without one the sync handler lowers replicas to maxReplicas at once.
+// not be drained: those that were are not removed yet, and are started again. Nor must any unless the last recommendation
+// came from a decision, since otherwise the sync handler lowers replicas to maxReplicas at once.
 func (a *Autoscaler) canDrain(ray *rayv1.Ray, c *cluster, role rayv1.Role, desired int32) bool {
 	deployment := a.deployment(ray, role)
-	return c.recommendation != nil && deployment != nil && *deployment.Spec.Replicas == desired
+	return c.recommendation != nil && c.recommendation.decided && deployment != nil && *deployment.Spec.Replicas == desired
 }
 
 // groups returns the groups of workers of a Ray as the decision sees them.
@@ -240,6 +254,7 @@ func (c *cluster) recommends(group string) bool {
 // its target.
 func (c *cluster) desired(group *resources.Group, deployment *appsv1.Deployment, now time.Time) int32 {
 	if !c.recommends(group.Name) {
+		delete(c.aboveSince, group.Name)
 		return target(group, deployment)
 	}
 	recommended := c.recommendation.Replicas[group.Name]

@@ -18,6 +18,7 @@ package autoscaler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,9 @@ type token struct {
 	reference rayv1.SecretKeyReference
 	value     string
 }
+
+// errSecret is why a poll failed before the GCS was asked. The API server gives a reason, which can differ each time.
+var errSecret = errors.New("getting Secret")
 
 // readToken returns the token of a Ray, or "" if it has no token authentication. The operator may read only those
 // Secrets that an administrator names in a Role. The token is read once, and again at once if the GCS rejects it.
@@ -50,7 +54,7 @@ func (a *Autoscaler) readToken(ctx context.Context, ray *rayv1.Ray, c *cluster) 
 	case apierrors.IsNotFound(err):
 		return "", inactive(reasonToken, fmt.Sprintf("Secret %q does not exist; create it", reference.Name))
 	case err != nil:
-		return "", fmt.Errorf("getting Secret %q: %w", reference.Name, err)
+		return "", fmt.Errorf("%w %q: %w", errSecret, reference.Name, err)
 	}
 	return c.setToken(secret, reference)
 }
