@@ -107,7 +107,7 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 	recorded := readLastApplied(observed)
 	adopting := !isControlledBy(observed, c.ray)
 	if adopting {
-		recorded.RayGeneration = 0 // it is that of another Ray
+		recorded.RayGeneration, recorded.TemplateGeneration = 0, 0 // they are those of another Ray
 	}
 	if err := c.checkWritable(ctx, observed, &recorded); err != nil {
 		return observed, err

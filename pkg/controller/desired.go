@@ -155,21 +155,24 @@ func newDeployment(ray *rayv1.Ray, group resources.Group) *appsv1.Deployment {
 // newLastApplied returns the record of a Deployment as it is rendered, with the generation of a new object.
 func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Deployment) *lastApplied {
 	return &lastApplied{
-		RayGeneration: ray.Generation,
-		Generation:    1,
-		Inputs:        resources.InputsHash(group),
-		Rendering:     resources.RenderingHash(group, rendered),
-		Replicas:      newTarget(ray, group),
-		LabelKeys:     slices.Sorted(maps.Keys(resources.QueueLabels(group))),
+		RayGeneration:      ray.Generation,
+		Generation:         1,
+		Inputs:             resources.InputsHash(group),
+		Rendering:          resources.RenderingHash(group, rendered),
+		TemplateGeneration: ray.Generation,
+		Replicas:           newTarget(ray, group),
+		LabelKeys:          slices.Sorted(maps.Keys(resources.QueueLabels(group))),
 	}
 }
 
-// templateRollout says how a new template of the user's is applied to workers.
+// templateRollout says how a new template of the user's is applied.
 type templateRollout struct {
 	// hold is set if it is not applied yet.
 	hold bool
-	// head is the Deployment of the head, or nil.
+	// head is the Deployment of the head, or nil. It is set for workers.
 	head *appsv1.Deployment
+	// newWorkers returns the names of the groups of workers that need a new template, too. It is set for the head.
+	newWorkers func() []string
 }
 
 // desiredDeployment returns the Deployment of a group as desired.
@@ -177,9 +180,9 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	controlled := isControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || rollout.hold)
-	if controlled && !changed && isCurrent {
+	if controlled && !changed && isCurrent && !(recorded.WithHead && hasNoOldPods(observed)) {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
-		next, diff := desiredLabels(observed, ray, group)
+		next, diff := desiredLabels(observed, ray, group.Role)
 		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
 	}
 
@@ -187,7 +190,14 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	current := newLastApplied(ray, group, desired)
 	current.AdmissionOverride = recorded.AdmissionOverride
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
-	setRollout(ray, group, desired, decision, recorded, current, rollout)
+	if decision == replaceTemplate && !rollout.hold {
+		setRollout(group, observed, recorded, current, rollout)
+	} else {
+		keepRollout(ray, group, observed, desired, recorded, current, rollout.hold)
+	}
+	if current.WithHead {
+		desired.Spec.Strategy = resources.AllAtOnceStrategy()
+	}
 	next := observed.DeepCopy()
 	var diff []string
 	adopt(next, ray)
@@ -202,12 +212,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		next.Spec.Replicas = desired.Spec.Replicas
 		diff = append(diff, partReplicas)
 	}
-	if group.Strategy != nil && !equality.Semantic.DeepEqual(observed.Spec.Strategy, desired.Spec.Strategy) {
-		// Unlike the default, the user's strategy does not depend on the version of the operator.
-		next.Spec.Strategy = desired.Spec.Strategy
-		diff = append(diff, partStrategy)
-	}
-	diff = append(diff, setTemplate(next, desired, decision, recorded, current, rollout.hold)...)
+	diff = append(diff, setTemplate(group, next, desired, decision, recorded, current, rollout.hold)...)
 	newRecord := recorded.Generation == 0 || !recorded.isValid(ray) || len(diff) == 0 && !ptr.Equal(recorded.Replicas, current.Replicas)
 	if newRecord && !slices.Contains(diff, partAnnotations) {
 		diff = append(diff, partAnnotations)
@@ -223,30 +228,44 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	return next, diff
 }
 
-// setRollout sets, in the record of this write and in the rendered Deployment, how a new template of the user's is
-// rolled out. If the head is replaced and the GCS has no storage, the cluster of the workers is gone: they have
-// nothing to finish, and an old worker that meets a new version of Ray disturbs it. So they are replaced all at
-// once, unless the user sets a strategy.
-func setRollout(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, rollout templateRollout) {
-	replaced := decision == replaceTemplate && !rollout.hold
+// setRollout sets, in the record of this write, how a new template of the user's is rolled out. If the head was
+// replaced in the same change and the GCS has no storage, the cluster of the workers is gone: they have nothing to
+// finish, and an old worker that meets a new version of Ray disturbs it. So they are replaced all at once, unless the
+// user sets a strategy.
+func setRollout(group resources.Group, observed *appsv1.Deployment, recorded, current *lastApplied, rollout templateRollout) {
 	switch {
-	case replaced && group.IsHead():
-		current.TemplateGeneration = ray.Generation
-	case replaced:
-		// A template that is recorded to be pending has waited for the head.
-		withHead := recorded.TemplatePending || rollout.head != nil && readLastApplied(rollout.head).TemplateGeneration == ray.Generation
-		current.WithHead = withHead && group.GCS == nil && group.Strategy == nil
-	case recorded.isValid(ray):
-		current.TemplateGeneration, current.WithHead = recorded.TemplateGeneration, recorded.WithHead && group.Strategy == nil
+	case rollout.newWorkers != nil:
+		current.NewWorkers = rollout.newWorkers()
+	case rollout.head != nil && group.GCS == nil && group.Strategy == nil && observed.Status.Replicas > 0:
+		head := readLastApplied(rollout.head)
+		current.WithHead = slices.Contains(head.NewWorkers, group.Name) && recorded.TemplateGeneration < head.TemplateGeneration
 	}
-	if current.WithHead {
-		rendered.Spec.Strategy = resources.AllAtOnceStrategy()
+}
+
+// keepRollout keeps what is recorded of the last new template until it has rolled out, and the labels for Kueue that
+// came with it: Kueue copies them into the template, and rejects others while Pods are ready.
+func keepRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *appsv1.Deployment, recorded, current *lastApplied, hold bool) {
+	current.LabelKeys, rendered.Labels = recorded.LabelKeys, resources.Labels(ray, group.Role)
+	for _, key := range recorded.LabelKeys {
+		if value, found := observed.Labels[key]; found {
+			rendered.Labels[key] = value
+		}
 	}
+	if recorded.isValid(ray) || hold {
+		current.TemplateGeneration, current.NewWorkers = recorded.TemplateGeneration, recorded.NewWorkers
+		current.WithHead = recorded.WithHead && group.Strategy == nil && !hasNoOldPods(observed)
+	}
+}
+
+// hasNoOldPods returns whether all Pods of a Deployment have its Pod template.
+func hasNoOldPods(deployment *appsv1.Deployment) bool {
+	status := &deployment.Status
+	return status.ObservedGeneration >= deployment.Generation && status.UpdatedReplicas == status.Replicas
 }
 
 // setTemplate sets the Pod template of a Deployment as decided, with what depends on it, and the record of
 // this write. It returns which parts differ.
-func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, hold bool) (diff []string) {
+func setTemplate(group resources.Group, next, desired *appsv1.Deployment, decision templateDecision, recorded, current *lastApplied, hold bool) (diff []string) {
 	rendering := current.Rendering
 	if decision == replaceTemplate && hold {
 		decision, current.TemplatePending = keepTemplate, true
@@ -266,14 +285,14 @@ func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, re
 		next.Spec.Template = desired.Spec.Template
 		diff = append(diff, partTemplate)
 	}
-	if current.Rendering != rendering {
-		return diff // these are those of another version of the operator, too
-	}
-	if !equality.Semantic.DeepEqual(next.Spec.Strategy, desired.Spec.Strategy) {
+	// The defaults belong to the rendering, which may be that of another version of the operator.
+	hasDefaults := current.Rendering == rendering
+	ownStrategy := group.Strategy != nil || recorded.WithHead != current.WithHead
+	if (hasDefaults || ownStrategy) && !equality.Semantic.DeepEqual(next.Spec.Strategy, desired.Spec.Strategy) {
 		next.Spec.Strategy = desired.Spec.Strategy
 		diff = append(diff, partStrategy)
 	}
-	if next.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
+	if hasDefaults && next.Spec.MinReadySeconds != desired.Spec.MinReadySeconds {
 		next.Spec.MinReadySeconds = desired.Spec.MinReadySeconds
 		diff = append(diff, partMinReadySeconds)
 	}
@@ -281,12 +300,13 @@ func setTemplate(next, desired *appsv1.Deployment, decision templateDecision, re
 }
 
 // desiredLabels is desiredDeployment for a Deployment of which only the labels can differ.
-func desiredLabels(observed *appsv1.Deployment, ray *rayv1.Ray, group resources.Group) (*appsv1.Deployment, []string) {
-	if containsLabels(observed.Labels, resources.Labels(ray, group.Role)) && containsLabels(observed.Labels, resources.QueueLabels(group)) {
+func desiredLabels(observed *appsv1.Deployment, ray *rayv1.Ray, role rayv1.Role) (*appsv1.Deployment, []string) {
+	desired := resources.Labels(ray, role)
+	if containsLabels(observed.Labels, desired) {
 		return observed, nil
 	}
 	next := observed.DeepCopy()
-	next.Labels = labels.Merge(observed.Labels, resources.DeploymentLabels(ray, group))
+	next.Labels = labels.Merge(observed.Labels, desired)
 	return next, []string{partLabels}
 }
 

@@ -68,11 +68,26 @@ func TestQueueLabels(t *testing.T) {
 			},
 		},
 		{
-			name:       "another client changes it",
-			prepare:    queued,
-			change:     changeWorker(func(d *appsv1.Deployment) { d.Labels[queueLabel] = "team-b" }),
-			wantWrites: []string{updateWorker},
-			wantEvents: reverted("deployment sample-cluster-worker", "labels"),
+			name:         "another client changes it",
+			prepare:      queued,
+			change:       changeWorker(func(d *appsv1.Deployment) { d.Labels[queueLabel] = "team-b" }),
+			wantChildren: func(c *childSet) { c.Worker.Labels[queueLabel] = "team-b" },
+		},
+		{
+			name: "a queue, and the replicas, while the workers wait for the head",
+			change: func(f *fixture) {
+				f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 0 })
+				changeRay(func(ray *rayv1.Ray) { setQueue(ray); ray.Spec.Worker.Replicas = new(int32(1)) })(f)
+			},
+			wantWrites:   []string{updateWorker, updateStatus},
+			wantEvents:   []string{"Normal SuccessfullyUpdate Successfully update the deployment sample-cluster-worker: replicas"},
+			wantChildren: func(c *childSet) { c.Worker.Spec.Replicas = new(int32(1)) },
+		},
+		{
+			name:         "a queue that was only in the template, as an earlier version of the operator left it",
+			prepare:      func(f *fixture) { queued(f); f.converge() },
+			change:       changeWorker(func(d *appsv1.Deployment) { delete(d.Labels, queueLabel) }),
+			wantChildren: func(c *childSet) { delete(c.Worker.Labels, queueLabel) },
 		},
 		{
 			name:    "another client sets a priority",

@@ -95,8 +95,22 @@ func TestStrategyWithHead(t *testing.T) {
 		}
 	}
 	scale := func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }
+	setService := func(ray *rayv1.Ray) {
+		ray.Spec.HeadService = &rayv1.HeadServiceSpec{PublishNotReadyAddresses: new(true)}
+	}
 	setGCS := func(ray *rayv1.Ray) {
 		ray.Spec.GCS = &rayv1.GCSSpec{VolumeClaim: &rayv1.VolumeClaimReference{Name: "gcs"}}
+	}
+	all := func(edits ...func(*rayv1.Ray)) func(*rayv1.Ray) {
+		return func(ray *rayv1.Ray) {
+			for _, edit := range edits {
+				edit(ray)
+			}
+		}
+	}
+	loseHead := func(f *fixture) {
+		f.editDeploymentStatus(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Status.ReadyReplicas, d.Status.AvailableReplicas = 0, 0 })
+		f.deliver()
 	}
 	const allAtOnce, rolling = "100%", "25%"
 	for _, test := range []struct {
@@ -104,22 +118,34 @@ func TestStrategyWithHead(t *testing.T) {
 		// edits are changes of the spec. Each rolls out before the next one, except for those that are waiting.
 		edits   []func(*rayv1.Ray)
 		waiting int
-		want    string
+		// prepare runs before the last edit.
+		prepare func(*fixture)
+		// want is the maxUnavailable of the workers as they roll out, and after is that when they have.
+		want, after string
 	}{
-		{"both templates", []func(*rayv1.Ray){setImages("head", "worker")}, 0, allAtOnce},
-		{"only the workers'", []func(*rayv1.Ray){setImages("worker")}, 0, rolling},
-		{"only the head's", []func(*rayv1.Ray){setImages("head")}, 0, rolling},
-		{"the head's, and then the workers'", []func(*rayv1.Ray){setImages("head"), setImages("worker")}, 0, rolling},
-		{"both, and then the workers'", []func(*rayv1.Ray){setImages("head", "worker"), setImages("worker")}, 0, rolling},
-		{"both, and then the replicas", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 0, allAtOnce},
-		{"both, and the replicas while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 1, allAtOnce},
-		{"both, with a strategy of the user's", []func(*rayv1.Ray){setSurging, setImages("head", "worker")}, 0, "0"},
-		{"both, and then a strategy of the user's", []func(*rayv1.Ray){setImages("head", "worker"), setSurging}, 0, "0"},
-		{"both, if the GCS has a storage", []func(*rayv1.Ray){setGCS, setImages("head", "worker")}, 0, rolling},
+		{"both templates", []func(*rayv1.Ray){setImages("head", "worker")}, 0, nil, allAtOnce, rolling},
+		{"only the workers'", []func(*rayv1.Ray){setImages("worker")}, 0, nil, rolling, rolling},
+		{"only the head's", []func(*rayv1.Ray){setImages("head")}, 0, nil, rolling, rolling},
+		{"the head's, and then the workers'", []func(*rayv1.Ray){setImages("head"), setImages("worker")}, 0, nil, rolling, rolling},
+		{"both, and then the workers'", []func(*rayv1.Ray){setImages("head", "worker"), setImages("worker")}, 0, nil, rolling, rolling},
+		{"both, and the replicas while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 1, nil, allAtOnce, rolling},
+		{"both, and something else while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), setService}, 1, nil, allAtOnce, rolling},
+		{"both, and another template while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), setImages("worker")}, 1, nil, allAtOnce, rolling},
+		{"the workers' and the replicas, while the head is not available", []func(*rayv1.Ray){all(setImages("worker"), scale)}, 0, loseHead, rolling, rolling},
+		{"both, with a strategy of the user's", []func(*rayv1.Ray){setSurging, setImages("head", "worker")}, 0, nil, "0", "0"},
+		{"both, and then a strategy of the user's", []func(*rayv1.Ray){setImages("head", "worker"), setSurging}, 0, nil, "0", "0"},
+		{"both, if the GCS has a storage", []func(*rayv1.Ray){setGCS, setImages("head", "worker")}, 0, nil, rolling, rolling},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newHealthyFixture(t)
+			strategy := func() *intstr.IntOrString {
+				return f.deployment(rayv1.RoleWorker).Spec.Strategy.RollingUpdate.MaxUnavailable
+			}
 			for i, edit := range test.edits {
+				last := i == len(test.edits)-1
+				if last && test.prepare != nil {
+					test.prepare(f)
+				}
 				f.editRay(edit)
 				f.deliver()
 				if i < test.waiting {
@@ -129,20 +155,36 @@ func TestStrategyWithHead(t *testing.T) {
 				}
 				f.converge()
 				f.rollOut() // the head, and now the workers
+				f.converge()
+				if got := strategy().String(); last && got != test.want {
+					t.Errorf("maxUnavailable of the rollout is %s, want %s", got, test.want)
+				}
 				f.makeHealthy()
 			}
-			strategy := f.deployment(rayv1.RoleWorker).Spec.Strategy
-			if got := strategy.RollingUpdate.MaxUnavailable.String(); got != test.want {
-				t.Errorf("maxUnavailable is %s, want %s", got, test.want)
+			if got := strategy().String(); got != test.after {
+				t.Errorf("maxUnavailable after the rollout is %s, want %s", got, test.after)
 			}
 			f.checkSteadyState(nil)
 			f.checkRestart(nil)
-
-			f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxUnavailable = new(intstr.FromInt32(7)) })
-			f.makeHealthy()
-			if diff := cmp.Diff(strategy, f.deployment(rayv1.RoleWorker).Spec.Strategy); diff != "" {
-				t.Errorf("after an external change (-want +got):\n%s", diff)
-			}
 		})
+	}
+}
+
+// TestStrategyWithHeadReverted changes the strategy as another client while workers are replaced together with the head.
+func TestStrategyWithHeadReverted(t *testing.T) {
+	f := newHealthyFixture(t)
+	f.editRay(func(ray *rayv1.Ray) {
+		ray.Spec.Head.Template.Spec.Containers[0].Image, ray.Spec.Worker.Template.Spec.Containers[0].Image = "next", "next"
+	})
+	f.deliver()
+	f.converge()
+	f.rollOut()
+	f.converge()
+	want := f.deployment(rayv1.RoleWorker).Spec.Strategy
+	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxUnavailable = new(intstr.FromInt32(7)) })
+	f.deliver()
+	f.converge()
+	if diff := cmp.Diff(want, f.deployment(rayv1.RoleWorker).Spec.Strategy); diff != "" {
+		t.Errorf("after an external change (-want +got):\n%s", diff)
 	}
 }

@@ -234,8 +234,10 @@ func (f *fixture) converge() {
 // events.
 func (f *fixture) makeHealthy() {
 	f.t.Helper()
-	f.converge()
-	f.rollOut()
+	for range 2 { // workers that are replaced with their head get a strategy, and then the default again
+		f.converge()
+		f.rollOut()
+	}
 	f.converge()
 	if health := f.health(); health != healthy {
 		f.t.Fatalf("Health is %q", health)

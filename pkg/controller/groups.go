@@ -50,7 +50,16 @@ func syncGroups(ctx context.Context, scaler scaler, deployments *children[*appsv
 		observed = append(observed, newGroupObservation(&groups[i]))
 	}
 
-	head, desired := &observed[0], desiredGroup(ray, &groups[0], templateRollout{})
+	newWorkers := func() (names []string) {
+		for _, group := range groups[1:] {
+			// An orphan that is to be adopted is not in the cache.
+			if deployment := deployments.cached(resources.DeploymentName(ray, group.Role)); deployment == nil || replacesTemplate(ray, group, deployment) {
+				names = append(names, group.Name)
+			}
+		}
+		return names
+	}
+	head, desired := &observed[0], desiredGroup(ray, &groups[0], templateRollout{newWorkers: newWorkers})
 	desired.beforeUpdate = func(diff []string) error {
 		if slices.Contains(diff, partTemplate) {
 			return checkWorkers(ctx, ray, deployments, groups[1:], observed[1:])

@@ -26,7 +26,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -136,18 +135,14 @@ func removeVariable(child object) {
 		return isExternal(key) || key == "deployment.kubernetes.io/revision"
 	})
 	child.SetAnnotations(annotations)
-	withHead := readLastApplied(child).WithHead
 	if _, found := annotations[rayv1.AnnotationLastApplied]; found {
 		editLastApplied(child, func(r *lastApplied) {
-			r.RayGeneration, r.Generation, r.TemplateGeneration, r.WithHead = 0, 0, 0, false
+			r.RayGeneration, r.Generation, r.TemplateGeneration, r.NewWorkers = 0, 0, 0, nil
 		})
 	}
 	switch child := child.(type) {
 	case *appsv1.Deployment:
 		child.Status = appsv1.DeploymentStatus{}
-		if withHead && equality.Semantic.DeepEqual(child.Spec.Strategy, resources.AllAtOnceStrategy()) {
-			child.Spec.Strategy.RollingUpdate.MaxUnavailable = new(intstr.FromString("25%"))
-		}
 		child.Spec.Template.Spec.Containers = slices.DeleteFunc(child.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return isExternal(c.Name) })
 	case *corev1.Service:
 	}

@@ -50,10 +50,13 @@ type lastApplied struct {
 	Stored string `json:"stored,omitempty"`
 	// TemplatePending is set while a new template of the user's waits until the head has rolled out.
 	TemplatePending bool `json:"templatePending,omitempty"`
-	// TemplateGeneration is the generation of the Ray for which the head last got a new Pod template of the
-	// user's, or 0 if it got none since it was created.
+	// TemplateGeneration is the generation of the Ray for which a Deployment last got a new Pod template of the
+	// user's, or was created or adopted.
 	TemplateGeneration int64 `json:"templateGeneration,omitempty"`
-	// WithHead is set if the head got a new template together with these workers.
+	// NewWorkers has the names of the groups of workers that got a new template in the same change of the spec as
+	// the head when this last got one. It is recorded on the head, since workers get theirs later.
+	NewWorkers []string `json:"newWorkers,omitempty"`
+	// WithHead is set while workers roll out that got a new template together with the head.
 	WithHead bool `json:"withHead,omitempty"`
 	// Replicas is the target of an autoscaled group, so that a restart of the operator does not change it.
 	Replicas *int32 `json:"replicas,omitempty"`
@@ -103,14 +106,15 @@ func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
 }
 
 // isOwnChange returns whether an update changes what the operator itself wrote for the same generation of
-// the Ray: a template that waited for the head, the target of an autoscaled group, or what another version of the
-// operator rendered.
+// the Ray: a template that waited for the head, the strategy of a rollout that is complete, the target of an autoscaled
+// group, or what another version of the operator rendered.
 func isOwnChange(recorded *lastApplied, next metav1.Object, diff []string) bool {
 	current := readLastApplied(next)
 	waited := recorded.TemplatePending && current.Inputs != recorded.Inputs
 	upgraded := recorded.Rendering != "" && current.Rendering != recorded.Rendering && !slices.Contains(diff, partTemplate)
 	scaled := !ptr.Equal(current.Replicas, recorded.Replicas)
-	return waited || upgraded || scaled
+	rolledOut := recorded.WithHead && !current.WithHead
+	return waited || upgraded || scaled || rolledOut
 }
 
 // withoutRecord returns annotations without the record.

@@ -27,7 +27,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/test/faults/history"
@@ -133,9 +132,6 @@ func normalize(state *history.State) map[string]any {
 	}
 	for i := range state.Deployments {
 		deployment := state.Deployments[i].DeepCopy()
-		if rolling := deployment.Spec.Strategy.RollingUpdate; recordOf(deployment).WithHead && rolling != nil && rolling.MaxUnavailable.String() == "100%" {
-			rolling.MaxUnavailable = new(intstr.FromString("25%"))
-		}
 		normalizeMeta(&deployment.ObjectMeta)
 		// The rest of the status depends on how the Deployment controller got there. It must have arrived:
 		// until then, an edit that was just reverted still has effects.

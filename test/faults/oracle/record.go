@@ -30,8 +30,6 @@ type record struct {
 	RayGeneration int64 `json:"rayGeneration"`
 	// Generation is the generation of the Deployment after the operator's last write.
 	Generation int64 `json:"generation"`
-	// WithHead is set if the head got a new template together with these workers.
-	WithHead bool `json:"withHead"`
 }
 
 // recordOf returns the record of a child. It is zero if the child has none that can be decoded.
@@ -43,14 +41,14 @@ func recordOf(child metav1.Object) record {
 	return decoded
 }
 
-// normalizeRecord removes from a record the generations, and how the template was rolled out. All other fields
-// must equal those after a fresh deployment.
+// normalizeRecord removes from a record the generations, and which templates were new together. All other fields must
+// equal those after a fresh deployment.
 func normalizeRecord(annotations map[string]string) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal([]byte(annotations[rayv1.AnnotationLastApplied]), &fields) != nil {
 		return
 	}
-	for _, field := range []string{"rayGeneration", "generation", "templateGeneration", "withHead"} {
+	for _, field := range []string{"rayGeneration", "generation", "templateGeneration", "newWorkers"} {
 		delete(fields, field)
 	}
 	data, err := json.Marshal(fields)
