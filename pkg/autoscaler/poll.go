@@ -81,7 +81,9 @@ func (a *Autoscaler) poll(ctx context.Context, key cache.ObjectName) time.Durati
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return 0
 	}
-	observePoll(a.clock.Since(start), err)
+	if !errors.Is(err, errHeadNotReady) { // else the GCS was not asked
+		observePoll(a.clock.Since(start), err)
+	}
 	if c.answers = err == nil; err != nil {
 		return a.hold(ctx, key, ray, c, err)
 	}

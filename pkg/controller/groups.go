@@ -87,6 +87,9 @@ func syncGroups(ctx context.Context, scaler scaler, deployments *children[*appsv
 	for _, group := range removed {
 		state := groupObservation{name: group.Name, role: group.Role}
 		state.deployment, state.err = deployments.delete(ctx, resources.DeploymentName(ray, group.Role))
+		if state.deployment == nil && state.err == nil {
+			deployments.memory.forgetGroup(ray, group.Name)
+		}
 		observed = append(observed, state)
 	}
 	return observed

@@ -27,8 +27,8 @@ import (
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
 
-// memory is what this process knows about the children of Rays beyond the caches. It only saves
-// requests: without it, the API server is asked.
+// memory is what this process knows about the children of Rays beyond the caches. Losing it in a restart costs
+// requests, and begins waiting times anew: no write depends on it that the API server does not check.
 type memory struct {
 	mu   sync.Mutex
 	rays map[cache.ObjectName]*rayMemory
@@ -44,7 +44,7 @@ type rayMemory struct {
 	// deleted has the names of children that the spec of this generation does not have, and that do
 	// not exist.
 	deleted sets.Set[string]
-	// groups has the names of the worker groups that the spec has had.
+	// groups has the names of the worker groups that the spec has, or had and that may have a child.
 	groups sets.Set[string]
 	// conflicts is the number of syncs in a row that ended with a conflict.
 	conflicts int
@@ -134,7 +134,7 @@ func (m *memory) isDeleted(ray *rayv1.Ray, name string) bool {
 	return ray.Generation == 1 || known.generation == ray.Generation && known.deleted.Has(name)
 }
 
-// sawGroups records the worker groups of a Ray, and returns the names of all that it has had, in a stable
+// sawGroups records the worker groups of a Ray, and returns the names of all that may have a child, in a stable
 // order.
 func (m *memory) sawGroups(ray *rayv1.Ray) []string {
 	m.mu.Lock()
@@ -150,6 +150,13 @@ func (m *memory) sawGroups(ray *rayv1.Ray) []string {
 		known.groups.Insert(ray.Spec.WorkerGroups[i].Name)
 	}
 	return sets.List(known.groups)
+}
+
+// forgetGroup forgets a worker group that the spec does not have, and that has no child.
+func (m *memory) forgetGroup(ray *rayv1.Ray, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of(ray).groups.Delete(name)
 }
 
 // sawConflict records whether a sync ended with a conflict.

@@ -43,11 +43,17 @@ func (e *environment) checkEnd() {
 	}
 	e.operator.deliverAll() // a Ray that was suspended has no recommendation
 	e.recommendLast()
-	e.logf("end: no more faults; all watch events are delivered; the head is rolled out, which workers wait for")
+	e.logf("end: no more faults; all watch events are delivered; the head is rolled out, which workers wait for, and those that are replaced with it")
 	e.repeat(45*time.Second, func() {
 		e.operator.deliverAll()
-		if done := e.rollOut(rayv1.RoleHead, 0, true); done != "" {
-			e.logf("%s", done)
+		for _, role := range roles {
+			deployment := stored[*appsv1.Deployment](e, deploymentIDs[role])
+			if deployment == nil || role != rayv1.RoleHead && !readLastApplied(deployment).WithHead {
+				continue
+			}
+			if done := e.rollOut(role, 0, true); done != "" {
+				e.logf("%s", done)
+			}
 		}
 	})
 	ray := e.ray()

@@ -150,6 +150,17 @@ func TestRemovedWorkerGroups(t *testing.T) {
 		f.checkSteadyState(nil)
 		f.checkRestart(nil)
 	})
+	t.Run("a later change of the spec looks none of them up", func(t *testing.T) {
+		f := newGroupsFixture(t, "gpu")
+		f.editRay(removeGroups)
+		f.converge()
+		f.server.reads = nil
+		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(2)) })
+		f.converge()
+		if slices.Contains(f.server.reads, "get deployments sample-cluster-worker-gpu") {
+			t.Errorf("the reads are %q", f.server.reads)
+		}
+	})
 	t.Run("also by a process that did not see the groups", func(t *testing.T) {
 		f := newGroupsFixture(t, "gpu")
 		edit(f, "status", f.ray(), func(ray *rayv1.Ray) { ray.Status = rayv1.RayStatus{} })

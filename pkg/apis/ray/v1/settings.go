@@ -23,7 +23,7 @@ import (
 
 // AuthenticationSpec enables Ray's token authentication.
 type AuthenticationSpec struct {
-	// Key of the Secret with the token that all nodes and clients must have. The Secret must exist in the namespace of the Ray; the operator does not read it. Requires Ray 2.52 or newer: older versions ignore it.
+	// Key of the Secret with the token that all nodes and clients must have. The Secret must exist in the namespace of the Ray; the operator reads it only for autoscaling, if a Role allows that. Requires Ray 2.52 or newer: older versions ignore it.
 	// +required
 	TokenSecretKeyRef SecretKeyReference `json:"tokenSecretKeyRef"`
 }

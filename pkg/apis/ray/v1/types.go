@@ -327,7 +327,7 @@ const (
 	RaySuspended RayConditionType = "Suspended"
 
 	// RayScalingActive is True if the demand of Ray decides how many workers the autoscaled groups have. If it is
-	// False, they keep the number that they have. Like the other two conditions about autoscaling, it is absent
+	// False, they keep the number that they have, or those do that the message names. Like the other two conditions about autoscaling, it is absent
 	// from a Ray without autoscaled groups.
 	RayScalingActive RayConditionType = "ScalingActive"
 	// RayScalingLimited is True if the demand needs more workers than maxReplicas of a group allows.
