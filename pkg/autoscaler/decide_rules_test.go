@@ -132,16 +132,20 @@ func TestScoreOfSelectors(t *testing.T) {
 	}
 }
 
-func TestNewResources(t *testing.T) {
-	g := groupState{Group: Group{Resources: gcs.Resources{
-		"CPU": 4, "GPU": 0, "node:10.0.0.1": 1, "CPU_group_4f2e1d0c9b8a79685746352413021ab00100": 2,
-		"bundle_group_1_4f2e1d0c9b8a79685746352413021ab00100": 1000, "my_group_1": 1,
-	}}}
-	if diff := gocmp.Diff(gcs.Resources{"CPU": 4, "my_group_1": 1}, g.newResources()); diff != "" {
-		t.Errorf("resources (-want +got):\n%s", diff)
+// TestResourcesOfNodes takes the resources of a new node from one that is alive, without the one that only this has.
+func TestResourcesOfNodes(t *testing.T) {
+	state := &gcs.ClusterState{Nodes: []gcs.Node{
+		{ID: "c", Group: "worker", Total: gcs.Resources{"CPU": 8}},
+		{ID: "b", Group: "worker", Total: gcs.Resources{"CPU": 4, "node:10.0.0.1": 1}},
+		{ID: "a", Group: "other", Total: gcs.Resources{"CPU": 2}},
+	}}
+	for group, want := range map[string]gcs.Resources{"worker": cpu(4), "other": cpu(2), "none": nil} {
+		if diff := gocmp.Diff(want, resourcesOfNodes(state, group)); diff != "" {
+			t.Errorf("group %s (-want +got):\n%s", group, diff)
+		}
 	}
-	if len(g.Resources) != 6 {
-		t.Error("the resources of the group are changed")
+	if len(state.Nodes[1].Total) != 2 {
+		t.Error("the node is changed")
 	}
 }
 

@@ -130,11 +130,6 @@ func TestTasks(t *testing.T) {
 			opts{tasks(2, gcs.Resources{"node:__internal_head__": 1})},
 			lines{"worker 0"},
 		},
-		{
-			"tasks of a placement group are not demand, but the group is",
-			opts{tasks(2, gcs.Resources{"CPU_group_0_4f2e1d0c9b8a79685746352413021ab00100": 1})},
-			lines{"worker 0"},
-		},
 		{"demand without a positive count is none", opts{tasks(0, cpu(1)), tasks(-1, cpu(1))}, lines{"worker 0"}},
 		{
 			"memory is limited, too",
@@ -258,17 +253,6 @@ func TestGroups(t *testing.T) {
 			"its pending nodes are not removed",
 			opts{worker(func(g *Group) { g.Resources, g.Desired = nil, 3 }), surplusSince(time.Hour, 3)},
 			lines{"worker 3", "worker: unknown resources"},
-		},
-		{
-			"a new node does not have the resources that only one node has",
-			opts{
-				worker(func(g *Group) {
-					g.Resources = gcs.Resources{"CPU": 4, "node:10.0.0.1": 1, "CPU_group_4f2e1d0c9b8a79685746352413021ab00100": 2}
-				}),
-				busy("a", 0, func(n *gcs.Node) { n.Total = gcs.Resources{"CPU": 4, "node:10.0.0.1": 1} }),
-				worker(size(0, 1, 10)), tasks(1, gcs.Resources{"node:10.0.0.1": 0.01}),
-			},
-			lines{"worker 1"},
 		},
 	})
 }

@@ -19,10 +19,8 @@ package autoscaler
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 )
@@ -105,32 +103,13 @@ func requestsOf(demands []gcs.Demand) []gcs.Request {
 func (c *catalog) shapes(demands []gcs.Demand, kind demandKind) []*shape {
 	var shapes []*shape
 	for i := range demands {
-		if demands[i].Count > 0 && !usesGang(&demands[i].Request) {
+		if demands[i].Count > 0 {
 			s := c.newShape(kind, &demands[i].Request)
 			s.count = min(demands[i].Count, maxUnits)
 			shapes = append(shapes, s)
 		}
 	}
 	return merge(shapes)
-}
-
-// gangResource matches a resource that a placement group has reserved, with the ID of the group.
-var gangResource = regexp.MustCompile(`_group_(\d+_)?[0-9a-f]{32,}$`)
-
-// isGangResource returns whether a placement group has reserved a resource.
-func isGangResource(name string) bool {
-	return strings.Contains(name, "_group_") && gangResource.MatchString(name) // few names are to be matched
-}
-
-// usesGang returns whether a request is for resources that a placement group reserves. No node can be added for it: the
-// placement group itself is demand until it has them.
-func usesGang(r *gcs.Request) bool {
-	for name := range r.Resources {
-		if isGangResource(name) {
-			return true
-		}
-	}
-	return false
 }
 
 // sortedGangs returns the gangs that request something, the largest one first. The GCS reports empty ones, too.

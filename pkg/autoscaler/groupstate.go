@@ -20,7 +20,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
@@ -149,12 +148,9 @@ func (g *groupState) room() int64 {
 	return max(int64(g.Max)-g.base(), 0)
 }
 
-// newResources returns the resources of a new node. If those of the group are taken from a node that is alive, they can
-// include ones that only this node has: its address, and what placement groups reserve.
+// newResources returns the resources of a new node of which it has some.
 func (g *groupState) newResources() gcs.Resources {
 	resources := maps.Clone(g.Resources)
-	maps.DeleteFunc(resources, func(name string, amount float64) bool {
-		return units(amount) == 0 || strings.HasPrefix(name, "node:") || isGangResource(name)
-	})
+	maps.DeleteFunc(resources, func(_ string, amount float64) bool { return units(amount) == 0 })
 	return resources
 }
