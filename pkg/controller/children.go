@@ -245,9 +245,13 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 	if err := c.checkLive(ctx); err != nil {
 		return observed, err
 	}
+	policy := metav1.DeletePropagationBackground
+	if resources.IsSuspended(c.ray) {
+		policy = metav1.DeletePropagationForeground // it is not suspended before the Pods of the child are gone
+	}
 	err = c.client().Delete(ctx, name, metav1.DeleteOptions{
 		Preconditions:     &metav1.Preconditions{UID: new(observed.GetUID()), ResourceVersion: new(observed.GetResourceVersion())},
-		PropagationPolicy: new(metav1.DeletePropagationBackground),
+		PropagationPolicy: &policy,
 	})
 	gone := apierrors.IsNotFound(err)
 	if err != nil && !gone {

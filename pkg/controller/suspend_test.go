@@ -130,6 +130,23 @@ func TestSuspendedRays(t *testing.T) {
 		f.checkSuspended(suspended)
 		f.checkHealth("False Suspended: " + suspendedBySpec)
 	})
+	t.Run("a Ray waits for the Pods of a group that is removed meanwhile", func(t *testing.T) {
+		f := newGroupsFixture(t, "gpu")
+		f.editRay(func(ray *rayv1.Ray) { setSuspend(true)(ray); ray.Spec.WorkerGroups = nil })
+		f.deliver()
+		if err := f.sync(); err != nil {
+			t.Fatal(err)
+		}
+		f.rollOut()
+		f.deliver()
+		f.clock.Step(time.Minute)
+		_ = f.sync()
+		f.checkSuspended("False Suspending: waiting until there are no Pods of gpu")
+		f.checkHealth(`False ChildTerminating: gpu: Deployment "sample-cluster-worker-gpu" is being deleted`)
+		f.editDeployment(roleGPU, func(d *appsv1.Deployment) { d.Finalizers = nil })
+		f.converge()
+		f.checkSuspended(suspended)
+	})
 	t.Run("a Ray without a head is suspended", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Head.Replicas = new(int32(0)) })
