@@ -82,8 +82,8 @@ const (
 )
 
 // headFirst are the writes for new templates of the head and the workers. Those of the workers wait for the
-// head, which makes the Ray unhealthy.
-var headFirst = []string{updateHead, updateStatus, updateWorker, updateStatus}
+// head, which makes the Ray unhealthy. Then they are replaced all at once, and get the default strategy again.
+var headFirst = []string{updateHead, updateStatus, updateWorker, updateWorker, updateStatus}
 
 var workloads = []workload{
 	{name: "create", to: newSpec(), writes: []string{createService, createHead, createWorker, updateStatus, updateStatus}},
@@ -102,7 +102,7 @@ var workloads = []workload{
 	{name: "group-added", from: newSpec(), to: newSpec(group("gpu")), writes: []string{createGroup, updateStatus, updateStatus}},
 	{name: "group-removed", from: newSpec(group("gpu")), to: newSpec(), writes: []string{deleteGroup, updateStatus}},
 	{name: "group-renamed", from: newSpec(group("gpu")), to: newSpec(group("spot")), writes: []string{createRenamed, deleteGroup, updateStatus, updateStatus}},
-	{name: "group-image", from: newSpec(group("gpu")), to: newSpec(group("gpu"), image("rayproject/ray:2")), writes: []string{updateHead, updateStatus, updateWorker, updateGroup, updateStatus}},
+	{name: "group-image", from: newSpec(group("gpu")), to: newSpec(group("gpu"), image("rayproject/ray:2")), writes: []string{updateHead, updateStatus, updateWorker, updateGroup, updateWorker, updateGroup, updateStatus}},
 	{name: "suspend", from: newSpec(group("gpu")), to: newSpec(group("gpu"), suspend), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
 	{name: "resume", from: newSpec(group("gpu"), suspend), to: newSpec(group("gpu")), writes: []string{updateHead, updateWorker, updateGroup, updateStatus, updateStatus}},
 	{name: "autoscaling-added", from: newSpec(), to: newSpec(autoscaling(0)), writes: []string{updateWorker, updateStatus, updateStatus}},
