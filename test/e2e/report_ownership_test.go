@@ -70,7 +70,7 @@ func TestAdoptOrphans(t *testing.T) {
 		changes := u.watchOrder("rayproject/examples:2")
 		u.applySample("replicas: 3", "replicas: 1", "examples:1", "examples:2")
 		changes()
-		u.checkAdopted(mark, 2) // The workers get their template later.
+		u.checkAdopted(mark, 3) // The workers get their template later, and then the default strategy again.
 		for _, uid := range slices.Concat(u.podUIDs(rayv1.RoleHead), u.podUIDs(rayv1.RoleWorker)) {
 			if slices.Contains(old, uid) {
 				t.Errorf("the Ray is healthy, but the old Pod %s exists", uid)

@@ -233,7 +233,7 @@ func TestRolloutWithoutRoom(t *testing.T) {
 		t.Run(fmt.Sprintf("%d workers", replicas), func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			check := func(headImage, workerImage, maxUnavailable string) {
+			check := func(headImage, workerImage string) {
 				t.Helper()
 				u.waitHealthy("sample-cluster")
 				for role, image := range map[rayv1.Role]string{rayv1.RoleHead: headImage, rayv1.RoleWorker: workerImage} {
@@ -244,17 +244,21 @@ func TestRolloutWithoutRoom(t *testing.T) {
 					}
 				}
 				strategy := u.deployment("sample-cluster-worker").Spec.Strategy.RollingUpdate
-				if strategy == nil || strategy.MaxSurge.String() != "0" || strategy.MaxUnavailable.String() != maxUnavailable {
-					t.Errorf("the strategy of the workers is %v, want 0 maxSurge and %s maxUnavailable", strategy, maxUnavailable)
+				if strategy == nil || strategy.MaxSurge.String() != "0" || strategy.MaxUnavailable.String() != "25%" {
+					t.Errorf("the strategy of the workers is %v, want 0 maxSurge and 25%% maxUnavailable", strategy)
 				}
 			}
 			u.setQuota("pods", strconv.Itoa(replicas+1))
 			u.applySample("replicas: 3", fmt.Sprintf("replicas: %d", replicas))
-			check("rayproject/examples:1", "rayproject/examples:1", "25%")
+			check("rayproject/examples:1", "rayproject/examples:1")
 			u.kubectlWith(u.sample("replicas: 3", fmt.Sprintf("replicas: %d", replicas), "examples:1", "examples:2"), "apply", "-f", "-")
-			check("rayproject/examples:2", "rayproject/examples:2", "100%")
+			check("rayproject/examples:2", "rayproject/examples:2")
+			// All workers are replaced at once, and then the strategy is the default again.
+			for _, parts := range []string{"template, strategy", "strategy"} {
+				u.waitEvent("sample-cluster", "Normal", "SuccessfullyUpdate", "Successfully update the deployment sample-cluster-worker: "+parts)
+			}
 			u.kubectl("patch", "ray/sample-cluster", "--type=json", "-p", `[{"op":"replace","path":"/spec/worker/template/spec/containers/0/image","value":"rayproject/examples:3"}]`)
-			check("rayproject/examples:2", "rayproject/examples:3", "25%")
+			check("rayproject/examples:2", "rayproject/examples:3")
 		})
 	}
 }
