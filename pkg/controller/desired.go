@@ -180,7 +180,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	controlled := isControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
 	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || rollout.hold)
-	if controlled && !changed && isCurrent && !(recorded.WithHead && hasNoOldPods(observed)) {
+	if controlled && !changed && isCurrent && !(recorded.WithHead && hasRolledOut(observed)) {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
 		next, diff := desiredLabels(observed, ray, group.Role)
 		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
@@ -253,14 +253,14 @@ func keepRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *apps
 	}
 	if recorded.isValid(ray) || hold {
 		current.TemplateGeneration, current.NewWorkers = recorded.TemplateGeneration, recorded.NewWorkers
-		current.WithHead = recorded.WithHead && group.Strategy == nil && !hasNoOldPods(observed)
+		current.WithHead = recorded.WithHead && group.Strategy == nil && !hasRolledOut(observed)
 	}
 }
 
-// hasNoOldPods returns whether all Pods of a Deployment have its Pod template.
-func hasNoOldPods(deployment *appsv1.Deployment) bool {
-	status := &deployment.Status
-	return status.ObservedGeneration >= deployment.Generation && status.UpdatedReplicas == status.Replicas
+// hasRolledOut returns whether a Deployment has rolled out its newest generation. Then its status does not change for a
+// while, with which an update would conflict.
+func hasRolledOut(deployment *appsv1.Deployment) bool {
+	return deployment.Status.ObservedGeneration >= deployment.Generation && incompleteReplicas(&deployment.Status, replicasOf(deployment)) == ""
 }
 
 // setTemplate sets the Pod template of a Deployment as decided, with what depends on it, and the record of
