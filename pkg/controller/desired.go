@@ -165,22 +165,11 @@ func newLastApplied(ray *rayv1.Ray, group resources.Group, rendered *appsv1.Depl
 	}
 }
 
-// templateRollout says how a new template of the user's is applied.
-type templateRollout struct {
-	// hold is set if it is not applied yet.
-	hold bool
-	// head is the Deployment of the head, or nil. It is set for workers.
-	head *appsv1.Deployment
-	// newWorkers returns the names of the groups of workers that need a new template, too. It is set for the head.
-	newWorkers func() []string
-}
-
 // desiredDeployment returns the Deployment of a group as desired.
 func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.Deployment, recorded *lastApplied, rollout templateRollout) (*appsv1.Deployment, []string) {
 	controlled := isControlledBy(observed, ray)
 	changed := recorded.Generation != observed.Generation
-	isCurrent := recorded.RayGeneration == ray.Generation && (!recorded.TemplatePending || rollout.hold)
-	if controlled && !changed && isCurrent && !(recorded.WithHead && hasRolledOut(observed)) {
+	if controlled && !changed && recorded.RayGeneration == ray.Generation && !isRolloutDue(observed, recorded, rollout) {
 		// Only labels, which do not change the generation, and the target can differ. Nothing is rendered.
 		next, diff := desiredLabels(observed, ray, group.Role)
 		return desiredScale(next, diff, recorded, group.Replicas, newTarget(ray, group))
@@ -190,14 +179,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	current := newLastApplied(ray, group, desired)
 	current.AdmissionOverride = recorded.AdmissionOverride
 	decision := decideTemplate(ray, group, recorded, current, observed, desired)
-	if decision == replaceTemplate && !rollout.hold {
-		setRollout(group, observed, recorded, current, rollout)
-	} else {
-		keepRollout(ray, group, observed, desired, recorded, current, rollout.hold)
-	}
-	if current.WithHead {
-		desired.Spec.Strategy = resources.AllAtOnceStrategy()
-	}
+	setRollout(ray, group, observed, desired, decision == replaceTemplate && !rollout.hold, recorded, current, rollout)
 	next := observed.DeepCopy()
 	var diff []string
 	adopt(next, ray)
@@ -226,41 +208,6 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 	}
 	current.writeTo(next)
 	return next, diff
-}
-
-// setRollout sets, in the record of this write, how a new template of the user's is rolled out. If the head was
-// replaced in the same change and the GCS has no storage, the cluster of the workers is gone: they have nothing to
-// finish, and an old worker that meets a new version of Ray disturbs it. So they are replaced all at once, unless the
-// user sets a strategy.
-func setRollout(group resources.Group, observed *appsv1.Deployment, recorded, current *lastApplied, rollout templateRollout) {
-	switch {
-	case rollout.newWorkers != nil:
-		current.NewWorkers = rollout.newWorkers()
-	case rollout.head != nil && group.GCS == nil && group.Strategy == nil && observed.Status.Replicas > 0:
-		head := readLastApplied(rollout.head)
-		current.WithHead = slices.Contains(head.NewWorkers, group.Name) && recorded.TemplateGeneration < head.TemplateGeneration
-	}
-}
-
-// keepRollout keeps what is recorded of the last new template until it has rolled out, and the labels for Kueue that
-// came with it: Kueue copies them into the template, and rejects others while Pods are ready.
-func keepRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *appsv1.Deployment, recorded, current *lastApplied, hold bool) {
-	current.LabelKeys, rendered.Labels = recorded.LabelKeys, resources.Labels(ray, group.Role)
-	for _, key := range recorded.LabelKeys {
-		if value, found := observed.Labels[key]; found {
-			rendered.Labels[key] = value
-		}
-	}
-	if recorded.isValid(ray) || hold {
-		current.TemplateGeneration, current.NewWorkers = recorded.TemplateGeneration, recorded.NewWorkers
-		current.WithHead = recorded.WithHead && group.Strategy == nil && !hasRolledOut(observed)
-	}
-}
-
-// hasRolledOut returns whether a Deployment has rolled out its newest generation. Then its status does not change for a
-// while, with which an update would conflict.
-func hasRolledOut(deployment *appsv1.Deployment) bool {
-	return deployment.Status.ObservedGeneration >= deployment.Generation && incompleteReplicas(&deployment.Status, replicasOf(deployment)) == ""
 }
 
 // setTemplate sets the Pod template of a Deployment as decided, with what depends on it, and the record of

@@ -28,6 +28,7 @@ limitations under the License.
 //	children.go       writes children and records events about that; no other file does
 //	ownership.go      which objects are children, may be adopted, and may be written
 //	desired.go        how an observed child differs from the desired one, pure
+//	rollout.go        how a new Pod template is rolled out, pure
 //	kinds.go          what a child is, and what differs between Services and Deployments
 //	record.go         what was last applied to a child, stored in its annotation
 //	memory.go         what is known of children beyond the caches

@@ -228,3 +228,11 @@ func metadataPart(child metav1.Object, part string) any {
 func (k *childKind[T]) isPartEqual(a, b T, part string) bool {
 	return equality.Semantic.DeepEqual(k.part(a, part), k.part(b, part))
 }
+
+// replicasOf returns the replicas of a Deployment, of which 1 is the default.
+func replicasOf(deployment *appsv1.Deployment) int32 {
+	if deployment.Spec.Replicas == nil {
+		return 1
+	}
+	return *deployment.Spec.Replicas
+}

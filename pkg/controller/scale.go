@@ -131,14 +131,6 @@ func (s scaler) reason(group *resources.Group, before int32) string {
 	}
 }
 
-// replicasOf returns the replicas of a Deployment, of which 1 is the default.
-func replicasOf(deployment *appsv1.Deployment) int32 {
-	if deployment.Spec.Replicas == nil {
-		return 1
-	}
-	return *deployment.Spec.Replicas
-}
-
 // newTarget returns the target to be recorded of a group, or nil if it has none.
 func newTarget(ray *rayv1.Ray, group resources.Group) *int32 {
 	if group.Autoscaling == nil || resources.IsSuspended(ray) {
