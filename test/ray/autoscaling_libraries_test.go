@@ -77,7 +77,7 @@ func TestAutoscalingLibraries(t *testing.T) {
 	}
 	// All nodes have the storage of Ray Train.
 	u.apply("x", strings.NewReplacer("idleTimeoutSeconds: 20", "idleTimeoutSeconds: 5", "{spec: {containers: [{name: ray,", fmt.Sprintf(
-		"{spec: {volumes: [{name: results, hostPath: {path: %s}}], containers: [{name: ray, volumeMounts: [{name: results, mountPath: /results}],", results,
+		"{spec: {volumes: [{name: results, hostPath: {path: %s}}], containers: [{name: ray, env: [{name: PYTHONPATH, value: /opt/ray-libraries}], volumeMounts: [{name: results, mountPath: /results}],", results,
 	)).Replace(autoscaledRay)).waitReady()
 	for _, program := range []string{dataset, training} {
 		if printed := u.python("x", program); !strings.Contains(printed, "done") {
