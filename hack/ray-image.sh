@@ -113,12 +113,17 @@ build_base() {
   echo "${stamp}" >"${base}.stamp"
 }
 
+# install_pinned DIRECTORY TARGET NAME installs the pinned requirements in NAME.txt into the directory
+# TARGET. Versions are pinned, so that pip has nothing to resolve.
+install_pinned() {
+  image_pip "$1" install --quiet --no-deps --require-hashes --only-binary :all: --no-compile --no-warn-conflicts \
+    --root-user-action ignore --target "$2" --requirement "${requirements}/$3.txt" >&2
+}
+
 # install_ray DIRECTORY VERSION installs Ray into a root file system.
 install_ray() {
   local target=$1/${packages}
-  # Versions are pinned, so that pip has nothing to resolve.
-  image_pip "$1" install --quiet --no-deps --require-hashes --only-binary :all: --no-compile --no-warn-conflicts \
-    --root-user-action ignore --target "${target}" --requirement "${requirements}/ray-$2.txt" >&2
+  install_pinned "$1" "${target}" "ray-$2"
   mv "${target}/bin"/* "$1/usr/local/bin/"
   rmdir "${target}/bin"
   # pip writes the path of the Python that runs it.
@@ -130,8 +135,7 @@ install_ray() {
 # install_libraries DIRECTORY VERSION installs what Ray Data and Ray Train require, if it is pinned.
 install_libraries() {
   [[ -f ${requirements}/libraries-$2.txt ]] || return 0
-  image_pip "$1" install --quiet --no-deps --require-hashes --only-binary :all: --no-compile --no-warn-conflicts \
-    --root-user-action ignore --target "$1/${libraries}" --requirement "${requirements}/libraries-$2.txt" >&2
+  install_pinned "$1" "$1/${libraries}" "libraries-$2"
   compile_modules "$1" "/${libraries}"
 }
 
