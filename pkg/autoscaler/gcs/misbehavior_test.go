@@ -158,7 +158,10 @@ var endless = []misbehavior{
 // wrong are peers that speak something else, or violate HTTP/2.
 var wrong = []misbehavior{
 	{"closes", func(net.Conn) {}, ErrUnreachable, "connection closed without a reply, which is how a GCS with TLS (RAY_USE_TLS) replies"},
-	{"closes after SETTINGS", func(conn net.Conn) { handshake(conn) }, ErrUnreachable, "connection closed before the end of the reply"},
+	{"closes after SETTINGS", func(conn net.Conn) {
+		handshake(conn)
+		endOutput(conn)
+	}, ErrUnreachable, "connection closed before the end of the reply"},
 	{"closes in the reply", raw(func(p rawPeer, stream uint32) {
 		p.replyHeader(stream)
 		p.write(frameData, 0, stream, frame(make([]byte, 100))[:50])
@@ -195,9 +198,7 @@ var wrong = []misbehavior{
 			panic("no error")
 		}
 		_, _ = conn.Write([]byte{21, 3, 1, 0, 2, 2, 70})
-		if tcp, ok := conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
-			drainInput(conn) // A reset connection would lose the alert.
-		}
+		endOutput(conn)
 	}, ErrProtocol, "the port requires TLS (RAY_USE_TLS)"},
 }
 

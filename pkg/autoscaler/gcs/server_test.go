@@ -204,3 +204,11 @@ func raw(f func(peer rawPeer, stream uint32)) func(net.Conn) {
 
 // drainInput reads until the client closes the connection.
 func drainInput(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// endOutput closes the connection in the direction of the client, and reads until the client closes it, too. To
+// close a connection with unread input would reset it, and the client could fail to send before it has read all.
+func endOutput(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+		drainInput(conn)
+	}
+}
