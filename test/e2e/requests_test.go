@@ -18,7 +18,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -133,28 +132,22 @@ func (u *user) requestsSince(mark audit.Mark) []*audit.Request {
 	return requests
 }
 
-// checkRequests compares the number of requests of each kind, except for status updates. A few updates may be repeated
-// after a conflict, since the Deployment controller writes statuses meanwhile.
+// checkRequests compares the number of requests of each kind, except for status updates.
 func (u *user) checkRequests(what string, requests []*audit.Request, want map[string]int) {
 	u.Helper()
-	got, conflicts := map[string]int{}, 0
+	got := map[string]int{}
 	for _, request := range requests {
 		what := request.Verb + " " + request.Resource()
 		switch {
 		case request.Resource() == "rays/status":
 		case request.IsDryRun():
 			got["dry run of "+what]++
-		case request.Verb == "update" && request.ResponseStatus.Code == http.StatusConflict:
-			conflicts++
 		default:
 			got[what]++
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		u.Errorf("%s: requests (-want +got):\n%s", what, diff)
-	}
-	if conflicts > len(requests)/10 {
-		u.Errorf("%s: %d of %d requests ended with a conflict", what, conflicts, len(requests))
 	}
 }
 
