@@ -41,7 +41,6 @@ const (
 	reasonHeadSettings     = "HeadSettingsMissing"
 	reasonTLS              = "TLSUnsupported"
 	reasonUnknownResources = "UnknownResources"
-	reasonTooMuchDemand    = "TooManyShapes"
 	reasonUnknownNodes     = "UnknownNodes"
 	// Of ScalingLimited.
 	reasonTooManyReplicas = "TooManyReplicas"
@@ -51,6 +50,8 @@ const (
 	reasonFeasible    = "AllDemandFits"
 	// Of the last two while the demand is unknown.
 	reasonScalingInactive = "ScalingInactive"
+	// Of all three, if some of the demand has not been considered.
+	reasonTooMuchDemand = "TooManyShapes"
 )
 
 // minFailures is the number of polls in a row that must fail until a head that is available counts as
@@ -162,16 +163,23 @@ func limitedCondition(decision *Decision) Condition {
 			limits = append(limits, fmt.Sprintf("group %q at maxReplicas is needed for %s", d.Name, d.Limited))
 		}
 	}
-	if len(limits) == 0 {
-		return Condition{Type: rayv1.RayScalingLimited, Status: corev1.ConditionFalse, Reason: reasonWithinRange}
-	}
-	return Condition{Type: rayv1.RayScalingLimited, Status: corev1.ConditionTrue, Reason: reasonTooManyReplicas, Message: strings.Join(limits, "; ")}
+	return demandCondition(rayv1.RayScalingLimited, decision, strings.Join(limits, "; "), reasonTooManyReplicas, reasonWithinRange)
 }
 
 // infeasibleCondition returns the condition InfeasibleDemand.
 func infeasibleCondition(decision *Decision) Condition {
-	if decision.Infeasible.Message == "" {
-		return Condition{Type: rayv1.RayInfeasibleDemand, Status: corev1.ConditionFalse, Reason: reasonFeasible}
+	return demandCondition(rayv1.RayInfeasibleDemand, decision, decision.Infeasible.Message, reasonNoGroupFits, reasonFeasible)
+}
+
+// demandCondition returns a condition that is True if there is a message, which is certain to be missing only if all
+// demand has been considered.
+func demandCondition(conditionType rayv1.RayConditionType, decision *Decision, message, reasonTrue, reasonFalse string) Condition {
+	switch {
+	case message != "":
+		return Condition{Type: conditionType, Status: corev1.ConditionTrue, Reason: reasonTrue, Message: message}
+	case decision.Incomplete:
+		return Condition{Type: conditionType, Status: corev1.ConditionUnknown, Reason: reasonTooMuchDemand}
+	default:
+		return Condition{Type: conditionType, Status: corev1.ConditionFalse, Reason: reasonFalse}
 	}
-	return Condition{Type: rayv1.RayInfeasibleDemand, Status: corev1.ConditionTrue, Reason: reasonNoGroupFits, Message: decision.Infeasible.Message}
 }

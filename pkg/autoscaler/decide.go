@@ -134,11 +134,11 @@ func Decide(in *Input) *Decision {
 	if len(alive) == 0 {
 		return decision // The head is starting: even its own node is not alive yet.
 	}
-	demand := newDemand(in.State, len(alive)+len(groups))
-	plan := newPlan(groups, alive, demand)
-	decision.Incomplete, decision.UnknownNodes = demand.incomplete, len(unknown) > 0
+	plan := newPlan(groups, alive, newDemand(in.State))
 	plan.recommend(decision)
 	plan.shortfall(decision)
+	decision.Incomplete = plan.demand.incomplete || plan.isExhausted()
+	decision.UnknownNodes = len(unknown) > 0
 	removal{plan, in, decision}.decide(alive)
 	return decision
 }

@@ -240,7 +240,7 @@ func TestRandomPacking(t *testing.T) {
 		alive := aliveNodes(in.State)
 		groups, _ := newGroupStates(in.Groups, alive)
 		want, unused := newNaive(groups, alive).decide(in.State)
-		d := newDemand(in.State, len(alive))
+		d := newDemand(in.State)
 		p := newPlan(groups, alive, d)
 		got := make([]int, len(groups))
 		for i, added := range p.added {

@@ -187,7 +187,7 @@ func TestText(t *testing.T) {
 		{"many bundles", placementGroup("1", "?", cpu(1), cpu(2), cpu(3), cpu(4), cpu(5)), `placement group with {"CPU": 5}, {"CPU": 4}, {"CPU": 3} and 2 more`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := newDemand(newInput(test.in).State, 1)
+			d := newDemand(newInput(test.in).State)
 			var got string
 			for _, s := range append(d.tasks, d.constraint...) {
 				got = d.text(s)

@@ -21,18 +21,14 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 )
 
-const (
-	// maxShapes limits the number of different requests of a kind: of tasks, of placement groups, and of
-	// request_resources. Ray reports at most 100 shapes for a node, and 1,000 placement groups.
-	maxShapes = 1000
-	// maxWork limits how often a term of a request of a kind is compared with a node, for a cluster that reports
-	// nonsense. A comparison takes a few nanoseconds.
-	maxWork = 4_000_000
-)
+// maxShapes limits the number of different requests of a kind: of tasks, of placement groups, and of
+// request_resources. Ray reports at most 100 shapes for a node, and 1,000 placement groups.
+const maxShapes = 1000
 
 // shape is a number of equal requests.
 type shape struct {
@@ -50,6 +46,8 @@ type shape struct {
 	kind   demandKind
 	// key is the same for equal requests only.
 	key string
+	// needCost and rankCost are the work of comparing need and selectors with a node.
+	needCost, rankCost int
 }
 
 // demandKind is what requests.
@@ -66,6 +64,8 @@ const (
 type gang struct {
 	shapes []*shape
 	source *gcs.Gang
+	// key is the same only for gangs that request the same, each with a label of its own.
+	key string
 }
 
 // demand is what waits for resources, in the order in which it is placed.
@@ -77,16 +77,16 @@ type demand struct {
 	incomplete bool
 }
 
-// newDemand returns the demand of a cluster, as far as it can be placed on a number of nodes.
-func newDemand(state *gcs.ClusterState, nodes int) *demand {
+// newDemand returns the demand of a cluster.
+func newDemand(state *gcs.ClusterState) *demand {
 	lists := [][]gcs.Request{requestsOf(state.Constraint), requestsOf(state.Tasks)}
 	for i := range state.Gangs {
 		lists = append(lists, state.Gangs[i].Requests)
 	}
 	d := &demand{catalog: newCatalog(lists...)}
-	d.constraint = d.limit(nodes, d.shapes(state.Constraint, kindConstraint))
-	d.tasks = d.limit(nodes, d.shapes(state.Tasks, kindTasks))
-	d.gangs = d.limitGangs(nodes, d.sortedGangs(state.Gangs))
+	d.constraint = d.limit(d.shapes(state.Constraint, kindConstraint))
+	d.tasks = d.limit(d.shapes(state.Tasks, kindTasks))
+	d.gangs = d.limitGangs(d.sortedGangs(state.Gangs))
 	return d
 }
 
@@ -117,7 +117,7 @@ func (c *catalog) sortedGangs(reported []gcs.Gang) []*gang {
 	gangs := make([]*gang, 0, len(reported))
 	for i := range reported {
 		if len(reported[i].Requests) > 0 {
-			gangs = append(gangs, &gang{c.gangShapes(reported[i].Requests), &reported[i]})
+			gangs = append(gangs, c.newGang(&reported[i]))
 		}
 	}
 	slices.SortStableFunc(gangs, func(a, b *gang) int {
@@ -128,6 +128,16 @@ func (c *catalog) sortedGangs(reported []gcs.Gang) []*gang {
 			cmp.Compare(a.source.Details, b.source.Details))
 	})
 	return gangs
+}
+
+func (c *catalog) newGang(source *gcs.Gang) *gang {
+	g := &gang{shapes: c.gangShapes(source.Requests), source: source}
+	var key strings.Builder
+	for _, s := range g.shapes {
+		fmt.Fprintf(&key, "%d %s\n", s.count, s.gangKey())
+	}
+	g.key = key.String()
+	return g
 }
 
 // constraints returns the number of requests of a gang that restrict each other's nodes.
@@ -175,6 +185,7 @@ func (c *catalog) newShape(kind demandKind, requests ...*gcs.Request) *shape {
 	s.need = s.need.sum()
 	slices.SortFunc(s.selectors, func(a, b alternatives) int { return cmp.Compare(a.key(), b.key()) })
 	s.key = fmt.Sprintf("%s not %q", s.gangKey(), s.anti)
+	s.needCost, s.rankCost = len(s.need)+1, s.comparisons()
 	return s
 }
 
@@ -189,6 +200,19 @@ func (s *shape) gangKey() string {
 		b = append(b, " on "+a.key()...)
 	}
 	return string(b)
+}
+
+// comparisons returns how many there are at most of the selectors with labels.
+func (s *shape) comparisons() int {
+	n := 0
+	for _, a := range s.selectors {
+		for _, selector := range a {
+			for _, term := range selector {
+				n += len(term.Values) + 1
+			}
+		}
+	}
+	return n
 }
 
 // merge returns the shapes without equal ones, the largest one first.
@@ -232,45 +256,24 @@ func (s *shape) size() int64 {
 	return sum
 }
 
-// limit returns shapes that can be placed on a number of nodes within maxShapes and maxWork.
-func (d *demand) limit(nodes int, shapes []*shape) []*shape {
-	kept, work := shapes[:0], 0
-	for _, s := range shapes {
-		if w := s.work() * nodes; len(kept) < maxShapes && w <= maxWork-work {
-			kept, work = append(kept, s), work+w
-		} else {
-			d.incomplete = true
-		}
+// limit returns the first maxShapes shapes.
+func (d *demand) limit(shapes []*shape) []*shape {
+	if len(shapes) <= maxShapes {
+		return shapes
 	}
-	return kept
+	d.incomplete = true
+	return shapes[:maxShapes]
 }
 
-// limitGangs returns gangs that can be placed on a number of nodes within maxShapes and maxWork.
-func (d *demand) limitGangs(nodes int, gangs []*gang) []*gang {
-	kept, shapes, work := gangs[:0], 0, 0
+// limitGangs returns gangs with up to maxShapes shapes.
+func (d *demand) limitGangs(gangs []*gang) []*gang {
+	kept, shapes := gangs[:0], 0
 	for _, g := range gangs {
-		w := 0
-		for _, s := range g.shapes {
-			w += s.work() * nodes
-		}
-		if shapes+len(g.shapes) <= maxShapes && w <= maxWork-work {
-			kept, shapes, work = append(kept, g), shapes+len(g.shapes), work+w
+		if shapes+len(g.shapes) <= maxShapes {
+			kept, shapes = append(kept, g), shapes+len(g.shapes)
 		} else {
 			d.incomplete = true
 		}
 	}
 	return kept
-}
-
-// work returns the number of comparisons for one node.
-func (s *shape) work() int {
-	work := len(s.need) + 1
-	for _, a := range s.selectors {
-		for _, selector := range a {
-			for _, term := range selector {
-				work += len(term.Values) + 1
-			}
-		}
-	}
-	return min(work*s.ranks(), maxWork)
 }

@@ -64,11 +64,14 @@ type packing struct {
 	pending []int64
 	// room is by how many nodes the desired number of each group can be raised.
 	room []int64
+	// budget is that of the decision.
+	*budget
 }
 
 // clone returns a copy that can be changed.
 func (p *packing) clone() *packing {
-	return &packing{slices.Clone(p.bins), p.empty, slices.Clone(p.pending), slices.Clone(p.room)}
+	p.spend(len(p.bins))
+	return &packing{slices.Clone(p.bins), p.empty, slices.Clone(p.pending), slices.Clone(p.room), p.budget}
 }
 
 // place places requests, and subtracts from left, the number of requests of each shape, what it has placed. Nodes that
@@ -108,6 +111,7 @@ func (p *packing) release() { p.setFree(func(n *node) amounts { return n.availab
 func (p *packing) vacate() { p.setFree(func(n *node) amounts { return n.total }) }
 
 func (p *packing) setFree(free func(*node) amounts) {
+	p.spend(costCopy * len(p.bins))
 	bins := make([]bin, len(p.bins))
 	for i, b := range p.bins {
 		bins[i] = *b
@@ -127,14 +131,23 @@ func (p *packing) fill(s *shape, limit int64) int64 {
 				if b.gpu != gpu {
 					continue
 				}
+				if !p.spend(s.needCost) {
+					return placed
+				}
 				each := b.takes(s, limit-placed)
-				if each > 0 && s.rank(b.labels) == rank {
+				if each > 0 && p.rank(s, b.node) == rank {
 					placed += p.put(i, s, each, limit-placed)
 				}
 			}
 		}
 	}
 	return placed
+}
+
+// rank returns how much a shape prefers a node.
+func (p *packing) rank(s *shape, n *node) int {
+	p.spend(s.rankCost)
+	return s.rank(n.labels)
 }
 
 // takes returns how many requests of a shape fit on each node of a bin, at most limit, which is at least 1. Selectors
@@ -166,6 +179,7 @@ func (p *packing) put(i int, s *shape, each, limit int64) int64 {
 			split = append(split, b.with(s, part.nodes, part.each))
 		}
 	}
+	p.spend(costPut)
 	p.bins = slices.Replace(p.bins, i, i+1, split...)
 	return full*each + rest
 }
@@ -212,14 +226,17 @@ func (p *packing) open(shapes []*shape, left, room []int64, isNew bool) {
 }
 
 // bestLoad returns the load of a new node with the best score, of the first group if there are several. It returns nil
-// if there is nothing left that a group has room for.
+// if there is nothing left that a group has room for, or no budget.
 func (p *packing) bestLoad(shapes []*shape, left, room []int64) *load {
 	var best *load
 	for g, n := range p.empty {
 		if room[g] == 0 || n == nil {
 			continue
 		}
-		l := newLoad(n, shapes, left)
+		l := p.newLoad(n, shapes, left)
+		if p.isExhausted() {
+			return nil
+		}
 		l.group = g
 		if len(l.taken) > 0 && (best == nil || l.score.compare(best.score) > 0) {
 			best = l
@@ -243,18 +260,18 @@ type taken struct {
 	each  int64
 }
 
-// newLoad returns the load of an empty node.
-func newLoad(n *node, shapes []*shape, left []int64) *load {
+// newLoad returns the load of an empty node. It is not complete if the budget ends.
+func (p *packing) newLoad(n *node, shapes []*shape, left []int64) *load {
 	l := &load{bin: bin{node: n, free: slices.Clone(n.total), used: true}, times: math.MaxInt64}
 	for i, s := range shapes {
-		if left[i] == 0 {
+		if left[i] == 0 || !p.spend(s.needCost) {
 			continue
 		}
 		each := l.takes(s, left[i])
 		if each == 0 {
 			continue
 		}
-		rank := s.rank(n.labels)
+		rank := p.rank(s, n)
 		if rank < 0 {
 			continue
 		}

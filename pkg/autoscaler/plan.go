@@ -57,7 +57,7 @@ func newPlan(groups []*groupState, alive []*gcs.Node, d *demand) *plan {
 	for range maxRounds {
 		p.packing = start.clone()
 		p.pack()
-		if !p.addNew(start) {
+		if !p.addNew(start) || p.isExhausted() {
 			break
 		}
 	}
@@ -67,7 +67,10 @@ func newPlan(groups []*groupState, alive []*gcs.Node, d *demand) *plan {
 // newPacking returns the nodes of a cluster without demand. Demand fills them in this order: nodes that are never
 // removed, busy ones, and then idle ones, so that those that have been idle for longest remain idle.
 func newPacking(groups []*groupState, alive []*gcs.Node, c *catalog) *packing {
-	p := &packing{empty: make([]*node, len(groups)), pending: make([]int64, len(groups)), room: make([]int64, len(groups))}
+	p := &packing{
+		empty: make([]*node, len(groups)), pending: make([]int64, len(groups)), room: make([]int64, len(groups)),
+		budget: &budget{maxWork},
+	}
 	removable, excess := make(map[*gcs.Node]bool, len(alive)), make(map[*gcs.Node]bool, len(alive))
 	for i, g := range groups {
 		if g.Resources != nil {
@@ -113,13 +116,12 @@ func (p *plan) pack() {
 func (p *plan) placeGangs() {
 	failed := map[string]bool{}
 	for _, g := range p.demand.gangs {
-		key := g.key()
-		if !failed[key] && p.placeAll(g.shapes) {
+		if !failed[g.key] && p.placeAll(g.shapes) {
 			continue
 		}
 		p.waiting.gangs = append(p.waiting.gangs, g)
-		if !failed[key] {
-			failed[key] = !p.isPartlyPlaced(g)
+		if !failed[g.key] {
+			failed[g.key] = !p.isPartlyPlaced(g)
 		}
 	}
 }

@@ -17,9 +17,7 @@ limitations under the License.
 package autoscaler
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/kubeflow/ray-operator/pkg/autoscaler/gcs"
 )
@@ -34,12 +32,15 @@ type shortfall struct {
 	messages []string
 }
 
-// shortfall sets which demand is limited, and which is infeasible.
+// shortfall sets which demand is limited, and which is infeasible. Neither is known if the budget ends.
 func (p *plan) shortfall(decision *Decision) {
 	s := shortfall{plan: p, limited: make([][]string, len(p.groups))}
 	s.addConstraint()
 	s.addGangs()
 	s.addTasks()
+	if s.isExhausted() {
+		return
+	}
 	for i := range s.limited {
 		decision.Groups[i].Limited = enumerate(s.limited[i])
 	}
@@ -50,7 +51,7 @@ func (p *plan) shortfall(decision *Decision) {
 // addConstraint adds what request_resources asks for. As it is placed on empty nodes, it does not wait for free ones.
 func (s *shortfall) addConstraint() {
 	for i, shape := range s.demand.constraint {
-		if s.waiting.constraint[i] > 0 && !s.isLimited(shape) {
+		if s.waiting.constraint[i] > 0 && s.spendFor(shape) && !s.isLimited(shape) {
 			s.Constraint = append(s.Constraint, gcs.Demand{Request: *shape.source, Count: shape.count})
 			s.addMessage(s.demand.text(shape), s.explain(shape))
 		}
@@ -59,7 +60,7 @@ func (s *shortfall) addConstraint() {
 
 func (s *shortfall) addTasks() {
 	for i, shape := range s.demand.tasks {
-		if s.waiting.tasks[i] > 0 && !s.isLimited(shape) && !s.fitsEmptyNode(shape) {
+		if s.waiting.tasks[i] > 0 && s.spendFor(shape) && !s.isLimited(shape) && !s.fitsEmptyNode(shape) {
 			s.Requests = append(s.Requests, *shape.source)
 			s.addMessage(s.demand.text(shape), s.explain(shape))
 		}
@@ -74,12 +75,11 @@ func (s *shortfall) addGangs() {
 	}
 	known := map[string]outcome{}
 	for _, g := range s.waiting.gangs {
-		key := g.key()
-		o, found := known[key]
+		o, found := known[g.key]
 		if partly := s.isPartlyPlaced(g); !found || partly {
 			o.limits, o.infeasible = s.check(g)
 			if !partly {
-				known[key] = o
+				known[g.key] = o
 			}
 		}
 		for _, i := range o.limits {
@@ -90,6 +90,11 @@ func (s *shortfall) addGangs() {
 			s.addMessage(s.demand.gangText(g), s.explainGang(g))
 		}
 	}
+}
+
+// spendFor spends the work of finding out why a request has no room.
+func (s *shortfall) spendFor(shape *shape) bool {
+	return s.spend((shape.needCost + shape.rankCost) * (len(s.bins) + 2*len(s.groups)))
 }
 
 // check returns the groups of which a gang needs more nodes than Max allows, or that it would not fit even on empty
@@ -155,6 +160,9 @@ func (s *shortfall) addMessage(text, cause string) {
 // explainGang returns why a gang is infeasible.
 func (s *shortfall) explainGang(g *gang) string {
 	for _, shape := range g.shapes {
+		if !s.spendFor(shape) {
+			break
+		}
 		if cause := s.explain(shape); cause != causeCount && !s.fitsEmptyNode(shape) {
 			return cause
 		}
@@ -207,18 +215,9 @@ func (s *shortfall) explain(shape *shape) string {
 // isPartlyPlaced returns whether a node that is alive has the label of a gang: part of the gang runs there.
 func (p *packing) isPartlyPlaced(g *gang) bool {
 	for _, s := range g.shapes {
-		if s.anti != (gcs.Label{}) && slices.ContainsFunc(p.bins, func(b *bin) bool { return hasLabel(b.labels, s.anti) }) {
+		if s.anti != (gcs.Label{}) && p.spend(len(p.bins)) && slices.ContainsFunc(p.bins, func(b *bin) bool { return hasLabel(b.labels, s.anti) }) {
 			return true
 		}
 	}
 	return false
-}
-
-// key returns a text that is the same only for gangs that request the same, each with a label of its own.
-func (g *gang) key() string {
-	var b strings.Builder
-	for _, s := range g.shapes {
-		fmt.Fprintf(&b, "%d %s\n", s.count, s.gangKey())
-	}
-	return b.String()
 }
