@@ -89,6 +89,9 @@ func (e *environment) createRay(m int) string {
 	if m%3 == 0 {
 		ray.Spec.WorkerGroups = []rayv1.WorkerGroup{modelGroup("gpu")}
 	}
+	if e.schedule.storesGCS {
+		ray.Spec.GCS = &rayv1.GCSSpec{VolumeClaim: &rayv1.VolumeClaimReference{Name: "gcs"}}
+	}
 	if e.schedule.isAutoscaled {
 		autoscaleModel(&ray.Spec, m%24)
 	}

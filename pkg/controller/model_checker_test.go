@@ -193,7 +193,7 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	role := rayv1.Role(after.Labels[rayv1.LabelRole])
 	if was == nil || is == nil || !hasGroup(was, role) || !hasGroup(is, role) {
 		c.environment.violationf("a Deployment is written for a generation that the Ray never had")
-	} else if pending := readLastApplied(last).TemplatePending; !pending && equalInputs(groupOf(was, role), groupOf(is, role)) {
+	} else if pending := readLastApplied(last).TemplatePending; !pending && equalInputs(was, is, role) {
 		c.environment.violationf("the Pod template of the %s is replaced, though neither the user nor another client has changed it", role)
 	}
 	// If the user has gone back to the running template while another was pending, only an external change is reverted.
@@ -203,9 +203,12 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	}
 }
 
-// equalInputs returns whether two versions of a group have the same Pods.
-func equalInputs(a, b resources.Group) bool {
-	return a.ExternalAutoscaler == b.ExternalAutoscaler && equality.Semantic.DeepEqual(a.Template, b.Template)
+// equalInputs returns whether a group has the same Pods in two versions of a Ray.
+func equalInputs(was, is *rayv1.Ray, role rayv1.Role) bool {
+	a, b := groupOf(was, role), groupOf(is, role)
+	return a.ExternalAutoscaler == b.ExternalAutoscaler && equality.Semantic.DeepEqual(a.Template, b.Template) &&
+		equality.Semantic.DeepEqual(was.Spec.Authentication, is.Spec.Authentication) &&
+		equality.Semantic.DeepEqual(was.Spec.GCS, is.Spec.GCS)
 }
 
 // checkHeadFirst checks that workers get a new template only after the head has rolled out its own.

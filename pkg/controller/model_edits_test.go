@@ -84,10 +84,25 @@ var specEdits = []struct {
 			pod.NodeSelector = map[string]string{"gpu": "yes"}
 		}
 	}},
+	{"headService, by changing or removing it,", func(spec *rayv1.RaySpec, m int) {
+		spec.HeadService = []*rayv1.HeadServiceSpec{
+			nil,
+			{PublishNotReadyAddresses: new(true)},
+			{Type: new(corev1.ServiceTypeNodePort)},
+			{Annotations: map[string]string{"lb": "internal"}, Labels: map[string]string{"team": "a"}},
+			{Annotations: map[string]string{"lb": "external"}, Labels: map[string]string{"team": "b"}},
+		}[m%5]
+	}},
+	{"authentication, by changing or removing it,", func(spec *rayv1.RaySpec, m int) {
+		spec.Authentication = nil
+		if m%3 > 0 {
+			spec.Authentication = &rayv1.AuthenticationSpec{TokenSecretKeyRef: rayv1.SecretKeyReference{Name: fmt.Sprintf("token-%d", m%3), Key: "token"}}
+		}
+	}},
 }
 
 // specRemovals is the number of specEdits, at the end, that schedules with corruptsRecords do not have.
-const specRemovals = 2
+const specRemovals = 4
 
 func modelContainer(spec *rayv1.RaySpec, m int) *corev1.Container {
 	if m%2 == 1 && spec.Worker != nil {

@@ -63,6 +63,8 @@ type schedule struct {
 	// isAutoscaled: the Ray is created with autoscaled groups. In schedules with corruptsRecords it always has one, or
 	// never, since autoscaling adds fields to the head.
 	isAutoscaled bool
+	// storesGCS: the GCS of the Ray stores its state. This cannot be changed.
+	storesGCS bool
 	// injectsSidecars: a mutating webhook adds a container to every Pod template.
 	injectsSidecars bool
 	steps           []step
@@ -80,7 +82,7 @@ var pauses = []time.Duration{0, 0, 0, 0, time.Millisecond, 20 * time.Millisecond
 // newSchedule returns the schedule of a seed.
 func newSchedule(seed uint64) schedule {
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := schedule{seed: seed, corruptsRecords: random.IntN(2) == 0, injectsSidecars: random.IntN(4) == 0, isAutoscaled: random.IntN(3) == 0}
+	s := schedule{seed: seed, corruptsRecords: random.IntN(2) == 0, injectsSidecars: random.IntN(4) == 0, isAutoscaled: random.IntN(3) == 0, storesGCS: random.IntN(4) == 0}
 	total := 0
 	for i := range actions {
 		total += actions[i].weight
