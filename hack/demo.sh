@@ -81,7 +81,7 @@ up() {
     kubectl describe ray sample-cluster                             # see status and events
     kubectl delete ray sample-cluster                               # delete it with all children
 
-    Stop the demo with: make demo-down
+    Stop the demo with: make demo-down${given:+ KUBECONFIG=${given}}
 TEXT
 }
 

@@ -175,6 +175,26 @@ func TestHeadServiceValidation(t *testing.T) {
 	}
 }
 
+// TestHeadServiceExposure checks the warning of a head that is exposed without authentication.
+func TestHeadServiceExposure(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	const token = "authentication: {tokenSecretKeyRef: {name: first, key: token}}"
+	for _, test := range []struct{ settings, want string }{
+		{"headService: {type: LoadBalancer}", "Ray ray-cluster: headService.type LoadBalancer exposes the head outside of the cluster"},
+		{"headService: {type: NodePort}", "Ray ray-cluster: headService.type NodePort exposes the head outside of the cluster"},
+		{"headService: {type: LoadBalancer}\n  " + token, ""},
+		{"headService: {type: ClusterIP}", ""},
+		{"headService: {}", ""},
+		{"suspend: false", ""},
+	} {
+		got := u.kubectlWith(withSpec(t, test.settings), "apply", "--dry-run=server", "-f", "-").Stderr
+		if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%s: the warning is %q, want %q", test.settings, got, test.want)
+		}
+	}
+}
+
 // TestHeadServicePolicy checks that a user who may not create Services cannot expose a head through a Ray.
 func TestHeadServicePolicy(t *testing.T) {
 	t.Parallel()

@@ -35,19 +35,20 @@ import (
 func TestNetworkPolicySample(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.applySample()
-	u.kubectlWith(u.sample("name: sample-cluster", "name: other"), "apply", "-f", "-")
-	u.waitHealthy("other")
+	for _, name := range []string{"ray-cluster", "other"} {
+		u.kubectlWith(u.sample("name: sample-cluster", "name: "+name), "apply", "-f", "-")
+		u.waitHealthy(name)
+	}
 	if out := u.kubectl("apply", "-f", cluster.Path("manifests/samples/network-policy.yaml")); out.Stderr != "" {
 		t.Errorf("kubectl apply prints warnings: %s", out.Stderr)
 	}
-	policy, err := cluster.Kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "sample-cluster", metav1.GetOptions{})
+	policy, err := cluster.Kube.NetworkingV1().NetworkPolicies(u.namespace).Get(t.Context(), "ray-cluster", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var want []string
 	for _, pod := range slices.Concat(u.pods(rayv1.RoleHead), u.pods(rayv1.RoleWorker)) {
-		if pod.Labels[rayv1.LabelName] == "sample-cluster" {
+		if pod.Labels[rayv1.LabelName] == "ray-cluster" {
 			want = append(want, pod.Name)
 		}
 	}

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	policySample = "manifests/samples/network-policy.yaml" // isolates the Ray sample-cluster
+	policySample = "manifests/samples/network-policy.yaml" // isolates the Ray ray-cluster
 
 	probeImage = "localhost/probe:1" // hack/cluster/testdata/probe, which hack/ray.sh loads
 )
@@ -39,7 +39,7 @@ const (
 const probes = `
 apiVersion: ray.kubeflow.org/v1
 kind: Ray
-metadata: {name: sample-cluster}
+metadata: {name: ray-cluster}
 spec:
   head:
     template:
@@ -80,8 +80,8 @@ func TestNetworkPolicy(t *testing.T) {
 	u, neighbor := newUser(t), newUser(t)
 	u.change(probes)
 	u.runProbe("other", "app=other")
-	neighbor.runProbe("other", rayv1.LabelName+"=sample-cluster") // in another namespace
-	u.kubectl("wait", "--for=condition=Ready", "ray/sample-cluster", "--timeout=180s")
+	neighbor.runProbe("other", rayv1.LabelName+"=ray-cluster") // in another namespace
+	u.kubectl("wait", "--for=condition=Ready", "ray/ray-cluster", "--timeout=180s")
 
 	all := func(connection) bool { return true }
 	u.eventuallyConnects("without policies, all connections are possible", neighbor, all)
@@ -90,12 +90,12 @@ func TestNetworkPolicy(t *testing.T) {
 	u.eventuallyConnects("the policy isolates the Ray", neighbor, admitted)
 
 	u.kubectl("delete", "pods", "--selector", rayv1.LabelRole+"="+string(rayv1.RoleWorker))
-	u.kubectl("rollout", "status", "deployment/sample-cluster-worker", "--timeout=180s")
+	u.kubectl("rollout", "status", "deployment/ray-cluster-worker", "--timeout=180s")
 	u.eventuallyConnects("the policy isolates the Ray with new workers", neighbor, admitted)
 
-	u.kubectl("patch", "networkpolicy", "sample-cluster", "--type=json", "--patch", `[{"op": "remove", "path": "/spec/egress/1"}]`)
+	u.kubectl("patch", "networkpolicy", "ray-cluster", "--type=json", "--patch", `[{"op": "remove", "path": "/spec/egress/1"}]`)
 	u.eventuallyConnects("without the rule for DNS, no name resolves", neighbor, func(c connection) bool {
-		return c.admitted && !strings.Contains(c.argument, "sample-cluster-head")
+		return c.admitted && !strings.Contains(c.argument, "ray-cluster-head")
 	})
 	u.kubectl("delete", "-f", cluster.Path(policySample))
 	u.eventuallyConnects("without policies, all connections are possible again", neighbor, all)
@@ -119,11 +119,11 @@ func (u *user) eventuallyConnects(what string, neighbor *user, want func(connect
 	})
 }
 
-// connections returns connections from and to the Pods of the Ray sample-cluster.
+// connections returns connections from and to the Pods of the Ray ray-cluster.
 func (u *user) connections(neighbor *user) []connection {
-	const head, worker, other = "deployment/sample-cluster-head", "deployment/sample-cluster-worker", "pod/other"
+	const head, worker, other = "deployment/ray-cluster-head", "deployment/ray-cluster-worker", "pod/other"
 	url := func(host string) string { return "http://" + host + ":8080/hostname" }
-	service := url("sample-cluster-head." + u.namespace)
+	service := url("ray-cluster-head." + u.namespace)
 	connections := []connection{
 		{"a worker to the head's Service", u, worker, "get", service, true},
 		{"the head to its Service", u, head, "get", service, true},
@@ -146,7 +146,7 @@ func (u *user) connections(neighbor *user) []connection {
 func TestRayWithNetworkPolicy(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.change(u.sample(policySample, "sample-cluster", "ray-cluster"))
+	u.change(u.sample(policySample))
 	u.admitMachine() // which asks the GCS
 	o := u.apply("ray-cluster", u.sample(shortSample))
 	o.waitReady()
