@@ -113,7 +113,7 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 		return observed, err
 	}
 	next, diff := desired.update(observed, &recorded)
-	if len(diff) == 0 || c.isOverridden(&recorded, observed, next) {
+	if len(diff) == 0 || recorded.isValid(c.ray) && c.isOverridden(&recorded, observed, next) {
 		return observed, nil
 	}
 	revert := recorded.RayGeneration >= c.ray.Generation && !isOwnChange(&recorded, next, diff)
@@ -261,6 +261,9 @@ func (c *children[T]) delete(ctx context.Context, name string) (T, error) {
 	if !gone {
 		klog.FromContext(ctx).V(2).Info("Deleted", "kind", c.kind, "name", name)
 		c.event(reasonSuccessfullyDelete, messageDelete, name)
+		if policy == metav1.DeletePropagationForeground {
+			return observed, nil // it exists until its Pods are gone
+		}
 	}
 	return none, nil
 }

@@ -21,9 +21,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 )
@@ -228,4 +230,47 @@ func TestAdmissionSetsNewValues(t *testing.T) {
 	}
 	f.rollOutWithAdmission()
 	f.checkSteadyState(nil)
+}
+
+// TestAdmissionAndAdoption adopts children of which admission has changed a part.
+func TestAdmissionAndAdoption(t *testing.T) {
+	for name, admission := range map[string]func(object){
+		"replicas": limitReplicas, "minReadySeconds": setMinReadySeconds, "strategy": setStrategy, "a label": setLabel, "the type of the Service": setServiceType,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.server.admit = admission
+			f.rollOutWithAdmission()
+			f.editBoth(func(d *appsv1.Deployment) { d.OwnerReferences = nil })
+			f.editService(func(s *corev1.Service) { s.OwnerReferences = nil })
+			f.converge()
+			for _, child := range []metav1.Object{f.deployment(rayv1.RoleHead), f.deployment(rayv1.RoleWorker), f.service()} {
+				if !isControlledBy(child, f.ray()) {
+					t.Errorf("%T %s is not adopted, and Health is %q", child, child.GetName(), f.health())
+				}
+			}
+			f.takeEvents()
+			f.checkSteadyState(nil)
+		})
+	}
+}
+
+// TestOrphanedHeadWithContention changes a head again and again, and then removes its owner, while the workers wait for
+// it.
+func TestOrphanedHeadWithContention(t *testing.T) {
+	f := newFixture(t)
+	f.server.admit = setMinReadySeconds
+	f.rollOutWithAdmission()
+	for range 5 {
+		f.editDeployment(rayv1.RoleHead, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
+		f.converge()
+		f.clock.Step(2 * time.Second)
+		f.converge()
+	}
+	f.editDeployment(rayv1.RoleHead, func(d *appsv1.Deployment) { d.OwnerReferences = nil })
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "new" })
+	f.converge()
+	if !isControlledBy(f.deployment(rayv1.RoleHead), f.ray()) {
+		t.Error("the head is not adopted")
+	}
 }

@@ -195,7 +195,7 @@ func desiredDeployment(ray *rayv1.Ray, group resources.Group, observed *appsv1.D
 		diff = append(diff, partReplicas)
 	}
 	diff = append(diff, setTemplate(group, next, desired, decision, recorded, current, rollout.hold)...)
-	newRecord := recorded.Generation == 0 || !recorded.isValid(ray) || len(diff) == 0 && !ptr.Equal(recorded.Replicas, current.Replicas)
+	newRecord := recorded.Generation == 0 || !recorded.isValid(ray) || len(diff) == 0 && current.differsInRollout(recorded)
 	if newRecord && !slices.Contains(diff, partAnnotations) {
 		diff = append(diff, partAnnotations)
 	}

@@ -68,6 +68,26 @@ func TestQueueLabels(t *testing.T) {
 			},
 		},
 		{
+			name: "no queue again, after another client has removed the record",
+			prepare: func(f *fixture) {
+				queued(f)
+				f.converge()
+				f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { delete(d.Annotations, rayv1.AnnotationLastApplied) })
+				f.makeHealthy()
+			},
+			change: changeRay(func(ray *rayv1.Ray) {
+				delete(ray.Spec.Worker.Template.Labels, queueLabel)
+				delete(ray.Spec.Worker.Template.Labels, "team")
+			}),
+			wantWrites: []string{updateWorker, updateStatus},
+			wantEvents: []string{event},
+			wantChildren: func(c *childSet) {
+				delete(c.Worker.Labels, queueLabel)
+				delete(c.Worker.Spec.Template.Labels, queueLabel)
+				delete(c.Worker.Spec.Template.Labels, "team")
+			},
+		},
+		{
 			name:         "another client changes it",
 			prepare:      queued,
 			change:       changeWorker(func(d *appsv1.Deployment) { d.Labels[queueLabel] = "team-b" }),

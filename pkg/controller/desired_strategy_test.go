@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
@@ -94,6 +95,7 @@ func TestStrategyWithHead(t *testing.T) {
 			}
 		}
 	}
+	restore := func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "rayproject/examples:1" }
 	scale := func(ray *rayv1.Ray) { ray.Spec.Worker.Replicas = new(int32(5)) }
 	setService := func(ray *rayv1.Ray) {
 		ray.Spec.HeadService = &rayv1.HeadServiceSpec{PublishNotReadyAddresses: new(true)}
@@ -131,6 +133,8 @@ func TestStrategyWithHead(t *testing.T) {
 		{"both, and the replicas while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), scale}, 1, nil, allAtOnce, rolling},
 		{"both, and something else while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), setService}, 1, nil, allAtOnce, rolling},
 		{"both, and another template while the workers wait", []func(*rayv1.Ray){setImages("head", "worker"), setImages("worker")}, 1, nil, allAtOnce, rolling},
+		{"both, the workers' back while they wait, and then the workers'", []func(*rayv1.Ray){setImages("head", "worker"), restore, setImages("worker")}, 1, nil, rolling, rolling},
+		{"both, the replicas and the workers' back while they wait, and then the workers'", []func(*rayv1.Ray){setImages("head", "worker"), scale, restore, setImages("worker")}, 2, nil, rolling, rolling},
 		{"the workers' and the replicas, while the head is not available", []func(*rayv1.Ray){all(setImages("worker"), scale)}, 0, loseHead, rolling, rolling},
 		{"both, with a strategy of the user's", []func(*rayv1.Ray){setSurging, setImages("head", "worker")}, 0, nil, "0", "0"},
 		{"both, and then a strategy of the user's", []func(*rayv1.Ray){setImages("head", "worker"), setSurging}, 0, nil, "0", "0"},
@@ -170,21 +174,90 @@ func TestStrategyWithHead(t *testing.T) {
 	}
 }
 
-// TestStrategyWithHeadReverted changes the strategy as another client while workers are replaced together with the head.
-func TestStrategyWithHeadReverted(t *testing.T) {
+// newWithHeadFixture returns a fixture of a Ray with workers that roll out together with their head.
+func newWithHeadFixture(t *testing.T) *fixture {
+	t.Helper()
 	f := newHealthyFixture(t)
-	f.editRay(func(ray *rayv1.Ray) {
-		ray.Spec.Head.Template.Spec.Containers[0].Image, ray.Spec.Worker.Template.Spec.Containers[0].Image = "next", "next"
-	})
-	f.deliver()
+	f.editRay(setImages("next"))
 	f.converge()
 	f.rollOut()
 	f.converge()
-	want := f.deployment(rayv1.RoleWorker).Spec.Strategy
-	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxUnavailable = new(intstr.FromInt32(7)) })
-	f.deliver()
+	f.checkMaxUnavailable("100%")
+	return f
+}
+
+// checkMaxUnavailable checks how many workers may be missing during a rollout.
+func (f *fixture) checkMaxUnavailable(want string) {
+	f.t.Helper()
+	if got := f.deployment(rayv1.RoleWorker).Spec.Strategy.RollingUpdate.MaxUnavailable.String(); got != want {
+		f.t.Errorf("maxUnavailable of the workers is %s, want %s", got, want)
+	}
+}
+
+func setMaxUnavailable(value intstr.IntOrString) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) { d.Spec.Strategy.RollingUpdate.MaxUnavailable = &value }
+}
+
+// TestStrategyWithHeadReverted changes the strategy as another client while workers are replaced together with the head.
+func TestStrategyWithHeadReverted(t *testing.T) {
+	f := newWithHeadFixture(t)
+	f.editDeployment(rayv1.RoleWorker, setMaxUnavailable(intstr.FromInt32(7)))
 	f.converge()
-	if diff := cmp.Diff(want, f.deployment(rayv1.RoleWorker).Spec.Strategy); diff != "" {
-		t.Errorf("after an external change (-want +got):\n%s", diff)
+	f.checkMaxUnavailable("100%")
+}
+
+// TestStrategyRestoredByOthers restores the strategy as another client. The operator does not set the other one again.
+func TestStrategyRestoredByOthers(t *testing.T) {
+	f := newWithHeadFixture(t)
+	f.editDeployment(rayv1.RoleWorker, setMaxUnavailable(intstr.FromString("25%")))
+	f.rollOut()
+	f.makeHealthy()
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas-- })
+	f.converge()
+	f.checkMaxUnavailable("25%")
+}
+
+// TestStrategyOfIncompleteWorkers checks that the strategy is restored although a new worker does not become available.
+func TestStrategyOfIncompleteWorkers(t *testing.T) {
+	f := newWithHeadFixture(t)
+	f.rollOut()
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) { d.Status.AvailableReplicas-- })
+	f.converge()
+	f.checkMaxUnavailable("100%")
+	f.editDeploymentStatus(rayv1.RoleWorker, func(d *appsv1.Deployment) {
+		d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded"}}
+	})
+	f.converge()
+	f.checkMaxUnavailable("25%")
+}
+
+// TestStrategyAfterLostLabel changes the head while the cache does not have the workers. Later, only the workers change.
+func TestStrategyAfterLostLabel(t *testing.T) {
+	f := newHealthyFixture(t)
+	f.editDeployment(rayv1.RoleWorker, func(d *appsv1.Deployment) { delete(d.Labels, rayv1.LabelName) })
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Head.Template.Spec.Containers[0].Image = "next" })
+	f.converge()
+	f.makeHealthy()
+	f.editRay(func(ray *rayv1.Ray) { ray.Spec.Worker.Template.Spec.Containers[0].Image = "next" })
+	f.converge()
+	f.checkMaxUnavailable("25%")
+}
+
+// TestStrategyOfDryRun checks that the workers are written as they were checked by the dry run: a policy can reject a
+// strategy.
+func TestStrategyOfDryRun(t *testing.T) {
+	f := newHealthyFixture(t)
+	var sent []string
+	f.server.admit = func(o object) {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Spec.Strategy.RollingUpdate != nil && container(d).Image == "new" {
+			sent = append(sent, d.Spec.Strategy.RollingUpdate.MaxUnavailable.String())
+		}
+	}
+	f.editRay(setImages("new"))
+	f.converge()
+	f.rollOut()
+	f.converge()
+	if diff := cmp.Diff([]string{"100%", "100%"}, sent); diff != "" {
+		t.Errorf("maxUnavailable of the dry run and of the update (-want +got):\n%s", diff)
 	}
 }

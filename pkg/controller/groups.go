@@ -62,7 +62,7 @@ func syncGroups(ctx context.Context, scaler scaler, deployments *children[*appsv
 	head, desired := &observed[0], desiredGroup(ray, &groups[0], templateRollout{newWorkers: newWorkers})
 	desired.beforeUpdate = func(diff []string) error {
 		if slices.Contains(diff, partTemplate) {
-			return checkWorkers(ctx, ray, deployments, groups[1:], observed[1:])
+			return checkWorkers(ctx, ray, deployments, groups, observed)
 		}
 		return nil
 	}
@@ -125,11 +125,14 @@ func desiredGroup(ray *rayv1.Ray, group *resources.Group, rollout templateRollou
 }
 
 // checkWorkers checks by dry runs whether the API server accepts the new templates of the workers, if
-// any. If it rejects one, checkWorkers returns errOtherGroup.
+// any. If it rejects one, checkWorkers returns errOtherGroup. The first one of the groups is the head.
 func checkWorkers(ctx context.Context, ray *rayv1.Ray, deployments *children[*appsv1.Deployment], groups []resources.Group, observed []groupObservation) error {
 	var rejected error
-	for i, group := range groups {
-		state, desired := &observed[i], desiredGroup(ray, &group, templateRollout{})
+	head := deployments.cached(resources.DeploymentName(ray, rayv1.RoleHead))
+	rollout := templateRollout{newHead: head != nil && replacesTemplate(ray, groups[0], head)}
+	for i := 1; i < len(groups); i++ {
+		group, state := groups[i], &observed[i]
+		desired := desiredGroup(ray, &group, rollout)
 		state.deployment = deployments.cached(desired.name)
 		if state.deployment != nil && replacesTemplate(ray, group, state.deployment) {
 			if state.err = deployments.dryRun(ctx, state.deployment, desired); state.err != nil {
@@ -152,7 +155,7 @@ func syncWorkers(ctx context.Context, scaler scaler, deployments *children[*apps
 	if state.err != nil {
 		return
 	}
-	rollout.hold = !head.isRolledOut() && replacesTemplate(ray, *group, state.deployment) && mustWaitForHead(ray, deployments, head)
+	rollout.hold = !head.isRolledOut() && replacesTemplate(ray, *group, state.deployment) && mustWaitForHead(ray, deployments, head, state.deployment)
 	if rollout.hold {
 		state.waiting, desired = waitingUpdate, desiredGroup(ray, group, rollout)
 	}
@@ -167,10 +170,13 @@ func syncWorkers(ctx context.Context, scaler scaler, deployments *children[*apps
 // mustWaitForHead returns whether workers must still wait for a head that has not rolled out. They do not
 // wait for ever for Pods of the head: the head may need what is new in the workers, such as less of the room
 // that both have.
-func mustWaitForHead(ray *rayv1.Ray, deployments *children[*appsv1.Deployment], head *groupObservation) bool {
-	if head.isRejected() || head.deployment.Spec.Paused {
+func mustWaitForHead(ray *rayv1.Ray, deployments *children[*appsv1.Deployment], head *groupObservation, workers *appsv1.Deployment) bool {
+	if head.isRejected() || head.deployment == nil || head.deployment.Spec.Paused {
 		deployments.memory.sawHead(ray)
 		return true
+	}
+	if replicasOf(workers) == 0 && hasRolledOut(workers) {
+		return false // No worker has the old template, and none is to start with it.
 	}
 	remaining := deployments.memory.awaitHead(ray, readLastApplied(head.deployment).Inputs, deployments.clock.Now())
 	deployments.retryAfter = earliest(deployments.retryAfter, remaining)

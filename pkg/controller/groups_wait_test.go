@@ -25,6 +25,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
+	"github.com/kubeflow/ray-operator/pkg/autoscaler"
 )
 
 const (
@@ -155,4 +156,43 @@ func TestPortsWaitForHead(t *testing.T) {
 	}
 	f.rollOut()
 	f.makeHealthy()
+}
+
+// TestEmptyWorkersDoNotWait changes both templates while there are no workers. None starts with the former template.
+func TestEmptyWorkersDoNotWait(t *testing.T) {
+	t.Run("the Ray was suspended", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.editRay(setSuspend(true))
+		f.converge()
+		f.rollOut()
+		f.converge()
+		f.checkSuspended(suspended)
+		f.editRay(func(ray *rayv1.Ray) { setSuspend(false)(ray); setImages("new")(ray) })
+		f.converge()
+		f.checkPending(false)
+		f.checkImages("new", "new")
+	})
+	t.Run("autoscaling starts the first worker", func(t *testing.T) {
+		f := newHealthyFixture(t)
+		f.editRay(func(ray *rayv1.Ray) {
+			ray.Spec.Worker.Replicas = new(int32(0))
+			ray.Spec.Worker.Autoscaling = &rayv1.AutoscalingSpec{MinReplicas: new(int32(0)), MaxReplicas: 5}
+		})
+		recommend := func(replicas int32) {
+			f.recommender[sampleKey] = &autoscaler.Recommendation{UID: f.ray().UID, Replicas: map[string]int32{"worker": replicas}}
+		}
+		recommend(0)
+		for range 3 {
+			f.converge()
+			f.rollOut()
+		}
+		f.editRay(setImages("new"))
+		f.converge()
+		recommend(4)
+		f.converge()
+		f.checkImages("new", "new")
+		if got := *f.deployment(rayv1.RoleWorker).Spec.Replicas; got != 4 {
+			t.Errorf("got %d workers, want 4", got)
+		}
+	})
 }

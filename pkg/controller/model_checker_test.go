@@ -140,8 +140,8 @@ func (c *checker) checkChild(write *fakeWrite) {
 			e.violationf("a write for a Ray that is being deleted")
 		}
 	}
-	if write.after == nil {
-		return
+	if write.verb == "delete" {
+		return // it has the record of the last write, or of another client
 	}
 	key, generation := childOf{owner.UID, write.id}, rayGeneration(write.after)
 	// A create has no precondition. So a delayed one may be for an old generation, and so may one for a Ray
@@ -198,7 +198,8 @@ func (c *checker) checkTemplate(ray types.UID, before object, after *appsv1.Depl
 	}
 	// If the user has gone back to the running template while another was pending, only an external change is reverted.
 	isNew := readLastApplied(last).Inputs != readLastApplied(after).Inputs
-	if role != rayv1.RoleHead && is != nil && isNew && !c.isDelayed {
+	// Without Pods, workers need not wait.
+	if role != rayv1.RoleHead && is != nil && isNew && !c.isDelayed && !isComplete(old, 0) {
 		c.checkHeadFirst(is)
 	}
 }

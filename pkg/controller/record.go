@@ -105,6 +105,11 @@ func (r *lastApplied) isValid(ray *rayv1.Ray) bool {
 	return 0 < r.RayGeneration && r.RayGeneration <= ray.Generation
 }
 
+// differsInRollout returns whether a record differs from another one in what no other part of a Deployment shows.
+func (r *lastApplied) differsInRollout(other *lastApplied) bool {
+	return !ptr.Equal(r.Replicas, other.Replicas) || r.TemplateGeneration != other.TemplateGeneration || r.WithHead != other.WithHead
+}
+
 // isOwnChange returns whether an update changes what the operator itself wrote for the same generation of
 // the Ray: a template that waited for the head, the strategy of a rollout that is complete, the target of an autoscaled
 // group, or what another version of the operator rendered.

@@ -20,6 +20,7 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	rayv1 "github.com/kubeflow/ray-operator/pkg/apis/ray/v1"
 	"github.com/kubeflow/ray-operator/pkg/resources"
@@ -31,6 +32,8 @@ type templateRollout struct {
 	hold bool
 	// head is the Deployment of the head, or nil. It is set for workers.
 	head *appsv1.Deployment
+	// newHead is set in a dry run for workers if the head is about to get a new template, too.
+	newHead bool
 	// newWorkers returns the names of the groups of workers that need a new template, too. It is set for the head.
 	newWorkers func() []string
 }
@@ -46,7 +49,7 @@ func setRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *appsv
 	if replaced {
 		startRollout(group, observed, recorded, current, rollout)
 	} else {
-		keepRollout(ray, group, observed, rendered, recorded, current, rollout.hold)
+		keepRollout(ray, group, observed, rendered, recorded, current, rollout)
 	}
 	if current.WithHead {
 		rendered.Spec.Strategy = resources.AllAtOnceStrategy()
@@ -60,31 +63,49 @@ func startRollout(group resources.Group, observed *appsv1.Deployment, recorded, 
 	switch {
 	case rollout.newWorkers != nil:
 		current.NewWorkers = rollout.newWorkers()
-	case rollout.head != nil && group.GCS == nil && group.Strategy == nil && observed.Status.Replicas > 0:
-		head := readLastApplied(rollout.head)
-		current.WithHead = slices.Contains(head.NewWorkers, group.Name) && recorded.TemplateGeneration < head.TemplateGeneration
+	case !group.IsHead() && group.GCS == nil && group.Strategy == nil && observed.Status.Replicas > 0:
+		current.WithHead = rollout.newHead || isNewWithHead(group, recorded, rollout.head)
 	}
+}
+
+// isNewWithHead returns whether a group of workers has not got a template since the head got one together with it.
+func isNewWithHead(group resources.Group, recorded *lastApplied, deployment *appsv1.Deployment) bool {
+	if deployment == nil {
+		return false
+	}
+	head := readLastApplied(deployment)
+	return slices.Contains(head.NewWorkers, group.Name) && recorded.TemplateGeneration < head.TemplateGeneration
 }
 
 // keepRollout keeps what is recorded of the last new template until it has rolled out, and the labels for Kueue that
 // came with it: Kueue copies them into the template, and rejects others while Pods are ready.
-func keepRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *appsv1.Deployment, recorded, current *lastApplied, hold bool) {
-	current.LabelKeys, rendered.Labels = recorded.LabelKeys, resources.Labels(ray, group.Role)
-	for _, key := range recorded.LabelKeys {
+func keepRollout(ray *rayv1.Ray, group resources.Group, observed, rendered *appsv1.Deployment, recorded, current *lastApplied, rollout templateRollout) {
+	if recorded.Inputs != "" { // Otherwise, the record is lost.
+		current.LabelKeys = recorded.LabelKeys
+	}
+	rendered.Labels = resources.Labels(ray, group.Role)
+	for _, key := range current.LabelKeys {
 		if value, found := observed.Labels[key]; found {
 			rendered.Labels[key] = value
 		}
 	}
-	if recorded.isValid(ray) || hold {
+	if recorded.isValid(ray) || rollout.hold {
 		current.TemplateGeneration, current.NewWorkers = recorded.TemplateGeneration, recorded.NewWorkers
 		current.WithHead = recorded.WithHead && group.Strategy == nil && !hasRolledOut(observed)
+		if !rollout.hold && isNewWithHead(group, recorded, rollout.head) {
+			current.TemplateGeneration = ray.Generation // the user wants the old template again, or it was never new
+		}
 	}
 }
 
-// hasRolledOut returns whether a Deployment has rolled out its newest generation. Then its status does not change for a
-// while, with which an update would conflict.
+// hasRolledOut returns whether a Deployment has replaced all Pods by those of its newest generation, and they are
+// available, or it makes no progress any more. Then its status does not change for a while, with which an update would
+// conflict.
 func hasRolledOut(deployment *appsv1.Deployment) bool {
 	replicas, status := replicasOf(deployment), &deployment.Status
-	return status.ObservedGeneration >= deployment.Generation &&
-		status.Replicas == replicas && status.UpdatedReplicas == replicas && status.AvailableReplicas == replicas
+	isStuck := slices.ContainsFunc(status.Conditions, func(c appsv1.DeploymentCondition) bool {
+		return c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse
+	})
+	return status.ObservedGeneration >= deployment.Generation && status.Replicas == replicas && status.UpdatedReplicas == replicas &&
+		(status.AvailableReplicas == replicas || isStuck)
 }

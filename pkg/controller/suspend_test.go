@@ -147,6 +147,24 @@ func TestSuspendedRays(t *testing.T) {
 		f.converge()
 		f.checkSuspended(suspended)
 	})
+	t.Run("also if it is not deleted at first", func(t *testing.T) {
+		const waits = "False Suspending: waiting until there are no Pods of gpu"
+		f := newGroupsFixture(t, "gpu")
+		f.editRay(func(ray *rayv1.Ray) { setSuspend(true)(ray); ray.Spec.WorkerGroups = nil })
+		f.deliver()
+		f.reject(overQuota(), writeGroup("delete", "gpu"))
+		_ = f.sync()
+		f.rollOut()
+		f.deliver()
+		f.clock.Step(time.Minute)
+		_ = f.sync()
+		f.checkSuspended(waits)
+		f.server.reject = nil
+		f.deliver()
+		f.clock.Step(time.Minute)
+		_ = f.sync()
+		f.checkSuspended(waits)
+	})
 	t.Run("a Ray without a head is suspended", func(t *testing.T) {
 		f := newHealthyFixture(t)
 		f.editRay(func(ray *rayv1.Ray) { ray.Spec.Head.Replicas = new(int32(0)) })
