@@ -38,7 +38,8 @@ func TestDemandConditions(t *testing.T) {
 		{"infeasible", Decision{Infeasible: infeasible}, []string{"ScalingActive True DemandKnown", "ScalingLimited False DesiredWithinRange", "InfeasibleDemand True NoGroupFits"}},
 		{"too much", Decision{Incomplete: true}, []string{"ScalingActive True TooManyShapes", "ScalingLimited Unknown TooManyShapes", "InfeasibleDemand Unknown TooManyShapes"}},
 		{
-			"too much, with a known part", Decision{Incomplete: true, Groups: limited, Infeasible: infeasible},
+			"too much, with a known part",
+			Decision{Incomplete: true, Groups: limited, Infeasible: infeasible},
 			[]string{"ScalingActive True TooManyShapes", "ScalingLimited True TooManyReplicas", "InfeasibleDemand True NoGroupFits"},
 		},
 	} {
