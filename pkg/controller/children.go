@@ -113,6 +113,7 @@ func (c *children[T]) updateObserved(ctx context.Context, observed T, desired de
 		return observed, err
 	}
 	next, diff := desired.update(observed, &recorded)
+	// An orphan, of which the record is not valid, is to be adopted even if nothing else than an override differs.
 	if len(diff) == 0 || recorded.isValid(c.ray) && c.isOverridden(&recorded, observed, next) {
 		return observed, nil
 	}
