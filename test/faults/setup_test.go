@@ -195,9 +195,10 @@ func (s *setup) await(ctx context.Context, goal goal) error {
 	}
 }
 
-// unobservedAge is the age at which a Deployment without a status counts as missed by the
-// Deployment controller.
-const unobservedAge = 30 * time.Second
+// unobservedAge is the age at which a Deployment without a status counts as missed by the Deployment
+// controller. Meanwhile, an operator with a cache that is held retries once per second, so the age is
+// far below what the limits of rejected writes allow.
+const unobservedAge = 10 * time.Second
 
 // touchUnobserved makes the Deployment controller sync Deployments that it has missed: it never
 // syncs some of those that are created under the name of one that was just deleted. A label is
