@@ -175,7 +175,7 @@ func TestHugeState(t *testing.T) {
 			in.Memory = Decide(in).Memory
 			start := time.Now()
 			d := Decide(in)
-			if took := time.Since(start); took > 20*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("the decision took %v", took)
 			} else {
 				t.Logf("the decision took %v", took)
