@@ -195,10 +195,10 @@ func manyGroups(in *Input) {
 }
 
 // wholeNodes adds tasks of different shapes, each of which needs a node of its own.
-func wholeNodes(n int, selectors ...gcs.Selector) inputOption {
+func wholeNodes(n int) inputOption {
 	return func(in *Input) {
 		for i := range n {
-			tasks(1, gcs.Resources{"CPU": 100, "memory": float64(i) * (1 << 20)}, selectors...)(in)
+			tasks(1, gcs.Resources{"CPU": 100, "memory": float64(i) * (1 << 20)})(in)
 		}
 	}
 }
