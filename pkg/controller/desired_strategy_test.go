@@ -142,9 +142,6 @@ func TestStrategyWithHead(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newHealthyFixture(t)
-			strategy := func() *intstr.IntOrString {
-				return f.deployment(rayv1.RoleWorker).Spec.Strategy.RollingUpdate.MaxUnavailable
-			}
 			for i, edit := range test.edits {
 				last := i == len(test.edits)-1
 				if last && test.prepare != nil {
@@ -160,14 +157,12 @@ func TestStrategyWithHead(t *testing.T) {
 				f.converge()
 				f.rollOut() // the head, and now the workers
 				f.converge()
-				if got := strategy().String(); last && got != test.want {
-					t.Errorf("maxUnavailable of the rollout is %s, want %s", got, test.want)
+				if last {
+					f.checkMaxUnavailable(test.want)
 				}
 				f.makeHealthy()
 			}
-			if got := strategy().String(); got != test.after {
-				t.Errorf("maxUnavailable after the rollout is %s, want %s", got, test.after)
-			}
+			f.checkMaxUnavailable(test.after)
 			f.checkSteadyState(nil)
 			f.checkRestart(nil)
 		})
